@@ -1,0 +1,180 @@
+"""Files that are whole or absent: atomic writes, folders with a manifest, SHA-256 digests. Used by every floor.
+
+A folder written here holds `manifest.json` (name, bytes and SHA-256 of every file, and free-form metadata). The manifest
+is written last and the whole folder is renamed into place, so a reader either sees all of it or none of it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from faces.errors import SamaeError
+
+MANIFEST_NAME = "manifest.json"
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data`, 64 lower-case hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, read in 1 MiB pieces; 64 lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """A digest of any JSON value that does not depend on the order of keys; 16 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return sha256_bytes(text.encode())[:16]
+
+
+def sync_folder(folder: Path) -> None:
+    """Ask the operating system to put a folder's entries on disk, so that a rename survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _scratch_beside(path: Path) -> Path:
+    return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a scratch path beside `path`; on success it is flushed and renamed to `path`, on failure it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _scratch_beside(path)
+    try:
+        yield scratch
+        with scratch.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(scratch, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _disk_error(error, path) from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that no reader ever sees a part of it."""
+    with atomic_file(path) as scratch:
+        scratch.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value (sorted keys, two spaces) to `path` so that no reader ever sees a part of it."""
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or damaged one is a SamaeError that names the path."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SamaeError(f"{path} does not exist") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SamaeError(f"{path} is not valid JSON ({error}); restore or remove it") from None
+
+
+def _disk_error(error: OSError, path: Path) -> Exception:
+    if error.errno == 28:
+        return SamaeError(f"the disk that holds {path.parent} is full: free some space and start again; nothing was lost")
+    return error
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds: `files` maps a relative POSIX path to (bytes, SHA-256); `metadata` is free-form JSON."""
+
+    files: dict[str, tuple[int, str]]
+    metadata: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Digest of names, sizes, contents and metadata; 16 hexadecimal digits. Equal digests mean equal folders."""
+        return digest_of({"files": self.files, "metadata": self.metadata})
+
+    def verify(self, folder: Path, *, hashes: bool = False) -> None:
+        """Raise SamaeError naming the first file that is missing, of another size, or (with `hashes`) of other content."""
+        for name, (size_bytes, sha256) in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise SamaeError(f"{path} is missing, though {folder / MANIFEST_NAME} lists it; make the folder anew")
+            found = path.stat().st_size
+            if found != size_bytes:
+                raise SamaeError(f"{path} has {found} bytes instead of {size_bytes}; make the folder anew")
+            if hashes and sha256_file(path) != sha256:
+                raise SamaeError(f"{path} does not match its SHA-256 in the manifest; make the folder anew")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder that `atomic_folder` made; SamaeError when there is none."""
+    if not (folder / MANIFEST_NAME).is_file():
+        raise SamaeError(f"{folder} has no {MANIFEST_NAME}: it was never finished; make it first")
+    raw = read_json(folder / MANIFEST_NAME)
+    try:
+        files = {name: (int(size), str(sha)) for name, (size, sha) in raw["files"].items()}
+        return Manifest(files=files, metadata=dict(raw["metadata"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SamaeError(f"{folder / MANIFEST_NAME} is damaged ({error!r}); make the folder anew") from None
+
+
+def is_complete(folder: Path) -> bool:
+    """True when the folder has a readable manifest and every listed file has its size."""
+    try:
+        read_manifest(folder).verify(folder)
+    except SamaeError:
+        return False
+    return True
+
+
+def build_manifest(folder: Path, metadata: dict[str, Any]) -> Manifest:
+    """Hash every file below `folder` (the manifest itself left out)."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_NAME)
+    files = {path.relative_to(folder).as_posix(): (path.stat().st_size, sha256_file(path)) for path in paths}
+    return Manifest(files=files, metadata=metadata)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, metadata: dict[str, Any] | None = None) -> Iterator[Path]:
+    """Yield a scratch folder; on success write its manifest last and rename it to `path` (replacing what was there).
+
+    `metadata` may be filled by the caller inside the block: it is read when the block ends. On failure the scratch
+    folder is removed and `path` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _scratch_beside(path)
+    scratch.mkdir()
+    try:
+        yield scratch
+        manifest = build_manifest(scratch, metadata if metadata is not None else {})
+        write_json(scratch / MANIFEST_NAME, {"files": manifest.files, "metadata": manifest.metadata})
+        _swap_in(scratch, path)
+    except OSError as error:
+        raise _disk_error(error, path) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _swap_in(scratch: Path, path: Path) -> None:
+    old = _scratch_beside(path)
+    if path.exists():
+        os.replace(path, old)
+    os.replace(scratch, path)
+    sync_folder(path.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Recipes, data stream, networks, losses, methods, the loop, checkpoints. Knows no Dagster and no Ray."""
