@@ -1,0 +1,1 @@
+"""The judge: pairs, metrics, baselines, statistics, report, gate. Knows no Dagster, no Ray, no trainer internals."""

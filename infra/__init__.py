@@ -1,0 +1,1 @@
+"""Configuration only: DeepSpeed JSON and dagster.yaml."""
