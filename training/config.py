@@ -1,0 +1,346 @@
+"""Recipes: one YAML file an experiment, read into frozen dataclasses. Unknown keys are refused, units are in the names.
+
+`load_recipe("samae", ["train.total_kimg=20", "size_px=64"])` reads training/recipes/samae.yaml, lays it over the
+recipe it `extends` (if any) and over the defaults below, and lays the overrides over all. Every default that no paper
+states is our own; the YAML files mark such values with the comment `ours`.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faces.errors import SamaeError
+from faces.files import digest_of
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings:
+    """The generator's size.
+
+    Attributes:
+        width: channels of the first level.
+        multipliers: channels of each level over `width`; one level more halves the resolution once more.
+        blocks: residual blocks a level (SAMAE), or ID-blocks in the bottleneck (SimSwap).
+        attention_px: resolutions that get self-attention (SAMAE).
+        condition_width: width of the vector that modulates the group norms.
+    """
+
+    width: int = 32
+    multipliers: tuple[int, ...] = (1, 2, 3, 4)
+    blocks: int = 1
+    attention_px: tuple[int, ...] = (8,)
+    condition_width: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorSettings:
+    """Multi-scale PatchGAN: `width` channels first, `layers` strided convolutions, `scales` pyramid levels."""
+
+    width: int = 64
+    layers: int = 4
+    scales: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """Weights of the losses; 0 switches a loss off (adversarial 0 builds no discriminator).
+
+    Attributes:
+        reconstruction: L1 over the whole picture.  face: additional L1 inside the mask.
+        perceptual: features of VGG (when its weights are given) or of the identity encoder.
+        identity: 1 - cos of the embeddings.
+        adversarial, adversarial_form: "hinge" or "nonsaturating".
+        r1: weight of the squared gradient of D at real pictures, every `r1_every_steps` steps.
+        feature_matching: L1 of the discriminator's features, from layer `feature_matching_from` to the last.
+        adversarial_from_kimg: no adversarial gradient before so many thousand pictures.
+    """
+
+    reconstruction: float = 1.0
+    face: float = 0.0
+    perceptual: float = 1.0
+    identity: float = 1.0
+    adversarial: float = 0.0
+    adversarial_form: str = "nonsaturating"
+    adversarial_from_kimg: float = 0.0
+    r1: float = 1.0
+    r1_every_steps: int = 16
+    feature_matching: float = 0.0
+    feature_matching_from: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSettings:
+    """Perforation confusion and the swap's mask. All lengths are for a 256 px picture and scale with the size.
+
+    Attributes:
+        perforation: False switches every random part off (ablation).
+        dilate_px: largest random dilation in training.
+        swap_dilate_px: dilation at a swap.  feather_px: width of the soft edge at a swap.
+    """
+
+    perforation: bool = True
+    dilate_px: float = 12.0
+    swap_dilate_px: float = 6.0
+    feather_px: float = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshSettings:
+    """The rendered mesh I_ras.
+
+    Attributes:
+        condition: "image" (the render, three channels) or "vector" (the coefficients through the MLP; ablation).
+        scaling: half-width of the random scale, 0.1 means U(0.9, 1.1).  scaling_probability: 0 switches it off.
+        antialias: samples a pixel along each axis.
+        cache_mb: renders kept in memory between epochs, MiB a process.
+    """
+
+    condition: str = "image"
+    scaling: float = 0.1
+    scaling_probability: float = 0.8
+    antialias: int = 2
+    cache_mb: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentitySettings:
+    """The identity path.
+
+    Attributes:
+        encoder: name or path for faces.identity.load_encoder; never one of the judge's.
+        brightness, contrast, saturation, hue: half-widths of the colour jitter before the encoder.
+        skin_colour: True feeds the three-number skin colour to the generator.
+    """
+
+    encoder: str = "builtin"
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1
+    skin_colour: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserSettings:
+    """AdamW for both networks; the learning rate rises linearly over `warmup_kimg` and falls to `final_fraction`."""
+
+    learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 1e-4
+    beta1: float = 0.0
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    warmup_kimg: float = 0.0
+    final_fraction: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The loop.
+
+    Attributes:
+        total_kimg: length of the run in thousands of pictures shown.
+        batch_size: pictures an update over all ranks.  micro_batch: pictures a forward pass a rank (0: all at once).
+        engine: "deepspeed" or "ddp" (plain torch).  zero_stage: 0, 1 or 2.
+        precision: "bf16" (autocast) or "fp32".
+        ema_halflife_kimg, ema_rampup_ratio: averaged weights; the half-life is at most the ratio times pictures seen.
+        snapshot_kimg, checkpoint_kimg: distance of sample grids and of checkpoints.
+        keep_checkpoints: newest checkpoints kept (at least 2).
+        workers: decoding threads of the stream.
+        max_hours: stop cleanly after so long, 0 for never.
+    """
+
+    total_kimg: float = 20.0
+    batch_size: int = 32
+    micro_batch: int = 0
+    engine: str = "deepspeed"
+    zero_stage: int = 0
+    precision: str = "bf16"
+    channels_last: bool = True
+    compile: bool = False
+    ema_halflife_kimg: float = 1.0
+    ema_rampup_ratio: float = 0.1
+    snapshot_kimg: float = 5.0
+    checkpoint_kimg: float = 5.0
+    keep_checkpoints: int = 3
+    log_every_steps: int = 10
+    workers: int = 1
+    max_hours: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One experiment. `name` is the partition key of its model assets; `digest` changes with every setting."""
+
+    name: str
+    method: str
+    description: str = ""
+    size_px: int = 64
+    seed: int = 0
+    flip: bool = True
+    generator: GeneratorSettings = field(default_factory=GeneratorSettings)
+    discriminator: DiscriminatorSettings = field(default_factory=DiscriminatorSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    mesh: MeshSettings = field(default_factory=MeshSettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values, nested as in the YAML file."""
+        return dataclasses.asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits over every setting (the name and the description left out)."""
+        return digest_of({key: value for key, value in self.as_dict().items() if key not in ("name", "description")})
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the project, sorted."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+
+
+def load_recipe(name_or_path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """A recipe by name (training/recipes/NAME.yaml) or by path, with overrides "a.b=value" (value in YAML).
+
+    Raises SamaeError on an unknown recipe, key or type, with the nearest known spelling.
+    """
+    tree = _read_tree(Path(name_or_path) if Path(str(name_or_path)).suffix else RECIPE_FOLDER / f"{name_or_path}.yaml")
+    for override in overrides or []:
+        _apply(tree, override)
+    return recipe_from_dict(tree)
+
+
+def recipe_from_dict(tree: dict[str, Any]) -> Recipe:
+    """Nested plain values -> Recipe; the inverse of `Recipe.as_dict`."""
+    recipe = _build(Recipe, tree, "")
+    _check(recipe)
+    return recipe
+
+
+def _read_tree(path: Path, depth: int = 0) -> dict[str, Any]:
+    if not path.is_file():
+        near = difflib.get_close_matches(path.stem, recipe_names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the recipes here are {recipe_names()}"
+        raise SamaeError(f"there is no recipe {path.stem!r} ({path}); {hint}")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SamaeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise SamaeError(f"{path} holds no settings; a recipe is a list of `key: value` lines")
+    parent = tree.pop("extends", None)
+    tree.setdefault("name", path.stem)
+    if parent is None:
+        return tree
+    if depth > 8:
+        raise SamaeError(f"{path}: recipes extend each other in a circle")
+    beside = path.parent / f"{parent}.yaml"
+    base = _read_tree(beside if beside.is_file() else RECIPE_FOLDER / f"{parent}.yaml", depth + 1)
+    return _merge(base, tree)
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise SamaeError(f"the override {override!r} is not of the form key.key=value, e.g. train.total_kimg=20")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SamaeError(f"the value of the override {override!r} is not valid YAML") from None
+    *path, last = key.strip().split(".")
+    for part in path:
+        tree[part] = dict(tree.get(part) or {}) if isinstance(tree.get(part) or {}, dict) else {}
+        tree = tree[part]
+    tree[last] = value
+
+
+def _build(cls: type, values: Any, path: str) -> Any:
+    if not isinstance(values, dict):
+        raise SamaeError(f"recipe key {path[:-1]!r} must hold key: value lines, not {values!r}")
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1)
+            hint = f"did you mean {path + near[0]!r}?" if near else f"the keys here are {sorted(hints)}"
+            raise SamaeError(f"unknown recipe key {path + str(key)!r}; {hint}")
+    required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
+    if required:
+        raise SamaeError(f"the recipe lacks {[path + name for name in required]}")
+    return cls(**{key: _convert(hints[key], value, path + key) for key, value in values.items()})
+
+
+def _is_required(entry: "dataclasses.Field[Any]") -> bool:
+    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+
+
+def _convert(kind: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, path + ".")  # type: ignore[arg-type]
+    if typing.get_origin(kind) is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(_convert(typing.get_args(kind)[0], item, path) for item in items)
+    if kind is float and isinstance(value, str):
+        value = _number(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
+        return value
+    raise SamaeError(f"recipe key {path!r} must be {getattr(kind, '__name__', kind)}, not {value!r}")
+
+
+def _number(text: str) -> Any:
+    try:
+        return float(text)  # YAML reads 1e-4 (without a point) as a string
+    except ValueError:
+        return text
+
+
+def _one_of(path: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        near = difflib.get_close_matches(value, allowed, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it may be {', '.join(allowed)}"
+        raise SamaeError(f"recipe key {path!r} is {value!r}; {hint}")
+
+
+def _check(recipe: Recipe) -> None:
+    _one_of("method", recipe.method, ("samae", "simswap"))
+    _one_of("mesh.condition", recipe.mesh.condition, ("image", "vector"))
+    _one_of("losses.adversarial_form", recipe.losses.adversarial_form, ("nonsaturating", "hinge"))
+    _one_of("train.engine", recipe.train.engine, ("deepspeed", "ddp"))
+    _one_of("train.precision", recipe.train.precision, ("bf16", "fp32"))
+    if recipe.identity.encoder.startswith("judge"):
+        raise SamaeError(
+            f"recipe {recipe.name!r} trains with the encoder {recipe.identity.encoder!r}, which only judges; "
+            "choose identity.encoder=builtin or arcface, else the judgement means nothing"
+        )
+    levels = 2 ** (len(recipe.generator.multipliers) - 1)
+    if recipe.size_px % levels or recipe.size_px < 2 * levels:
+        raise SamaeError(
+            f"size_px {recipe.size_px} is not divisible by {levels}, as the {len(recipe.generator.multipliers)} levels of "
+            "generator.multipliers need; change one of the two"
+        )
+    positive = {"train.batch_size": recipe.train.batch_size, "train.total_kimg": recipe.train.total_kimg}
+    for path, value in positive.items():
+        if value <= 0:
+            raise SamaeError(f"recipe key {path!r} must be above 0, not {value}")
+    if recipe.train.keep_checkpoints < 2:
+        raise SamaeError("recipe key 'train.keep_checkpoints' must be at least 2: the newest may be damaged")
