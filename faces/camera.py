@@ -8,13 +8,13 @@ Camera frame: millimetres, right-handed, OpenCV's axes: +x right, +y DOWN, +z fo
 A head point p goes to  F · R · p + t  with F = diag(1, -1, -1) (the half turn that makes the face look at the camera),
 R the head's rotation and t the translation of the origin (t_z is about 1,100 mm for an FFHQ crop).
 
-Rotation: R = Rz(roll) · Ry(yaw) · Rx(pitch), radians, in the head frame. Positive pitch bows the head (nose goes down),
-positive yaw turns the nose towards +x (right in the picture), positive roll turns the head anticlockwise in the picture.
+Rotation: R = Rz(roll) · Ry(yaw) · Rx(pitch), radians, in the head frame. Positive pitch bows the head (the nose goes
+down), positive yaw turns the nose towards +x (right in the picture), positive roll turns the head anticlockwise there.
 
 Pixels: u right, v down, in pixels; the centre of the first pixel is (0.5, 0.5), so a picture of width W spans [0, W].
 u = focal_px · x / z + centre_x_px,  v = focal_px · y / z + centre_y_px.
 
-FFHQ's and OpenCV's landmark files put pixel centres at whole numbers; faces/landmarks.py converts (adds 0.5) on reading.
+FFHQ's and OpenCV's landmark files put pixel centres at whole numbers; faces/landmarks.py adds 0.5 on reading.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Camera:
 
 
 def rotation_matrices(rotation_rad: np.ndarray) -> np.ndarray:
-    """(N, 3) pitch, yaw, roll in radians -> (N, 3, 3) float64 rotations in the head frame (R of the module docstring)."""
+    """(N, 3) pitch, yaw, roll in radians -> (N, 3, 3) float64 rotations, R of the module docstring."""
     rotation = np.asarray(rotation_rad, dtype=np.float64).reshape(-1, 3)
     return rotation_matrices_torch(torch.from_numpy(rotation)).numpy()
 
@@ -86,7 +86,7 @@ def head_to_camera(points_mm: Array, rotation_rad: Array, translation_mm: Array)
 
 
 def project(points_mm: Array, camera: Camera) -> Array:
-    """Camera frame (..., 3) millimetres -> (..., 3) = (u_px, v_px, depth_mm); torch in, torch out. Depth must be > 0."""
+    """Camera frame (..., 3) mm -> (..., 3) = (u_px, v_px, depth_mm); torch in, torch out. Depth must be > 0."""
     depth = points_mm[..., 2:3]
     scale = camera.focal_px / depth
     if isinstance(points_mm, torch.Tensor):

@@ -1,6 +1,6 @@
 """Files that are whole or absent: atomic writes, folders with a manifest, SHA-256 digests. Used by every floor.
 
-A folder written here holds `manifest.json` (name, bytes and SHA-256 of every file, and free-form metadata). The manifest
+A folder written here holds `manifest.json` (name, bytes and SHA-256 of every file, free-form metadata). The manifest
 is written last and the whole folder is renamed into place, so a reader either sees all of it or none of it.
 """
 
@@ -62,7 +62,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield scratch
         with scratch.open("rb") as stream:
             os.fsync(stream.fileno())
-        os.replace(scratch, path)
+        scratch.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise _disk_error(error, path) from error
@@ -93,7 +93,7 @@ def read_json(path: Path) -> Any:
 
 def _disk_error(error: OSError, path: Path) -> Exception:
     if error.errno == 28:
-        return SamaeError(f"the disk that holds {path.parent} is full: free some space and start again; nothing was lost")
+        return SamaeError(f"the disk of {path.parent} is full: free some space and start again; nothing was lost")
     return error
 
 
@@ -110,7 +110,7 @@ class Manifest:
         return digest_of({"files": self.files, "metadata": self.metadata})
 
     def verify(self, folder: Path, *, hashes: bool = False) -> None:
-        """Raise SamaeError naming the first file that is missing, of another size, or (with `hashes`) of other content."""
+        """Raise SamaeError naming the first file that is missing, of another size or (`hashes`) of other content."""
         for name, (size_bytes, sha256) in self.files.items():
             path = folder / name
             if not path.is_file():
@@ -174,7 +174,7 @@ def atomic_folder(path: Path, metadata: dict[str, Any] | None = None) -> Iterato
 def _swap_in(scratch: Path, path: Path) -> None:
     old = _scratch_beside(path)
     if path.exists():
-        os.replace(path, old)
-    os.replace(scratch, path)
+        path.replace(old)
+    scratch.replace(path)
     sync_folder(path.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -1,6 +1,6 @@
 """The one schema of a face sample: field name, file extension in a shard, dtype, shape, unit, and its codec.
 
-A sample is a dictionary field name -> value. In a shard (a tar that WebDataset reads) the sample with key "00042" is the
+A sample is a dictionary field name -> value. In a shard (a tar that WebDataset reads) the sample of key "00042" is the
 members `00042.<extension>` of every field. S is the picture size in pixels, D the head's coefficient count, M the
 encoder's embedding length. Decoders are explicit, one a field: nothing is unpickled, whatever an archive holds.
 """
@@ -100,13 +100,13 @@ FIELDS: dict[str, Field] = {
     field.name: field
     for field in (
         Field("image", "image.jpg", "uint8", "(S, S, 3)", "sRGB 0..255", encode_jpeg, decode_colour),
-        Field("albedo", "albedo.png", "uint8", "(S, S, 3)", "neutralised albedo, sRGB 0..255", encode_png, decode_colour),
-        Field("mask", "mask.png", "uint8", "(S, S)", "coverage 0..255: silhouette minus occluders", encode_png, decode_grey),
+        Field("albedo", "albedo.png", "uint8", "(S, S, 3)", "neutral albedo, sRGB 0..255", encode_png, decode_colour),
+        Field("mask", "mask.png", "uint8", "(S, S)", "0..255, silhouette minus occluders", encode_png, decode_grey),
         Field("coefficients", "coefficients.npy", "float32", "(D,)", "CoefficientLayout", encode_array, decode_array),
         Field("embedding", "embedding.npy", "float32", "(M,)", "unit length", encode_array, decode_array),
         Field("skin", "skin.npy", "float32", "(3,)", "skin colour, linear RGB 0..1", encode_array, decode_array),
-        Field("landmarks", "landmarks.npy", "float32", "(68, 2)", "px, first centre at 0.5", encode_array, decode_array),
-        Field("meta", "meta.json", "object", "", "key, person, licence, source, head, encoder", encode_json, decode_json),
+        Field("landmarks", "landmarks.npy", "float32", "(68, 2)", "px, first centre 0.5", encode_array, decode_array),
+        Field("meta", "meta.json", "object", "", "key, person, licence, source, head", encode_json, decode_json),
     )
 }
 

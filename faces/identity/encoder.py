@@ -1,0 +1,105 @@
+"""An identity encoder: our own IResNets (torch, differentiable) and recognisers in ONNX files behind one contract."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+
+from faces.errors import SamaeError
+from faces.files import sha256_file
+from faces.identity.crops import identity_crops
+from faces.identity.iresnet import IResNet, IResNetConfig
+
+#: Faces embedded in one pass when a caller hands over more.
+CHUNK = 64
+
+
+class Encoder(Protocol):
+    """What every encoder offers. `digest`: 16 hexadecimal digits of its weights; `licence`: their terms."""
+
+    name: str
+    digest: str
+    licence: str
+    dim: int
+    crop_px: int
+
+    def embed(self, images: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+        """(N, S, S, 3) uint8 sRGB and (N, 68, 2) px -> (N, dim) float32 of unit length."""
+        ...
+
+    def embed_tensor(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) sRGB 0..1 and (N, 68, 2) px -> (N, dim) of unit length, differentiable in the images."""
+        ...
+
+
+class TorchEncoder:
+    """An IResNet with frozen weights. Its parameters never receive gradients; the pictures do."""
+
+    def __init__(self, network: IResNet, name: str, digest: str, licence: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.name, self.digest, self.licence = name, digest, licence
+        self.dim, self.crop_px = network.config.dim, network.config.crop_px
+
+    def embed(self, images: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+        """(N, S, S, 3) uint8 sRGB and (N, 68, 2) px -> (N, dim) float32 of unit length."""
+        if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+            raise SamaeError(f"pictures must be (N, S, S, 3) uint8, not {images.shape} {images.dtype}")
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(images), CHUNK):
+                part = torch.from_numpy(np.ascontiguousarray(images[start : start + CHUNK])).to(self._device())
+                marks = torch.from_numpy(np.asarray(landmarks_px[start : start + CHUNK], np.float32))
+                rows.append(self.embed_tensor(part.permute(0, 3, 1, 2).float() / 255, marks).cpu().numpy())
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+    def embed_tensor(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) sRGB 0..1 and (N, 68, 2) px -> (N, dim) of unit length, differentiable in the images."""
+        return functional.normalize(self.network(self.crops(images, landmarks_px)).float(), dim=1)
+
+    def crops(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> torch.Tensor:
+        """The network's input: (N, 3, crop_px, crop_px) in -1..1."""
+        return identity_crops(images, landmarks_px, self.crop_px) * 2 - 1
+
+    def feature_maps(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> list[torch.Tensor]:
+        """The four stages' maps of the face crop, for a perceptual loss without VGG (ours)."""
+        return self.network.features(self.crops(images, landmarks_px))
+
+    def to(self, device: torch.device | str) -> "TorchEncoder":
+        """Move the weights to a device; returns itself."""
+        self.network.to(device)
+        return self
+
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+def save_encoder(network: IResNet, path: Path, metadata: dict[str, Any]) -> None:
+    """Write an IResNet as half-precision safetensors; configuration and `metadata` go into the file's header."""
+    state = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
+    header = {"architecture": "iresnet", **{k: str(v) for k, v in (network.config.to_dict() | metadata).items()}}
+    save_file({key: value.contiguous() for key, value in state.items()}, path, metadata=header)
+
+
+def read_encoder(path: Path, name: str | None = None, device: torch.device | str = "cpu") -> TorchEncoder:
+    """Read what `save_encoder` wrote; anything else is a SamaeError that says what is wrong with the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise SamaeError(f"{path} is not a readable safetensors file ({error}); restore it") from None
+    if header.get("architecture") != "iresnet":
+        raise SamaeError(f"{path} does not hold an identity encoder (architecture {header.get('architecture')!r})")
+    whole = ("depth", "width", "dim", "crop_px")
+    config = IResNetConfig(**{key: int(header[key]) for key in whole}, head=header["head"])  # type: ignore[arg-type]
+    network = IResNet(config)
+    try:
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        raise SamaeError(f"{path} does not fit its own header: {str(error).splitlines()[-1].strip()}") from None
+    licence = header.get("licence", "unknown")
+    return TorchEncoder(network.to(device), name or path.stem, sha256_file(path)[:16], licence)

@@ -1,0 +1,116 @@
+"""IResNet, the backbone of ArcFace (Deng et al., arXiv 1801.07698; block order of Duta et al., arXiv 2004.04989).
+
+Full size it has the layout of the published r18, r50 and r100 recognisers (widths 64-128-256-512, 112 px, a fully
+connected head on the 7x7 map). Ours, for the encoders that the project ships: a `width` below 64 and a `head` that
+averages each channel with learned weights (global depthwise convolution, as in MobileFaceNet, arXiv 1804.07573), so
+that the file stays small.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from faces.errors import SamaeError
+
+#: Residual blocks in the four stages.
+DEPTHS: dict[int, tuple[int, int, int, int]] = {
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 14, 3),
+    100: (3, 13, 30, 3),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IResNetConfig:
+    """Size of the network.
+
+    Attributes:
+        depth: 10, 18, 34, 50 or 100 (10 is ours).
+        width: channels of the first stage; each later stage doubles them (64 in the published networks).
+        dim: length of the embedding.
+        crop_px: width and height of the input; a multiple of 16.
+        head: "fc" (published: one fully connected layer on the whole map) or "depthwise".
+    """
+
+    depth: int = 18
+    width: int = 64
+    dim: int = 512
+    crop_px: int = 112
+    head: Literal["fc", "depthwise"] = "fc"
+
+    def __post_init__(self) -> None:
+        if self.depth not in DEPTHS:
+            raise SamaeError(f"an IResNet has a depth of {sorted(DEPTHS)}, not {self.depth}")
+        if self.crop_px % 16:
+            raise SamaeError(f"crop_px must be a multiple of 16, not {self.crop_px}")
+
+    def to_dict(self) -> dict[str, int | str]:
+        """Plain values for a JSON header."""
+        return asdict(self)
+
+
+class Block(nn.Module):
+    """BN, conv, BN, PReLU, strided conv, BN, plus the shortcut. (N, C, H, W) -> (N, C', H/stride, W/stride)."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(channels_in),
+            nn.Conv2d(channels_in, channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.PReLU(channels),
+            nn.Conv2d(channels, channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or channels_in != channels:
+            conv = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.shortcut(x) + self.body(x)
+
+
+class IResNet(nn.Module):
+    """(N, 3, crop_px, crop_px) RGB in -1..1 -> (N, dim) embedding, not yet of unit length."""
+
+    def __init__(self, config: IResNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.width * 2**stage for stage in range(4)]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.PReLU(widths[0])
+        )
+        stages, channels = [], widths[0]
+        for width, blocks in zip(widths, DEPTHS[config.depth], strict=True):
+            strides = [2] + [1] * (blocks - 1)
+            stages.append(nn.Sequential(*(Block(channels if s == 2 else width, width, s) for s in strides)))
+            channels = width
+        self.stages = nn.ModuleList(stages)
+        self.head = _head(config, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x)[-1])
+
+    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The maps after the four stages, at 1/2, 1/4, 1/8 and 1/16 of the input's size (for a perceptual loss)."""
+        maps = []
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+def _head(config: IResNetConfig, channels: int) -> nn.Sequential:
+    side = config.crop_px // 16
+    layers: list[nn.Module] = [nn.BatchNorm2d(channels)]
+    if config.head == "depthwise":
+        layers += [nn.Conv2d(channels, channels, side, groups=channels, bias=False), nn.BatchNorm2d(channels)]
+        side = 1
+    layers += [nn.Flatten(), nn.Linear(channels * side * side, config.dim), nn.BatchNorm1d(config.dim)]
+    return nn.Sequential(*layers)
