@@ -1,0 +1,150 @@
+"""Shards to batches. Which picture is at which place of training is a pure function of (seed, epoch, data digest).
+
+Position p of the global training order is place p mod n of epoch p // n, and every epoch is one permutation of the n
+samples of the split (mixing is total: shards are read by random access, so no shuffle buffer is needed). A step at
+`samples_seen` takes the positions samples_seen … samples_seen + batch_size - 1; rank r of w takes the r-th of w equal,
+contiguous ranges. Hence the whole state of the stream is one number, a restart continues exactly, and the pictures of
+a step are the same for every number of ranks and threads.
+
+Threads decode (OpenCV and numpy release the interpreter lock), a batch a task, `prefetch` batches ahead, in order.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from faces.errors import SamaeError
+from training.batch import FaceBatch
+from training.shards import ShardSet
+
+#: What a FaceBatch needs of a sample; the person comes from the manifest.
+BATCH_FIELDS = ("image", "mask", "coefficients", "embedding", "skin", "landmarks")
+
+
+def epoch_order(seed: int, epoch: int, digest: str, count: int) -> np.ndarray:
+    """(count,) int64 permutation: the order of an epoch. Philox, so that it is the same on every machine."""
+    entropy = np.random.SeedSequence([seed, epoch, int(digest[:16], 16)])
+    return np.random.Generator(np.random.Philox(entropy)).permutation(count)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A batch and the places of its pictures in the global training order."""
+
+    batch: FaceBatch
+    positions: range
+
+
+class Stream:
+    """The batches of one rank.
+
+    Args:
+        shard_set: the open shards.
+        split: "train" as a rule.
+        batch_size: pictures a step over ALL ranks; a multiple of world_size.
+        seed: of the order.
+        rank, world_size: which part of every step is this process's.
+        workers: decoding threads.  prefetch: batches decoded ahead (default: workers + 1).
+    """
+
+    def __init__(
+        self,
+        shard_set: ShardSet,
+        split: str,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        *,
+        workers: int = 1,
+        prefetch: int | None = None,
+    ) -> None:
+        self.keys = shard_set.keys(split)
+        _check(len(self.keys), split, batch_size, world_size)
+        self.shard_set, self.batch_size, self.seed = shard_set, batch_size, seed
+        self.rank_batch = batch_size // world_size
+        self._first = rank * self.rank_batch
+        self._workers = max(1, workers)
+        self._prefetch = prefetch if prefetch is not None else self._workers + 1
+        self._orders: dict[int, np.ndarray] = {}
+
+    def key_at(self, position: int) -> str:
+        """The key at a place of the global training order."""
+        epoch, place = divmod(position, len(self.keys))
+        if epoch not in self._orders:
+            kept = {known: order for known, order in self._orders.items() if known >= epoch - 1}
+            self._orders = {**kept, epoch: epoch_order(self.seed, epoch, self.shard_set.digest, len(self.keys))}
+        return self.keys[self._orders[epoch][place]]
+
+    def positions(self, samples_seen: int) -> range:
+        """This rank's places of the step that begins after `samples_seen` pictures."""
+        start = samples_seen + self._first
+        return range(start, start + self.rank_batch)
+
+    def at(self, samples_seen: int) -> Iterator[FaceBatch]:
+        """Endless batches from the step that begins after `samples_seen` pictures (over all ranks) on."""
+        for placed in self.placed_at(samples_seen):
+            yield placed.batch
+
+    def placed_at(self, samples_seen: int) -> Iterator[Placed]:
+        """As `at`, with the positions that the methods' random numbers come from."""
+        waiting: deque[Future[Placed]] = deque()
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
+            try:
+                while True:
+                    while len(waiting) < self._prefetch:
+                        waiting.append(pool.submit(self._load, *self._step_keys(samples_seen)))
+                        samples_seen += self.batch_size
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _step_keys(self, samples_seen: int) -> tuple[range, list[str]]:
+        positions = self.positions(samples_seen)
+        return positions, [self.key_at(position) for position in positions]
+
+    def _load(self, positions: range, keys: list[str]) -> Placed:
+        return Placed(load_faces(self.shard_set, keys), positions)
+
+
+def load_faces(shard_set: ShardSet, keys: Sequence[str]) -> FaceBatch:
+    """The faces of these keys, in this order, on the CPU (see FaceBatch for shapes and ranges)."""
+    if not keys:
+        raise SamaeError("no keys were given; a batch has one face at least")
+    samples = [shard_set.read(key, BATCH_FIELDS) for key in keys]
+    sizes = {sample["image"].shape[:2] for sample in samples} | {sample["mask"].shape for sample in samples}
+    if sizes != {(shard_set.size_px, shard_set.size_px)}:
+        raise SamaeError(f"pictures of {sorted(sizes)} px lie among shards of {shard_set.size_px} px; write them anew")
+    return FaceBatch(
+        image=_stack(samples, "image").permute(0, 3, 1, 2).contiguous().float().div_(255),
+        mask=_stack(samples, "mask")[:, None].float().div_(255),
+        coefficients=_stack(samples, "coefficients").float(),
+        embedding=_stack(samples, "embedding").float(),
+        skin=_stack(samples, "skin").float(),
+        landmarks=_stack(samples, "landmarks").float(),
+        person=torch.from_numpy(shard_set.persons(keys)),
+        keys=tuple(keys),
+    )
+
+
+def _stack(samples: list[dict[str, Any]], name: str) -> torch.Tensor:
+    return torch.from_numpy(np.stack([sample[name] for sample in samples]))
+
+
+def _check(count: int, split: str, batch_size: int, world_size: int) -> None:
+    if batch_size % world_size:
+        raise SamaeError(
+            f"train.batch_size {batch_size} is not a multiple of {world_size} ranks "
+            f"({batch_size} / {world_size} = {batch_size / world_size:.2f}); choose another batch size or rank count"
+        )
+    if count < batch_size:
+        raise SamaeError(
+            f"the split {split!r} has {count} samples < a batch of {world_size} ranks x {batch_size // world_size} = "
+            f"{batch_size}; add photographs or lower train.batch_size"
+        )
