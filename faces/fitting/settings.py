@@ -1,0 +1,66 @@
+"""Every number that fitting depends on, in one frozen record; all values are ours unless a source is named."""
+
+from dataclasses import asdict, dataclass
+
+from faces.errors import SamaeError
+from faces.files import digest_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a photograph is fitted.
+
+    Attributes:
+        n_identity: identity modes the landmark solve may use (the first ones; the rest stay 0).
+        noise_percent: standard deviation of an honest landmark, percent of the distance of the outer eye corners.
+        identity_sigma, expression_sigma: prior standard deviations of the coefficients (expressions lie in 0..1).
+        ridge_weight, lip_weight: weight of the nose ridge (28..30) and of the inner lips (60..67); Deep3DFaceRecon
+            gives both 20 in a mean squared error, here they are a likelihood's and smaller.
+        contour_weight: weight of the 17 jaw points, whose place along the jaw is loosely defined.
+        contour: "sliding" moves the jaw points to the visible outline, "fixed" keeps them on their vertices,
+            "auto" takes for each point whatever of the two, or of the line between them, is nearest.
+        robust_percent: residual (percent of the same distance) from which a landmark is doubted.
+        rigid_steps, shape_steps: Gauss-Newton steps of the pose alone, and of everything.
+        max_nme_percent: a fit above this mean landmark error is not ok.
+        working_px: side of the picture in which light and albedo are solved.
+        light_rounds: alternations of light and albedo.
+        colour_scale: residual (sRGB, 0..1) from which a pixel is doubted, before the robust scale is known.
+        albedo_sigma: prior standard deviation of an albedo coefficient.
+        pixel_noise: standard deviation of an honest pixel's linear reflectance (texture the modes cannot say).
+        light_chroma_sigma: how far (natural logarithm) the light's colour may lie from white.
+        light_level_sigma, light_level: spread and middle of the light's mean shading (1 shows the albedo as it is).
+        max_photometric_error: a fit above this mean colour error (sRGB 0..1) is not ok.
+    """
+
+    n_identity: int = 80
+    noise_percent: float = 0.5
+    identity_sigma: float = 1.0
+    expression_sigma: float = 0.35
+    ridge_weight: float = 3.0
+    lip_weight: float = 2.0
+    contour_weight: float = 0.4
+    contour: str = "auto"
+    robust_percent: float = 4.0
+    rigid_steps: int = 4
+    shape_steps: int = 8
+    max_nme_percent: float = 5.0
+    working_px: int = 96
+    light_rounds: int = 2
+    colour_scale: float = 0.10
+    albedo_sigma: float = 1.0
+    pixel_noise: float = 0.08
+    light_chroma_sigma: float = 0.12
+    light_level_sigma: float = 0.5
+    light_level: float = 0.85
+    max_photometric_error: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.contour not in ("sliding", "fixed", "auto"):
+            raise SamaeError(f"contour is '{self.contour}'; it must be 'sliding', 'fixed' or 'auto'")
+        if self.working_px < 16:
+            raise SamaeError(f"working_px is {self.working_px}; light needs at least 16 px")
+
+    @property
+    def digest(self) -> str:
+        """A digest of all settings, recorded beside every fit."""
+        return digest_of(asdict(self))
