@@ -1,0 +1,55 @@
+"""How numba kernels are compiled and spread over cores: one decorator, one pool of threads.
+
+Kernels release the GIL and run on plain threads, each on its own faces. numba's own parallel loops are not used: they
+take seconds to compile, and their thread layers break when several threads call them or when a process forks after.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+
+def kernel(function: Function) -> Function:
+    """Compile for the types of the first call, GIL released, kept on disk where that is possible.
+
+    No fast mathematics: a product and a sum round twice, as in numpy. The disk copy is keyed by numba on the source
+    file, so a kernel may call only kernels of its own file. Where no folder can be written (a read-only image without a
+    home) the kernel is compiled anew in each process.
+    """
+    options = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:
+        return numba.njit(cache=False, **options)(function)
+
+
+def cores() -> int:
+    """Threads a kernel may use: NUMBA_NUM_THREADS, else OMP_NUM_THREADS, else the cores this process may run on."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def over_faces(work: Callable[[int, int], None], count: int, threads: int | None = None) -> None:
+    """Call `work(first, step)` so that the faces first, first + step, ... below count are done once each.
+
+    threads None means all of `cores()`; 1 runs in the calling thread. Errors of a worker are raised here.
+    """
+    workers = max(1, min(count, cores() if threads is None else threads))
+    if workers == 1:
+        work(0, 1)
+        return
+    key = (os.getpid(), workers)
+    if key not in _pools:
+        _pools[key] = ThreadPoolExecutor(workers, thread_name_prefix="faces")
+    for done in [_pools[key].submit(work, first, workers) for first in range(workers)]:
+        done.result()

@@ -1,0 +1,193 @@
+"""Triangle index, perspective-correct barycentrics and depth of a batch of meshes (issue: the face engine, Rasteriser).
+
+Rules, the same for every backend and for the naive reference in tests/faces/naive_raster.py:
+
+* A vertex is rounded to 1/1024 px (floor(1024 u + 0.5)); edge functions of these whole numbers are exact.
+* A pixel is covered when its centre (column + 0.5, row + 0.5) lies inside, or on a top or left edge of, the triangle:
+  two triangles that share an edge never both cover a pixel nor leave one between them. Both orientations are drawn.
+* 1 / depth is linear on the screen: ((e0 k0 + e1 k1) + e2 k2) in float64 with k = (1 / depth) / area, then rounded to
+  float32. The largest wins; equal ones go to the lowest triangle index.
+* Dropped whole, nothing is clipped: triangles with a vertex that is not finite, at depth <= 1 mm (behind the camera
+  too) or >= 1e9 mm, or 524,288 px or more away from the picture's corner; and triangles whose area is zero.
+
+Barycentrics belong to the rounded positions (at most 1/2048 px from the given ones). Everything here is ours.
+"""
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+
+from faces.compiled import over_faces
+from faces.errors import SamaeError
+from faces.render import kernels
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+#: Names that `rasterize` accepts. "numba" uses all cores, "numba-one-core" the calling thread alone.
+BACKENDS = ("auto", "numba", "numba-one-core", "triton", "pytorch3d")
+
+
+@dataclass(frozen=True)
+class Raster(Generic[Array]):
+    """What each pixel of N pictures shows; numpy arrays, or tensors when the vertices were a tensor.
+
+    Attributes:
+        triangle: (N, H, W) int32, index of the visible triangle, -1 where there is none.
+        barycentric: (N, H, W, 3) float32, weights of its corners, perspective-correct, sum 1 (0 where there is none).
+        depth_mm: (N, H, W) float32, camera z, inf where there is none.
+    """
+
+    triangle: Array
+    barycentric: Array
+    depth_mm: Array
+
+    @property
+    def covered(self) -> Array:
+        """(N, H, W) bool: pixels that show the mesh."""
+        return self.triangle >= 0
+
+
+def rasterize(
+    vertices_px: Array, triangles: Array, height_px: int, width_px: int, backend: str = "auto"
+) -> "Raster[Array]":
+    """Draw N meshes of one topology.
+
+    Args:
+        vertices_px: (N, V, 3) float32 u_px, v_px, depth_mm as `faces.camera.project` gives them.
+        triangles: (T, 3) int32 vertex indices in 0..V-1.
+        height_px, width_px: size of the pictures, at least 1.
+        backend: one of BACKENDS; "auto" takes Triton for a CUDA tensor and numba for everything else.
+    Returns:
+        The raster; tensors (on the device of the vertices) for a tensor, else numpy arrays. Not differentiable: use
+        `barycentric_at` for gradients of the geometry.
+    """
+    if backend not in BACKENDS:
+        raise SamaeError(f"no rasteriser is called {backend!r}; choose one of {', '.join(BACKENDS)}")
+    if isinstance(vertices_px, torch.Tensor):
+        return _rasterize_tensor(vertices_px, triangles, height_px, width_px, backend)
+    vertices, faces = _checked(vertices_px, triangles, height_px, width_px)
+    if backend in ("triton", "pytorch3d"):
+        drawn = _rasterize_tensor(torch.from_numpy(vertices), torch.from_numpy(faces), height_px, width_px, backend)
+        return Raster(drawn.triangle.cpu().numpy(), drawn.barycentric.cpu().numpy(), drawn.depth_mm.cpu().numpy())
+    return _rasterize_numba(vertices, faces, height_px, width_px, 1 if backend == "numba-one-core" else None)
+
+
+def _rasterize_numba(
+    vertices: np.ndarray, triangles: np.ndarray, height_px: int, width_px: int, threads: int | None
+) -> "Raster[np.ndarray]":
+    shape = (len(vertices), height_px, width_px)
+    raster = Raster(np.empty(shape, np.int32), np.empty((*shape, 3), np.float32), np.empty(shape, np.float32))
+
+    def draw(first: int, step: int) -> None:
+        kernels.rasterize_faces(vertices, triangles, first, step, raster.triangle, raster.barycentric, raster.depth_mm)
+
+    over_faces(draw, len(vertices), threads)
+    return raster
+
+
+def _rasterize_tensor(
+    vertices: torch.Tensor, triangles: torch.Tensor, height_px: int, width_px: int, backend: str
+) -> "Raster[torch.Tensor]":
+    triangles = torch.as_tensor(triangles)
+    if backend == "auto":
+        backend = "triton" if vertices.is_cuda else "numba"
+    if backend == "triton":
+        from faces.render.raster_triton import rasterize_triton
+
+        return Raster(*rasterize_triton(vertices.detach(), triangles, height_px, width_px))
+    if backend == "pytorch3d":
+        from faces.render.raster_pytorch3d import rasterize_pytorch3d
+
+        return Raster(*rasterize_pytorch3d(vertices.detach(), triangles, height_px, width_px))
+    drawn = rasterize(vertices.detach().cpu().numpy(), triangles.cpu().numpy(), height_px, width_px, backend)
+    parts = (drawn.triangle, drawn.barycentric, drawn.depth_mm)
+    return Raster(*(torch.from_numpy(part).to(vertices.device) for part in parts))
+
+
+def _checked(
+    vertices_px: np.ndarray, triangles: np.ndarray, height_px: int, width_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    vertices = np.ascontiguousarray(vertices_px, np.float32)
+    if vertices.ndim != 3 or vertices.shape[2] != 3:
+        raise SamaeError(f"vertices must be (N, V, 3), but are {vertices.shape}; add a batch axis for a single mesh")
+    faces = np.ascontiguousarray(triangles, np.int32).reshape(-1, 3)
+    if height_px < 1 or width_px < 1:
+        raise SamaeError(f"a picture of {width_px} x {height_px} px has no pixel; ask for at least 1 x 1")
+    if len(faces) and (faces.min() < 0 or faces.max() >= vertices.shape[1]):
+        raise SamaeError(
+            f"triangles name vertices {faces.min()}..{faces.max()}, but the mesh has 0..{vertices.shape[1] - 1}: "
+            "pass the triangles of the same head"
+        )
+    return vertices, faces
+
+
+def interpolate(attributes: Array, triangles: Array, raster: "Raster[Array]") -> Array:
+    """Vertex attributes at the pixels: (V, C) or (N, V, C) -> (N, H, W, C) float32, 0 where there is no mesh.
+
+    Tensors give a tensor that is differentiable with respect to the attributes (and to the barycentrics).
+    """
+    if isinstance(raster.triangle, torch.Tensor):
+        return _interpolate_tensor(attributes, torch.as_tensor(triangles), raster)
+    table = np.ascontiguousarray(attributes, np.float32)
+    table = table[None] if table.ndim == 2 else table
+    if table.ndim != 3 or len(table) not in (1, len(raster.triangle)):
+        raise SamaeError(
+            f"attributes {table.shape} do not fit {len(raster.triangle)} pictures; pass (V, C) or (N, V, C)"
+        )
+    faces = np.ascontiguousarray(triangles, np.int32)
+    out = np.empty((*raster.triangle.shape, table.shape[2]), np.float32)
+
+    def work(first: int, step: int) -> None:
+        kernels.interpolate_faces(table, faces, first, step, raster.triangle, raster.barycentric, out)
+
+    over_faces(work, len(out))
+    return out
+
+
+def _interpolate_tensor(
+    attributes: torch.Tensor, triangles: torch.Tensor, raster: "Raster[torch.Tensor]"
+) -> torch.Tensor:
+    count = len(raster.triangle)
+    table = attributes.expand(count, -1, -1) if attributes.ndim == 3 else attributes.expand(count, *attributes.shape)
+    corners = triangles.to(raster.triangle.device).long()[raster.triangle.clamp_min(0).long()]
+    batch = torch.arange(count, device=corners.device).view(-1, 1, 1, 1)
+    return (table[batch, corners] * raster.barycentric[..., None].to(table.dtype)).sum(-2)
+
+
+def barycentric_at(vertices_px: torch.Tensor, triangles: torch.Tensor, triangle: torch.Tensor) -> torch.Tensor:
+    """Perspective-correct barycentrics of known triangles at the pixel centres, differentiable in the vertices.
+
+    (N, V, 3) u_px, v_px, depth_mm; (T, 3); (N, H, W) index from `rasterize` -> (N, H, W, 3), 0 where the index is -1.
+    Visibility is held fixed: gradients reach what is inside the silhouette, not its outline.
+    """
+    count, height, width = triangle.shape
+    corners = triangles.to(triangle.device).long()[triangle.clamp_min(0).long()]
+    batch = torch.arange(count, device=triangle.device).view(-1, 1, 1, 1)
+    points = vertices_px[batch, corners]
+    columns = torch.arange(width, device=triangle.device, dtype=vertices_px.dtype) + 0.5
+    rows = torch.arange(height, device=triangle.device, dtype=vertices_px.dtype) + 0.5
+    centre = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
+    to_corner = points[..., :2] - centre[None, :, :, None]
+    after, before = to_corner.roll(-1, -2), to_corner.roll(-2, -2)
+    edge = after[..., 0] * before[..., 1] - after[..., 1] * before[..., 0]
+    weight = edge / points[..., 2]
+    total = weight.sum(-1, keepdim=True)
+    share = weight / torch.where(total == 0, torch.ones_like(total), total)
+    return share * (triangle >= 0)[..., None]
+
+
+def available_backends() -> dict[str, str]:
+    """Name of each backend -> "ready", or why it cannot be used here. Cheap: nothing heavy is imported."""
+    state = {"numba": "ready", "numba-one-core": "ready"}
+    if importlib.util.find_spec("triton") is None:
+        state["triton"] = "triton is not installed (it comes with CUDA builds of torch)"
+    else:
+        state["triton"] = "ready" if torch.cuda.is_available() else "no CUDA device"
+    if importlib.util.find_spec("pytorch3d") is None:
+        state["pytorch3d"] = "pytorch3d is not installed (optional: pip install 'samae[pytorch3d]')"
+    else:
+        state["pytorch3d"] = "ready"
+    return state
