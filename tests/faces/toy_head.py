@@ -75,7 +75,7 @@ def toy_head(n_identity: int = 20, n_expression: int = 8, n_albedo: int = 12, se
     expression = bumps(mean, around[:n_expression], 14.0)[..., None] * rng.normal(0, 7.0, (n_expression, 1, 3))
     expression *= np.array([1.0, 1.0, 0.3])
     albedo = bumps(mean, skin[-n_albedo:], 45.0)[..., None] * rng.normal(0, 0.03, (n_albedo, 1, 3))
-    albedo[0] = np.array([-0.20, -0.17, -0.14])
+    albedo[0] = np.array([-0.11, -0.09, -0.07])
     albedo[1] = np.array([0.02, -0.02, -0.02])
     region = (mean[:, 2] > CENTRE_MM[2] + 12) & (mean[:, 1] < 45) & (mean[:, 1] > -112)
     tables = dict(

@@ -1,0 +1,93 @@
+"""What a camera sees of fitted heads: the raster, the normals and the visible face, from coefficients alone.
+
+Fitting, albedo and masks all look at the same view, so that a pixel means the same thing to each of them.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from faces.camera import Camera, head_to_camera, project, rotation_matrices
+from faces.errors import SamaeError
+from faces.morphable.base import MorphableHead, vertex_normals
+from faces.render.rasterize import Raster, interpolate, rasterize
+
+#: Faces drawn at once: bounds the memory at any batch size.
+CHUNK = 16
+
+
+@dataclass(frozen=True, eq=False)
+class FaceView:
+    """N heads in pictures of S x S px under Camera.centred(S).
+
+    Attributes:
+        raster: triangles, barycentrics and depth.
+        normals: (N, S, S, 3) float32 unit normals, world frame of faces/render/shading.py; 0 off the mesh.
+        face: (N, S, S) bool, pixels whose nearest triangle belongs to the face region.
+    """
+
+    raster: Raster[np.ndarray]
+    normals: np.ndarray
+    face: np.ndarray
+
+
+def check_coefficients(coefficients: np.ndarray, head: MorphableHead) -> np.ndarray:
+    """(N, D) or (D,) -> (N, D) float32; another head's width or a number that is not finite is an error."""
+    coefficients = np.atleast_2d(np.asarray(coefficients, np.float32))
+    head.layout.take(coefficients, "light")
+    if not np.isfinite(coefficients).all():
+        raise SamaeError("coefficients hold numbers that are not finite; drop the faces whose fit is not ok")
+    return coefficients
+
+
+def check_images(images: np.ndarray, count: int | None = None) -> np.ndarray:
+    """Pictures must be (N, S, S, 3) uint8 (and N = count where that is given)."""
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
+        raise SamaeError(f"pictures must be (N, S, S, 3) uint8, but are {images.shape} {images.dtype}; crop them square")
+    if count is not None and len(images) != count:
+        raise SamaeError(f"{len(images)} pictures do not match {count} faces; pass one picture a face")
+    return images
+
+
+@lru_cache(maxsize=8)
+def skin_triangles(head: MorphableHead) -> np.ndarray:
+    """(T,) bool: triangles of the face region that carry skin (not eyeballs, teeth, gums, tongue or mouth)."""
+    words = ("eye", "sclera", "iris", "pupil", "cornea", "teeth", "tooth", "gum", "tongue", "mouth", "cavity", "lash")
+    bare = np.array([not any(word in name.lower() for word in words) for name in head.part_names])
+    return head.face_triangles & bare[head.parts]
+
+
+def posed_vertices(coefficients: np.ndarray, head: MorphableHead) -> tuple[np.ndarray, np.ndarray]:
+    """(N, D) -> vertices (N, V, 3) camera frame, mm, and rotations (N, 3, 3) float32 (head frame to world frame)."""
+    take = head.layout.take
+    vertices = head.decode(*(take(coefficients, g) for g in ("identity", "expression", "gaze_rad")))
+    rotation = take(coefficients, "rotation_rad")
+    posed = head_to_camera(vertices, rotation, take(coefficients, "translation_mm"))
+    return posed.astype(np.float32), rotation_matrices(rotation).astype(np.float32)
+
+
+def view_faces(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> FaceView:
+    """(N, D) float32 -> the view of N heads at size_px (N small: every pixel's normals are kept)."""
+    posed, _ = posed_vertices(coefficients, head)
+    raster = rasterize(project(posed, Camera.centred(size_px)), head.triangles, size_px, size_px)
+    world = vertex_normals(posed, head.triangles) * np.array([1, -1, -1], np.float32)
+    normals = interpolate(world.astype(np.float32), head.triangles, raster)
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    return FaceView(raster, normals, head.face_triangles[raster.triangle] & (raster.triangle >= 0))
+
+
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """(S, S) bool -> bool: regions that do not reach the picture's edge are filled (open mouths, eyes)."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    cv2.floodFill(padded, None, (0, 0), 2)
+    return padded[1:-1, 1:-1] != 2
+
+
+def shrink_images(images: np.ndarray, size_px: int) -> np.ndarray:
+    """(N, S, S, 3) uint8 -> (N, size_px, size_px, 3) float32 sRGB 0..1, area-averaged when smaller."""
+    how = cv2.INTER_AREA if images.shape[1] > size_px else cv2.INTER_LINEAR
+    small = [cv2.resize(image, (size_px, size_px), interpolation=how) for image in images]
+    return np.stack(small).astype(np.float32) / 255.0
