@@ -26,7 +26,7 @@ def landmark_plan() -> np.ndarray:
     rows.append(np.stack([np.zeros(4), np.linspace(4, -32, 4)], 1))
     rows.append(np.stack([np.linspace(-13, 13, 5), [-42, -44, -46, -44, -42]], 1))
     eye = np.array([[-15, 0], [-7, 6], [7, 6], [15, 0], [7, -5], [-7, -5]], float)
-    rows += [eye + [-31, 0], eye + [31, 0]]
+    rows += [eye - np.array([31, 0]), eye + np.array([31, 0])]
     rows.append(ellipse(12, 25, 10, -68))
     rows.append(ellipse(8, 19, 4, -68))
     return np.concatenate(rows)

@@ -1,0 +1,143 @@
+"""faces/identity: networks, crops, files and the registry."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from faces.errors import SamaeError
+from faces.identity import KNOWN_ENCODERS, encoder_status, load_encoder
+from faces.identity.crops import crop_matrices, identity_crops
+from faces.identity.encoder import read_encoder, save_encoder
+from faces.identity.iresnet import IResNet, IResNetConfig
+from faces.landmarks import five_points
+
+
+def face_landmarks(size_px: int) -> np.ndarray:
+    """68 points whose five-point reduction is a plain upright face in the middle of the picture."""
+    points = np.tile([[0.5, 0.6]], (68, 1))
+    points[36:42], points[42:48] = (0.38, 0.45), (0.62, 0.45)
+    points[30], points[48], points[54] = (0.5, 0.58), (0.41, 0.70), (0.59, 0.70)
+    return points * size_px
+
+
+def test_parameter_counts_of_the_published_networks() -> None:
+    counts = {
+        depth: sum(p.numel() for p in IResNet(IResNetConfig(depth=depth)).parameters()) / 1e6 for depth in (18, 50, 100)
+    }
+    assert counts[18] == pytest.approx(24.0, abs=0.1)
+    assert counts[50] == pytest.approx(43.6, abs=0.1)
+    assert counts[100] == pytest.approx(65.15, abs=0.1)
+
+
+def test_the_crop_puts_the_eyes_where_arcface_wants_them() -> None:
+    points = face_landmarks(128)
+    matrix = crop_matrices(points[None], 112)[0]
+    moved = five_points(points) @ matrix[:, :2].T + matrix[:, 2]
+    template = np.array(
+        [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    )
+    assert np.abs(moved - (template + 0.5)).max() < 6
+    assert np.abs(moved.mean(0) - (template + 0.5).mean(0)).max() < 1e-6
+
+
+@pytest.mark.parametrize("size_px", [64, 256])
+def test_a_marked_eye_lands_on_its_place_at_any_picture_size(size_px: int) -> None:
+    points = face_landmarks(size_px)
+    image = torch.zeros(1, 3, size_px, size_px)
+    x, y = points[36]
+    reach = max(1, size_px // 64)
+    image[:, :, int(y) - reach : int(y) + reach, int(x) - reach : int(x) + reach] = 1
+    crop = identity_crops(image, torch.from_numpy(points[None]), 112)[0, 0]
+    mass = crop / crop.sum()
+    grid = torch.arange(112) + 0.5
+    found = np.array([(mass.sum(0) * grid).sum(), (mass.sum(1) * grid).sum()])
+    matrix = crop_matrices(points[None], 112)[0]
+    assert np.abs(found - (matrix[:, :2] @ np.floor([x, y]) + matrix[:, 2])).max() < 1.0
+
+
+def test_gradients_reach_the_picture_and_not_the_weights(tmp_path: Path) -> None:
+    encoder = make_encoder(tmp_path)
+    images = torch.rand(2, 3, 64, 64, requires_grad=True)
+    marks = torch.from_numpy(np.stack([face_landmarks(64)] * 2)).float()
+    encoder.embed_tensor(images, marks).sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    assert all(p.grad is None for p in encoder.network.parameters())
+
+
+def make_encoder(folder: Path):
+    torch.manual_seed(3)
+    network = IResNet(IResNetConfig(depth=10, width=8, dim=32, crop_px=64, head="depthwise")).eval()
+    save_encoder(network, folder / "small.safetensors", {"licence": "Apache-2.0"})
+    return read_encoder(folder / "small.safetensors")
+
+
+def test_embeddings_are_unit_vectors_and_both_ways_agree(tmp_path: Path) -> None:
+    encoder = make_encoder(tmp_path)
+    images = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
+    marks = np.stack([face_landmarks(64)] * 3)
+    vectors = encoder.embed(images, marks)
+    assert vectors.shape == (3, 32)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    again = encoder.embed_tensor(tensor, torch.from_numpy(marks)).numpy()
+    np.testing.assert_allclose(vectors, again, atol=1e-6)
+    assert (encoder.dim, encoder.crop_px, encoder.licence, len(encoder.digest)) == (32, 64, "Apache-2.0", 16)
+
+
+def test_damaged_or_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0")
+    with pytest.raises(SamaeError, match=r"cut\.safetensors is not a readable safetensors"):
+        read_encoder(tmp_path / "cut.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(SamaeError, match="does not hold an identity encoder"):
+        read_encoder(tmp_path / "other.safetensors")
+    (tmp_path / "bad.onnx").write_bytes(b"not a model")
+    with pytest.raises(SamaeError, match=r"bad\.onnx is not a readable ONNX"):
+        load_encoder(str(tmp_path / "bad.onnx"))
+
+
+def test_a_missing_weight_file_names_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SAMAE_WEIGHTS", str(tmp_path / "weights"))
+    with pytest.raises(SamaeError, match=r"w600k_r50\.onnx .*SAMAE_WEIGHTS"):
+        load_encoder("arcface")
+    with pytest.raises(SamaeError, match="no identity encoder is called 'archface'"):
+        load_encoder("archface")
+
+
+def test_an_onnx_recogniser_embeds_and_refuses_gradients(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
+    path = tmp_path / "standin.onnx"
+    weights = np.random.default_rng(0).normal(size=(3, 512)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+            onnx.helper.make_node("Flatten", ["p"], ["f"]),
+            onnx.helper.make_node("MatMul", ["f", "w"], ["y"]),
+        ],
+        "recogniser",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 112, 112])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 512])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, path)
+    encoder = load_encoder(str(path))
+    images = np.random.default_rng(1).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    marks = np.stack([face_landmarks(64)] * 2)
+    vectors = encoder.embed(images, marks)
+    assert vectors.shape == (2, 512)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(SamaeError, match="no gradients"):
+        encoder.embed_tensor(torch.rand(1, 3, 64, 64), torch.from_numpy(marks[:1]))
+
+
+def test_every_known_encoder_has_a_row_for_the_doctor() -> None:
+    rows = encoder_status()
+    assert [row["name"] for row in rows] == list(KNOWN_ENCODERS)
+    assert all(row["licence"] and row["origin"] for row in rows)

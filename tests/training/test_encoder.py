@@ -1,0 +1,84 @@
+"""training/encoder.py and training/verification.py: margins by hand, figures by hand, and a network that learns."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from faces.errors import SamaeError
+from training.encoder import EncoderRecipe, augment, check, margin_logits, train_encoder
+from training.verification import verify
+
+
+def test_arcface_adds_the_margin_to_the_true_angle_alone() -> None:
+    cosine = torch.tensor([[0.8, 0.1], [0.3, -0.2]])
+    logits = margin_logits(cosine, torch.tensor([0, 1]), "arcface", 64.0, 0.5)
+    assert logits[0, 0].item() == pytest.approx(64 * math.cos(math.acos(0.8) + 0.5), abs=1e-4)
+    assert logits[1, 1].item() == pytest.approx(64 * math.cos(math.acos(-0.2) + 0.5), abs=1e-4)
+    assert logits[0, 1].item() == pytest.approx(6.4)
+    assert logits[1, 0].item() == pytest.approx(19.2)
+
+
+def test_cosface_subtracts_the_margin_from_the_true_cosine() -> None:
+    logits = margin_logits(torch.tensor([[0.8, 0.1]]), torch.tensor([0]), "cosface", 30.0, 0.35)
+    assert logits[0].tolist() == pytest.approx([30 * 0.45, 3.0])
+
+
+def test_arcface_keeps_falling_beyond_pi_minus_margin() -> None:
+    cosine = torch.linspace(-0.9999, 0.9999, 200)[:, None]
+    logits = margin_logits(cosine, torch.zeros(200, dtype=torch.long), "arcface", 1.0, 0.5)[:, 0]
+    assert (logits.diff() > 0).all()
+
+
+def test_verification_by_hand() -> None:
+    embeddings = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], np.float32)
+    figures = verify(embeddings, np.array([0, 0, 1, 1]))
+    assert figures.genuine_mean == pytest.approx((1.0 + 0.8) / 2)
+    assert figures.impostor_mean == pytest.approx((0.0 + 0.6 + 0.0 + 0.6) / 4)
+    assert figures.tar_at_far_1e3 == 1.0
+    assert figures.accuracy == 1.0
+
+
+def test_verification_needs_pairs() -> None:
+    with pytest.raises(SamaeError, match="two people"):
+        verify(np.eye(3, dtype=np.float32), np.array([0, 0, 0]))
+    with pytest.raises(SamaeError, match="two pictures"):
+        verify(np.eye(3, dtype=np.float32), np.array([0, 1, 2]))
+
+
+def test_augmentation_is_a_function_of_its_generator() -> None:
+    crops = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    one, two = (augment(crops, torch.Generator().manual_seed(9)) for _ in range(2))
+    other = augment(crops, torch.Generator().manual_seed(10))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert one.min() >= 0
+    assert one.max() <= 1
+
+
+def test_a_small_network_learns_to_tell_patterns_apart() -> None:
+    rng = np.random.default_rng(1)
+    patterns = rng.integers(0, 255, (10, 1, 4, 4, 3))
+    noise = rng.integers(-40, 40, (10, 12, 32, 32, 3))
+    crops = np.clip(np.kron(patterns, np.ones((1, 1, 8, 8, 1))) + noise, 0, 255).astype(np.uint8)
+    recipe = EncoderRecipe(
+        depth=10,
+        width=8,
+        dim=16,
+        crop_px=32,
+        people=8,
+        pictures_per_person=12,
+        batch_size=16,
+        epochs=12,
+        learning_rate=0.05,
+    )
+    torch.manual_seed(0)
+    network = train_encoder(recipe, crops, lambda line: None)
+    figures = check(network, crops[8:])
+    assert figures.genuine_mean > figures.impostor_mean + 0.2
+
+
+def test_an_unknown_loss_is_refused() -> None:
+    with pytest.raises(SamaeError, match="arcface or cosface"):
+        EncoderRecipe(loss="softmax")
