@@ -30,6 +30,7 @@ class GeneratorSettings:
         multipliers: channels of each level over `width`; one level more halves the resolution once more.
         blocks: residual blocks a level (SAMAE), or ID-blocks in the bottleneck (SimSwap).
         attention_px: resolutions that get self-attention (SAMAE).
+        patch_px: side of the pixel-unshuffle at the entrance; 1 works at full resolution (SAMAE).
         condition_width: width of the vector that modulates the group norms.
     """
 
@@ -37,6 +38,7 @@ class GeneratorSettings:
     multipliers: tuple[int, ...] = (1, 2, 3, 4)
     blocks: int = 1
     attention_px: tuple[int, ...] = (8,)
+    patch_px: int = 2
     condition_width: int = 128
 
 
@@ -332,11 +334,12 @@ def _check(recipe: Recipe) -> None:
             f"recipe {recipe.name!r} trains with the encoder {recipe.identity.encoder!r}, which only judges; "
             "choose identity.encoder=builtin or arcface, else the judgement means nothing"
         )
-    levels = 2 ** (len(recipe.generator.multipliers) - 1)
+    patch_px = recipe.generator.patch_px if recipe.method == "samae" else 1
+    levels = patch_px * 2 ** (len(recipe.generator.multipliers) - 1)
     if recipe.size_px % levels or recipe.size_px < 2 * levels:
         raise SamaeError(
-            f"size_px {recipe.size_px} is not divisible by {levels}, as the {len(recipe.generator.multipliers)} levels of "
-            "generator.multipliers need; change one of the two"
+            f"size_px {recipe.size_px} is not a multiple of {levels}, as generator.multipliers (and patch_px) need; "
+            "change one of them"
         )
     positive = {"train.batch_size": recipe.train.batch_size, "train.total_kimg": recipe.train.total_kimg}
     for path, value in positive.items():
