@@ -1,0 +1,226 @@
+"""The graph in one table: every asset's group, cut, inputs, code version and the settings that change what it holds.
+
+The decorators of assets/*.py, the freshness of `samae demo` and the snapshot test all read this table. Raise
+`code_version` when an asset's content changes for the same inputs; everything below it is then made again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import dagster as dg
+
+from assets.partitions import folder_partitions, recipe_partitions
+from assets.plan import Plan
+from assets.store import Store
+from faces.errors import SamaeError
+from faces.files import digest_of, read_json
+
+Cut = Literal["folder", "recipe", "whole"]
+OWNERS = ["team:samae"]
+
+
+@lru_cache(maxsize=4)
+def head_identity(name: str) -> dict[str, str]:
+    """{"edition", "digest"} of a morphable head."""
+    from faces.morphable.registry import load_head
+
+    head = load_head(name)
+    return {"edition": head.edition, "digest": head.digest}
+
+
+@lru_cache(maxsize=8)
+def encoder_identity(name: str) -> dict[str, str]:
+    """{"name", "digest"} of an identity encoder."""
+    from faces.identity.registry import load_encoder
+
+    encoder = load_encoder(name)
+    return {"name": encoder.name, "digest": encoder.digest}
+
+
+def recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
+    """What a recipe with this plan's settings trains: its digest and the number of ranks."""
+    from training.config import load_recipe
+
+    return {"recipe": load_recipe(recipe, recipe_overrides(plan, recipe)).digest, "ranks": plan.ranks}
+
+
+def recipe_overrides(plan: Plan, recipe: str) -> list[str]:
+    """The recipe settings that follow from the plan, the user's own last."""
+    follows = [f"size_px={plan.picture_px}", f"seed={plan.seed}", f"identity.encoder={plan.encoder}"]
+    kimg = plan.kimg_of(recipe)
+    if kimg is not None:
+        follows.append(f"train.total_kimg={kimg:g}")
+    return follows + plan.overrides_of(recipe)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One asset. `settings` gives what its content depends on besides its inputs: (plan, partition) -> JSON values."""
+
+    name: str
+    group: str
+    cut: Cut
+    inputs: tuple[str, ...]
+    kinds: frozenset[str]
+    description: str
+    code_version: str = "1"
+    settings: Callable[[Plan, str], dict[str, Any]] = field(default=lambda plan, partition: {})
+
+    def spec(self) -> dict[str, Any]:
+        """Keyword arguments of `dg.asset`."""
+        partitions = {"folder": folder_partitions, "recipe": recipe_partitions, "whole": None}[self.cut]
+        return {
+            "name": self.name,
+            "group_name": self.group,
+            "partitions_def": partitions,
+            "backfill_policy": dg.BackfillPolicy.single_run() if self.cut == "folder" else None,
+            "deps": list(self.inputs),
+            "kinds": set(self.kinds),
+            "description": self.description,
+            "code_version": self.code_version,
+            "owners": OWNERS,
+        }
+
+
+def _head(plan: Plan, _: str) -> dict[str, Any]:
+    return {"head": head_identity(plan.head)}
+
+
+def _shards(plan: Plan, _: str) -> dict[str, Any]:
+    return {"picture_px": plan.picture_px, "head": head_identity(plan.head), "encoder": encoder_identity(plan.encoder)}
+
+
+def _judging(plan: Plan, _: str) -> dict[str, Any]:
+    return {"pairs": plan.pairs, "seed": plan.seed, "judges": [encoder_identity(name) for name in plan.judges]}
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "photographs", "faces", "whole", (), frozenset({"png", "json"}),
+            "Which photographs are used: people that the project generates, or the FFHQ folder named by SAMAE_RAW. "
+            "Registers one partition for each of its folders.",
+            settings=lambda plan, _: plan.source_identity,
+        ),
+        Stage(
+            "raw_faces", "faces", "folder", ("photographs",), frozenset({"parquet"}),
+            "Every photograph of one FFHQ folder, verified: file and pixel MD5, format, pixel cap, size, truncation. "
+            "One that cannot be used is a row with its reason.",
+        ),
+        Stage(
+            "aligned_faces", "faces", "folder", ("raw_faces",), frozenset({"numpy", "parquet"}),
+            "Pictures at the working size with their 68 landmarks in our pixel convention.",
+            settings=lambda plan, _: {"aligned_px": plan.aligned_px},
+        ),
+        Stage(
+            "face_coefficients", "geometry", "folder", ("aligned_faces",), frozenset({"parquet", "numba"}),
+            "Shape, expression, albedo, pose and light of every face: a morphable head fitted to landmarks and pixels.",
+            settings=_head,
+        ),
+        Stage(
+            "neutral_albedo", "geometry", "folder", ("aligned_faces", "face_coefficients"), frozenset({"numpy"}),
+            "Every picture with its light taken away and its skin tone neutralised.", settings=_head,
+        ),
+        Stage(
+            "face_masks", "geometry", "folder", ("aligned_faces", "face_coefficients"), frozenset({"numpy", "parquet"}),
+            "The visible face of every picture (mesh silhouette minus occluders) and its skin colour.", settings=_head,
+        ),
+        Stage(
+            "identity_embeddings", "geometry", "folder", ("aligned_faces",), frozenset({"parquet", "pytorch"}),
+            "Who it is: one unit vector a face by the identity encoder that training uses.",
+            settings=lambda plan, _: {"encoder": encoder_identity(plan.encoder)},
+        ),
+        Stage(
+            "training_shards", "data", "whole",
+            ("aligned_faces", "face_coefficients", "neutral_albedo", "face_masks", "identity_embeddings"),
+            frozenset({"webdataset", "parquet"}),
+            "The training set: one tar a folder, a manifest of every photograph, splits by identity, hashes of all.",
+            settings=_shards,
+        ),
+        Stage(
+            "swap_model", "models", "recipe", ("training_shards",), frozenset({"pytorch", "deepspeed", "mlflow"}),
+            "A trained face swapper: safetensors and a configuration. Trained in its own process group.",
+            settings=recipe_identity,
+        ),
+        Stage(
+            "swap_evaluation", "judgement", "recipe", ("swap_model", "training_shards"), frozenset({"parquet"}),
+            "The judge's verdict on frozen pairs: identity, attributes and error to the true swap, for every pair.",
+            settings=_judging,
+        ),
+        Stage(
+            "leaderboard", "judgement", "whole", ("swap_evaluation",), frozenset({"html", "parquet"}),
+            "All recipes side by side with the baselines: one self-contained report.",
+            settings=lambda plan, _: {"recipes": list(plan.recipes)},
+        ),
+        Stage(
+            "champion", "judgement", "whole", ("leaderboard", "swap_model"), frozenset({"mlflow"}),
+            "The best model, registered in MLflow; it takes the alias `champion` only when the gate lets it.",
+            settings=lambda plan, _: {"recipes": list(plan.recipes)},
+        ),
+    )
+}
+
+
+def raw_listing(store: Store) -> dict[str, dict[str, Any]]:
+    """ffhq-dataset-v2.json of the set: index of the photograph -> its entry; a missing file is one clear sentence."""
+    path = store.raw / "ffhq-dataset-v2.json"
+    if not path.is_file():
+        raise SamaeError(
+            f"{store.raw} holds no ffhq-dataset-v2.json: name a folder in FFHQ layout by SAMAE_RAW, "
+            "or unset it to use generated people"
+        )
+    listing = read_json(path)
+    if not isinstance(listing, dict):
+        raise SamaeError(f"{path} is not an object of photographs as FFHQ's is; restore it")
+    return listing
+
+
+def folder_of(entry: dict[str, Any]) -> str:
+    """The FFHQ folder of one entry of the listing, e.g. "01000"."""
+    try:
+        return str(entry["image"]["file_path"]).split("/")[-2]
+    except (KeyError, TypeError, IndexError):
+        raise SamaeError("an entry of ffhq-dataset-v2.json has no image.file_path of the form images…/00000/00000.png") from None
+
+
+def entries_by_folder(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
+    """Folder -> {index: entry}, both sorted."""
+    folders: dict[str, dict[str, dict[str, Any]]] = {}
+    for index, entry in sorted(raw_listing(store).items(), key=lambda item: int(item[0])):
+        folders.setdefault(folder_of(entry), {})[index] = entry
+    return dict(sorted(folders.items()))
+
+
+def provenance(stage_name: str, partition: str | None, plan: Plan, store: Store) -> dict[str, Any]:
+    """What today's code, settings and inputs would make of one asset (or partition): code, settings, input digests."""
+    stage = STAGES[stage_name]
+    inputs: dict[str, str] = {}
+    for name in stage.inputs:
+        for part in _parts(stage, STAGES[name].cut, partition, plan, store):
+            inputs[f"{name}/{part}" if part and part != partition else name] = store.digest(name, part)
+    settings = stage.settings(plan, partition or "")
+    if stage_name == "raw_faces":
+        settings = settings | {"entries": digest_of(entries_by_folder(store).get(partition or "", {}))}
+    if stage_name == "photographs" and plan.raw is None:
+        settings = settings | {"photographs": plan.photographs}
+    return {"code_version": stage.code_version, "settings": settings, "inputs": inputs}
+
+
+def _parts(stage: Stage, cut: Cut, partition: str | None, plan: Plan, store: Store) -> list[str | None]:
+    """Which partitions of an input (cut in some way) one partition of a stage reads."""
+    if cut == "whole":
+        return [None]
+    if cut == stage.cut:
+        return [partition]
+    return list(entries_by_folder(store)) if cut == "folder" else list(plan.recipes)
+
+
+def partitions_of(stage_name: str, plan: Plan, store: Store) -> list[str | None]:
+    """All partitions of an asset under this plan, in order; [None] for one that is not cut."""
+    cut = STAGES[stage_name].cut
+    if cut == "whole":
+        return [None]
+    return list(entries_by_folder(store)) if cut == "folder" else list(plan.recipes)

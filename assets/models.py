@@ -1,0 +1,80 @@
+"""swap_model[recipe]: a trained swapper. Training runs in processes of its own; a restart goes on where it stopped."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterExecutionInterruptedError
+
+from assets.common import result
+from assets.graph import STAGES, provenance, recipe_overrides
+from assets.ports import Launcher, Samae, Tracking
+from assets.store import Store
+from faces.files import digest_of, is_complete, read_json, write_json
+
+LAUNCH_NAME = "launch.json"
+EXPORT = "export"
+
+
+@dg.asset(**STAGES["swap_model"].spec(), pool="training")
+def swap_model(
+    context: dg.AssetExecutionContext,
+    samae: dg.ResourceParam[Samae],
+    launcher: dg.ResourceParam[Launcher],
+    tracking: dg.ResourceParam[Tracking],
+) -> dg.MaterializeResult:
+    """Train one recipe on the shards, and keep its export."""
+    recipe, plan, store = context.partition_key, samae.plan, samae.store
+    made_from = provenance("swap_model", recipe, plan, store)
+    run_dir = run_folder(store, recipe, plan.ranks, made_from)
+    cycle = store.digest("training_shards")
+    tags = {"samae.kind": "training", "recipe": recipe, "dagster.run_id": context.run_id, "shards": cycle}
+    run_id = tracking.start(run_dir.name, cycle, tags)
+    status = "FAILED"
+    try:
+        launcher.train(
+            context, recipe, recipe_overrides(plan, recipe), store.folder("training_shards"), run_dir, plan.ranks,
+            tracking.environment(run_id), samae.progress(context, "swap_model"),
+        )
+        status = "FINISHED"
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        status = "KILLED"
+        raise
+    finally:
+        tracking.finish(run_id, status, {})
+    with store.write("swap_model", recipe, made_from) as (folder, metadata):
+        shutil.copytree(run_dir / EXPORT, folder / EXPORT)
+        metadata |= {"run": run_dir.name, "mlflow_run": run_id}
+    return result(samae, "swap_model", recipe, _page(store, recipe, run_dir, tracking.page(run_id)))
+
+
+def run_folder(store: Store, recipe: str, ranks: int, made_from: dict[str, Any]) -> Path:
+    """The unfinished run of exactly this training, to go on with; else a new one, NNNNN-recipe-set-ranksN."""
+    store.runs.mkdir(parents=True, exist_ok=True)
+    numbers = [0]
+    for folder in sorted(store.runs.iterdir()):
+        match = re.match(r"(\d{5})-", folder.name)
+        if match:
+            numbers.append(int(match[1]))
+        launch = folder / LAUNCH_NAME
+        if launch.is_file() and read_json(launch)["provenance"] == made_from and not is_complete(folder / EXPORT):
+            return folder
+    folder = store.runs / f"{max(numbers) + 1:05d}-{recipe}-{store.set_name}-ranks{ranks}"
+    folder.mkdir()
+    write_json(folder / LAUNCH_NAME, {"recipe": recipe, "provenance": made_from, "digest": digest_of(made_from)})
+    return folder
+
+
+def _page(store: Store, recipe: str, run_dir: Path, address: str) -> dict[str, Any]:
+    export = store.folder("swap_model", recipe) / EXPORT
+    metadata: dict[str, Any] = {
+        "run": dg.MetadataValue.path(str(run_dir)),
+        "mlflow": dg.MetadataValue.url(address),
+        "export_bytes": sum(path.stat().st_size for path in export.iterdir()),
+    }
+    samples = sorted((run_dir / "samples").glob("*.png"))
+    if samples:
+        metadata["samples"] = dg.MetadataValue.path(str(samples[-1]))
+    return metadata

@@ -1,0 +1,75 @@
+"""What assets need from the floor above, as interfaces: assets never import pipelines. `dg.ResourceParam[...]` carries them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import dagster as dg
+
+from assets.plan import Plan
+from assets.store import Store
+
+#: Called as (done, total, note): how far a stage has come.
+Progress = Callable[[float, float, str], None]
+
+
+class Samae(Protocol):
+    """Where everything lies and what was asked for."""
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    def progress(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
+        """A reporter for one stage: to the terminal in `samae demo`, to the run's page in Dagster."""
+        ...
+
+
+class Pool(Protocol):
+    """Maps a function over items, on Ray or in this process, with the same answers in the same order."""
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None) -> list[Any]: ...
+
+
+class Launcher(Protocol):
+    """Trains a recipe in processes of its own."""
+
+    def train(
+        self,
+        context: dg.AssetExecutionContext,
+        recipe: str,
+        overrides: list[str],
+        shards: Path,
+        run_dir: Path,
+        ranks: int,
+        environment: dict[str, str],
+        progress: Progress,
+    ) -> None: ...
+
+
+class Tracking(Protocol):
+    """MLflow, as far as assets see it: runs below one parent, and model versions with aliases."""
+
+    def start(self, name: str, cycle: str, tags: dict[str, str]) -> str:
+        """Open a run below the parent of `cycle` (a retraining cycle); its id."""
+        ...
+
+    def finish(self, run_id: str, status: str, metrics: dict[str, float], artifacts: Path | None = None) -> None: ...
+
+    def environment(self, run_id: str) -> dict[str, str]:
+        """Environment variables that make a training process write into this run."""
+        ...
+
+    def page(self, run_id: str) -> str: ...
+
+    def register(self, run_id: str, export: Path, tags: dict[str, str]) -> str:
+        """Make a model version of an export; its number. The same export registered twice is one version."""
+        ...
+
+    def version_at(self, alias: str) -> tuple[str, dict[str, str]] | None:
+        """(number, tags) of the model version that has an alias; None when nobody has it."""
+        ...
+
+    def set_alias(self, alias: str, version: str) -> None: ...

@@ -1,0 +1,160 @@
+"""training_shards: one tar a folder of photographs, the same bytes for the same inputs, and the index over all of them.
+
+The only module that imports webdataset, for its TarWriter. A folder whose inputs did not change keeps its tar (a hard
+link into the new set), so one new folder costs one new tar and a new index.
+"""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from assets.aligned import resize
+from assets.common import contact_sheet, counts_table, result
+from assets.graph import STAGES, entries_by_folder, encoder_identity, head_identity, provenance
+from assets.plan import Plan
+from assets.ports import Pool, Samae
+from assets.store import Store
+from assets.tables import OK, accepted, matrix, read_array, read_rows
+from faces.errors import SamaeError
+from faces.files import digest_of, is_complete, read_manifest
+from faces.records import encode_sample
+
+#: Folder stages whose rows must all be "ok" for a photograph to enter a shard, in the order of the graph.
+FOLDER_STAGES = ("raw_faces", "aligned_faces", "face_coefficients", "neutral_albedo", "face_masks", "identity_embeddings")
+
+
+@dg.asset(**STAGES["training_shards"].spec())
+def training_shards(
+    context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae], pool: dg.ResourceParam[Pool]
+) -> dg.MaterializeResult:
+    """Write the tars that changed, link the others, and write the index last."""
+    from training.shards import write_index
+
+    plan, store = samae.plan, samae.store
+    report = samae.progress(context, "training_shards")
+    folders = list(entries_by_folder(store))
+    made_from = provenance("training_shards", None, plan, store)
+    with store.write("training_shards", None, made_from) as (scratch, metadata):
+        metadata["parts"] = {folder: part_digest(folder, made_from) for folder in folders}
+        stale = [folder for folder in folders if not _link_old(store, folder, metadata["parts"][folder], scratch)]
+        tasks = [(store, plan, folder, scratch) for folder in stale]
+        pool.map(write_shard, tasks, report)
+        rejected = [row for folder in folders for row in rejected_rows(store, folder)]
+        shards = write_index(
+            scratch, size_px=plan.picture_px, head=made_from["settings"]["head"],
+            encoder=made_from["settings"]["encoder"], splits=_splits(store, folders), rejected=rejected,
+        )
+        first = shards.keys()[:24]
+        preview = contact_sheet(np.array([shards.read(key, ("image",))["image"] for key in first]))
+        splits = {split: len(shards.keys(split)) for split in ("train", "validation", "test")}
+        shards.close()
+    return result(samae, "training_shards", None, {
+        "samples": sum(splits.values()), **splits, "rejected": len(rejected), "shards": len(folders),
+        "shards_written": len(stale), "preview": preview, "digest": shards.digest,
+        "reasons": counts_table(dict(Counter(row["status"] for row in rejected))),
+    })
+
+
+def part_digest(folder: str, made_from: dict[str, Any]) -> str:
+    """Digest of what one tar was made from: code, settings and its folder's inputs."""
+    inputs = {name: value for name, value in made_from["inputs"].items() if name.endswith(f"/{folder}")}
+    return digest_of([made_from["code_version"], made_from["settings"], inputs])
+
+
+def _link_old(store: Store, folder: str, part: str, scratch: Path) -> bool:
+    old = store.folder("training_shards")
+    if not is_complete(old) or read_manifest(old).metadata.get("parts", {}).get(folder) != part:
+        return False
+    if not (old / f"{folder}.tar").is_file():
+        return False
+    os.link(old / f"{folder}.tar", scratch / f"{folder}.tar")
+    return True
+
+
+def write_shard(task: tuple[Store, Plan, str, Path]) -> int:
+    """Write one folder's tar; how many samples it has. Runs in a worker."""
+    import webdataset as wds
+
+    store, plan, folder, scratch = task
+    count = 0
+    path = scratch / f"{folder}.tar"
+    with wds.TarWriter(str(path), user="", group="", mode=0o444, mtime=0, compress=False, encoder=False) as writer:
+        for sample in samples(store, plan, folder):
+            writer.write({"__key__": sample["meta"]["key"], **encode_sample(sample)})
+            count += 1
+    if not count:
+        path.unlink()
+    return count
+
+
+def samples(store: Store, plan: Plan, folder: str) -> Any:
+    """The complete samples of one folder, in the order of their keys."""
+    tables = {name: accepted(read_rows(store.folder(name, folder))) for name in FOLDER_STAGES[1:]}
+    arrays = {
+        "images": ("aligned_faces", read_array(store.folder("aligned_faces", folder), "images")),
+        "albedo": ("neutral_albedo", read_array(store.folder("neutral_albedo", folder), "albedo")),
+    }
+    places = {name: {key: i for i, key in enumerate(table["key"].to_pylist())} for name, table in tables.items()}
+    masks = read_array(store.folder("face_masks", folder), "masks")
+    mask_places = {key: i for i, key in enumerate(read_rows(store.folder("face_masks", folder))["key"].to_pylist())}
+    columns = {
+        "coefficients": ("face_coefficients", matrix(tables["face_coefficients"], "coefficients")),
+        "embedding": ("identity_embeddings", matrix(tables["identity_embeddings"], "embedding")),
+        "skin": ("face_masks", matrix(tables["face_masks"], "skin")),
+    }
+    aligned = tables["aligned_faces"].to_pylist()
+    makers = {"head": head_identity(plan.head), "encoder": encoder_identity(plan.encoder)}
+    for row in aligned:
+        key = row["key"]
+        if any(key not in places[name] for name in places):
+            continue
+        taken = {field: values[places[name][key]] for field, (name, values) in columns.items()}
+        pictures = {field: resize(np.asarray(array[places[name][key]]), plan.picture_px) for field, (name, array) in arrays.items()}
+        landmarks = np.asarray(row["landmarks_px"], np.float32).reshape(68, 2) * (plan.picture_px / plan.aligned_px)
+        yield taken | {
+            "image": pictures["images"], "albedo": pictures["albedo"],
+            "mask": resize(np.asarray(masks[mask_places[key]]), plan.picture_px),
+            "landmarks": landmarks, "meta": _meta(row, makers),
+        }
+
+
+def _meta(row: dict[str, Any], makers: dict[str, Any]) -> dict[str, Any]:
+    meta = {"key": row["key"], "person": row["person"], "licence": row["licence"], "source": row["file_path"]}
+    return meta | makers | ({"synthetic": json.loads(row["synthetic"])} if row["synthetic"] else {})
+
+
+def rejected_rows(store: Store, folder: str) -> list[dict[str, Any]]:
+    """{"key", "person", "status"} of every photograph of a folder that some stage refused; status is stage and reason."""
+    persons: dict[str, int] = {}
+    refused: dict[str, str] = {}
+    for name in FOLDER_STAGES:
+        for row in read_rows(store.folder(name, folder)).to_pylist():
+            persons.setdefault(row["key"], row.get("person", -1))
+            if row["status"] != OK:
+                refused.setdefault(row["key"], f"{name}: {row['reason']}")
+    return [{"key": key, "person": persons[key], "status": reason} for key, reason in refused.items()]
+
+
+def _splits(store: Store, folders: list[str]) -> dict[str, str]:
+    """Key -> split, by the person's hash (the key's where persons are unknown).
+
+    A set too small to fill every split by hash gives its first people to validation and test (ours).
+    """
+    from training.shards import SPLITS, split_of
+
+    person_of: dict[str, str] = {}
+    for folder in folders:
+        for row in read_rows(store.folder("aligned_faces", folder)).to_pylist():
+            person_of[row["key"]] = f"person-{row['person']}" if row["person"] >= 0 else row["key"]
+    people = sorted(set(person_of.values()))
+    if len(people) < 3:
+        raise SamaeError(f"{len(people)} people are too few for three splits; give the data at least 3 people")
+    split = {person: split_of(person) for person in people}
+    if len(people) < 40 or set(split.values()) != set(SPLITS):
+        split = {person: ("test", "train", "train", "validation", "train", "test")[i % 6] for i, person in enumerate(people)}
+    return {key: split[person] for key, person in person_of.items()}

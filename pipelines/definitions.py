@@ -1,0 +1,40 @@
+"""The code location: every asset, check, job, schedule, sensor and resource. Loaded by workspace.yaml and by `dg`."""
+
+import dagster as dg
+
+from assets.aligned import aligned_faces
+from assets.checks import ALL_CHECKS
+from assets.evaluation import champion, leaderboard, swap_evaluation
+from assets.geometry import face_coefficients, face_masks, neutral_albedo
+from assets.identity import identity_embeddings
+from assets.models import swap_model
+from assets.raw import photographs, raw_faces
+from assets.shards import training_shards
+from pipelines.jobs import ALL_JOBS
+from pipelines.resources import all_resources
+from pipelines.schedules import weekly_retraining
+from pipelines.sensors import new_folders
+from pipelines.settings import load_settings
+
+defs = dg.Definitions(
+    assets=[
+        photographs,
+        raw_faces,
+        aligned_faces,
+        face_coefficients,
+        neutral_albedo,
+        face_masks,
+        identity_embeddings,
+        training_shards,
+        swap_model,
+        swap_evaluation,
+        leaderboard,
+        champion,
+    ],
+    asset_checks=ALL_CHECKS,
+    jobs=ALL_JOBS,
+    schedules=[weekly_retraining],
+    sensors=[new_folders],
+    resources=all_resources(load_settings()),
+    executor=dg.in_process_executor,
+)

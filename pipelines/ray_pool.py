@@ -1,0 +1,140 @@
+"""Work over many cores or hosts by Ray; the only module that imports ray. `serial` gives the same answers in one process.
+
+`Pool.map` keeps the order of its items, reports progress as answers arrive, and turns an exception in a worker into the
+same SamaeError (a sentence for the user) or into a RuntimeError that holds the worker's traceback.
+"""
+
+import atexit
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from assets.ports import Progress
+from faces.errors import SamaeError
+
+#: One thread a worker: the parallelism is over items, and threads on top of it only fight for the cores.
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+}
+#: Quiet and private: no token file in the home folder, no usage statistics, no dashboard.
+QUIET_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+#: Tasks in flight a core: enough to keep workers busy, few enough to keep the object store small.
+IN_FLIGHT_PER_CORE = 2
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
+    """Runs in a worker: the answer, or the sentence of a SamaeError (which the caller raises again)."""
+    try:
+        return function(item), None
+    except SamaeError as error:
+        return None, str(error)
+
+
+class RayPool(dg.ConfigurableResource):
+    """`address`: "serial", "local" (a cluster of our own with `cores` cores, 0 for all), "auto" or host:port."""
+
+    address: str = "local"
+    cores: int = 0
+    _started: bool = PrivateAttr(default=False)
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None) -> list[Any]:
+        """`[function(item) for item in items]`, spread over the cluster; `function` is a module's own, not a closure."""
+        if self.address == "serial" or len(items) <= 1:
+            return self._map_serial(function, items, progress)
+        return self._map_ray(function, items, progress)
+
+    def _map_serial(
+        self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None
+    ) -> list[Any]:
+        answers = []
+        for item in items:
+            answers.append(function(item))
+            if progress:
+                progress(len(answers), len(items), "")
+        return answers
+
+    def _map_ray(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
+        ray = self.start()
+        task = ray.remote(num_cpus=1, max_retries=2)(_call)
+        limit = max(int(ray.cluster_resources().get("CPU", 1)), 1) * IN_FLIGHT_PER_CORE
+        answers: list[Any] = [None] * len(items)
+        waiting: dict[Any, int] = {}
+        queue = iter(enumerate(items))
+        done = 0
+        try:
+            while done < len(items):
+                while len(waiting) < limit and (entry := next(queue, None)) is not None:
+                    waiting[task.remote(function, entry[1])] = entry[0]
+                ready, _ = ray.wait(list(waiting), num_returns=1)
+                for reference in ready:
+                    answers[waiting.pop(reference)] = _answer(ray, reference)
+                    done += 1
+                if progress:
+                    progress(done, len(items), "")
+        finally:
+            for reference in waiting:
+                ray.cancel(reference, force=False)
+        return answers
+
+    def start(self) -> Any:
+        """Connect to (or start) the cluster once a process; returns the ray module."""
+        os.environ.update({name: os.environ.get(name, value) for name, value in QUIET_ENVIRONMENT.items()})
+        import ray
+
+        if ray.is_initialized():
+            return ray
+        environment = {"env_vars": WORKER_ENVIRONMENT}
+        try:
+            if self.address == "local":
+                ray.init(
+                    address="local",
+                    num_cpus=self.cores or None,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    runtime_env=environment,
+                )
+                atexit.register(ray.shutdown)
+            else:
+                ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise SamaeError(
+                f"no Ray cluster answers at {self.address!r} ({first}); start it, or set SAMAE_RAY=local or serial"
+            ) from None
+        return ray
+
+    def stop(self) -> None:
+        """Leave the cluster; one of our own ends with it."""
+        import ray
+
+        if ray.is_initialized():
+            ray.shutdown()
+
+
+def _answer(ray: Any, reference: Any) -> Any:
+    try:
+        answer, sentence = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise RuntimeError(f"a Ray worker failed:\n{error}") from None
+    except ray.exceptions.RayError as error:
+        raise SamaeError(
+            f"a Ray worker was lost three times ({type(error).__name__}); most often memory ran out: "
+            "set SAMAE_CORES lower and start again, what is finished stays"
+        ) from None
+    if sentence is not None:
+        raise SamaeError(sentence)
+    return answer

@@ -1,0 +1,52 @@
+"""The resources of the code location: Samae (folders and plan), the pool, the launcher and MLflow, from the settings."""
+
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+
+from assets.plan import Plan
+from assets.ports import Progress
+from assets.store import Store
+from pipelines.launcher import Launcher
+from pipelines.progress import reporter
+from pipelines.ray_pool import RayPool
+from pipelines.settings import Settings, load_settings
+from pipelines.tracking import MlflowTracking
+
+
+class Samae(dg.ConfigurableResource):
+    """Folders and plan. `settings` replaces settings of the environment for one run, e.g. {"pairs": "40"}."""
+
+    settings: dict[str, str] = {}
+
+    @cached_property
+    def resolved(self) -> Settings:
+        """All settings, checked."""
+        return load_settings(**self.settings)
+
+    @property
+    def plan(self) -> Plan:
+        """What is made."""
+        return self.resolved.plan
+
+    @property
+    def store(self) -> Store:
+        """Where it lies."""
+        return self.resolved.store
+
+    def progress(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
+        """A reporter for one stage."""
+        return reporter(context, stage)
+
+
+def all_resources(settings: Settings) -> dict[str, Any]:
+    """Every resource by the name under which assets ask for it."""
+    return {
+        "samae": Samae(),
+        "pool": RayPool(address=settings.ray, cores=settings.cores),
+        "launcher": Launcher(grace_seconds=settings.grace_seconds),
+        "tracking": MlflowTracking(
+            uri=settings.tracking_uri, model_name=settings.model_name, home=str(settings.home / "mlflow")
+        ),
+    }

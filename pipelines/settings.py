@@ -1,0 +1,81 @@
+"""All settings, read from the environment (SAMAE_*). A wrong value is one sentence and exit code 2, never a traceback.
+
+    SAMAE_HOME=/data/samae SAMAE_RAW=/data/ffhq SAMAE_RANKS=8 samae demo
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from assets.plan import Plan
+from assets.store import Store
+from faces.errors import SamaeError
+
+PREFIX = "SAMAE_"
+
+
+class Settings(BaseSettings, Plan):
+    """The plan (what is made) and the place (where it runs)."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", validate_default=True)
+
+    home: Path = Field(Path(".samae"), description="folder of everything that is made")
+    ray: str = Field("local", description="serial (this process), local (a cluster of our own), or a cluster's address")
+    cores: int = Field(0, ge=0, le=4096, description="cores of the local Ray cluster, 0 for all")
+    mlflow_uri: str = Field("", description="MLflow server, e.g. http://host:5000; empty for SQLite below SAMAE_HOME")
+    model_name: str = Field("samae-face-swap", min_length=1, description="name of the registered model")
+    dagster_port: int = Field(3000, ge=1, le=65535, description="port of the Dagster page")
+    mlflow_port: int = Field(5000, ge=1, le=65535, description="port of the MLflow page")
+    grace_seconds: float = Field(60.0, gt=0, description="time between SIGTERM and SIGKILL when training is cancelled")
+
+    @field_validator("raw", mode="before")
+    @classmethod
+    def _no_raw(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("home", "raw")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("ray")
+    @classmethod
+    def _ray(cls, value: str) -> str:
+        if value not in ("serial", "local", "auto") and ":" not in value:
+            raise ValueError(f"{value!r} is neither serial, local, auto nor an address such as 10.0.0.1:6379")
+        return value
+
+    @property
+    def plan(self) -> Plan:
+        """The part that changes what is made."""
+        return Plan(**{name: getattr(self, name) for name in Plan.model_fields})
+
+    @property
+    def store(self) -> Store:
+        """Where it lies."""
+        return Store(self.home, self.set_name, self.raw)
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address: the server asked for, or SQLite below the home folder."""
+        return self.mlflow_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of the environment with `overrides` on top; SamaeError naming the variable that is wrong."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SamaeError(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    wrong = []
+    for entry in error.errors():
+        name = str(entry["loc"][0]) if entry["loc"] else "settings"
+        reason = str(entry["msg"]).removeprefix("Value error, ")
+        about = Settings.model_fields[name].description if name in Settings.model_fields else ""
+        wrong.append(f"{PREFIX}{name.upper()} is {entry.get('input')!r}: {reason} ({about})")
+    return "wrong setting: " + "; ".join(wrong)

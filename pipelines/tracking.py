@@ -1,0 +1,159 @@
+"""MLflow as the assets see it: runs below one parent a retraining cycle, and a registered model whose aliases move.
+
+Only this module of pipelines/ imports mlflow. The store is SQLite below SAMAE_HOME unless SAMAE_MLFLOW_URI names a
+server. Nothing is pickled: a model version points to safetensors and a configuration.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from faces.errors import SamaeError
+
+EXPERIMENT = "samae"
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CYCLE_TAG = "samae.cycle"
+EXPORT_TAG = "samae.export"
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "GIT_PYTHON_REFRESH": "quiet"}
+
+
+class MlflowTracking(dg.ConfigurableResource):
+    """`uri`: SQLite or a server; `home`: folder for the SQLite file and the artifacts; `model_name`: registered model."""
+
+    uri: str
+    home: str
+    model_name: str = "samae-face-swap"
+    page_uri: str = "http://127.0.0.1:5000"
+
+    @cached_property
+    def client(self) -> Any:
+        """A client of the store; the schema is made on first use."""
+        os.environ.update(QUIET)
+        Path(self.home).mkdir(parents=True, exist_ok=True)
+        import logging
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+
+        try:
+            client = MlflowClient(tracking_uri=self.uri)
+            client.search_experiments(max_results=1)
+        except MlflowException as error:
+            first = str(error).split("\n")[0]
+            raise SamaeError(f"MLflow at {self.uri} does not answer ({first}): start it or unset SAMAE_MLFLOW_URI") from None
+        return client
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """The experiment that holds every run; its artifacts lie below `home` when the store is SQLite."""
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return found.experiment_id
+        local = (Path(self.home) / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
+        return self.client.create_experiment(EXPERIMENT, artifact_location=local)
+
+    def start(self, name: str, cycle: str, tags: dict[str, str]) -> str:
+        """Open a run below the parent of `cycle`; its id."""
+        parent = self._parent(cycle)
+        run = self.client.create_run(
+            self.experiment_id, run_name=name, tags={"mlflow.parentRunId": parent, CYCLE_TAG: cycle, **tags}
+        )
+        return run.info.run_id
+
+    def _parent(self, cycle: str) -> str:
+        found = self.client.search_runs(
+            [self.experiment_id], f"tags.`{CYCLE_TAG}` = '{cycle}' AND tags.`samae.kind` = 'cycle'", max_results=1
+        )
+        if found:
+            return found[0].info.run_id
+        run = self.client.create_run(
+            self.experiment_id, run_name=f"cycle-{cycle}", tags={CYCLE_TAG: cycle, "samae.kind": "cycle"}
+        )
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+        return run.info.run_id
+
+    def finish(self, run_id: str, status: str, metrics: dict[str, float], artifacts: Path | None = None) -> None:
+        """Log the last metrics, keep the artifacts and close the run with FINISHED, FAILED or KILLED."""
+        for name, value in metrics.items():
+            self.client.log_metric(run_id, name, value)
+        if artifacts is not None:
+            self.client.log_artifacts(run_id, str(artifacts))
+        self.client.set_terminated(run_id, status)
+
+    def environment(self, run_id: str) -> dict[str, str]:
+        """What a training process needs to write into this run."""
+        return {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_RUN_ID": run_id, **QUIET}
+
+    def page(self, run_id: str) -> str:
+        """Address of a run on the MLflow page."""
+        base = self.uri if self.uri.startswith("http") else self.page_uri
+        return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
+    def register(self, run_id: str, export: Path, tags: dict[str, str]) -> str:
+        """A model version whose artifacts are this export's; the same export (by its digest tag) is registered once."""
+        self._ensure_model()
+        for version in self.versions():
+            if tags.get(EXPORT_TAG) and version.tags.get(EXPORT_TAG) == tags[EXPORT_TAG]:
+                return str(version.version)
+        self.client.log_artifacts(run_id, str(export), "export")
+        uri = self.client.get_run(run_id).info.artifact_uri
+        made = self.client.create_model_version(self.model_name, f"{uri}/export", run_id, tags=tags)
+        return str(made.version)
+
+    def _ensure_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(self.model_name, description="Face swappers trained and judged by Samae")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def versions(self) -> list[Any]:
+        """All versions of the registered model, newest first."""
+        found = self.client.search_model_versions(f"name = '{self.model_name}'")
+        return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+    def aliases(self) -> dict[str, str]:
+        """Alias -> version number; empty when nothing was registered."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            model = self.client.get_registered_model(self.model_name)
+        except MlflowException:
+            return {}
+        return {alias: str(version) for alias, version in model.aliases.items()}
+
+    def version_at(self, alias: str) -> tuple[str, dict[str, str]] | None:
+        """(number, tags) of the version with this alias; None when nobody has it."""
+        number = self.aliases().get(alias)
+        if number is None:
+            return None
+        return number, dict(self.client.get_model_version(self.model_name, number).tags)
+
+    def set_alias(self, alias: str, version: str) -> None:
+        """Give the alias to a version (and take it from whoever had it)."""
+        self.client.set_registered_model_alias(self.model_name, alias, version)
+
+    def export_folder(self, version: str) -> Path:
+        """A local folder with the artifacts of a version (downloaded when they are elsewhere)."""
+        from mlflow.artifacts import download_artifacts
+
+        source = self.client.get_model_version(self.model_name, version).source
+        return Path(download_artifacts(artifact_uri=source, tracking_uri=self.uri))
+
+    def rollback(self) -> tuple[str, str]:
+        """Give `champion` back to `previous` (and the other way round); (new champion, old champion)."""
+        aliases = self.aliases()
+        if PREVIOUS not in aliases:
+            raise SamaeError(f"{self.model_name} has no previous champion: nothing to roll back to")
+        champion, previous = aliases.get(CHAMPION, ""), aliases[PREVIOUS]
+        self.set_alias(CHAMPION, previous)
+        if champion:
+            self.set_alias(PREVIOUS, champion)
+        return previous, champion
