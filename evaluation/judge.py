@@ -1,0 +1,184 @@
+"""The judge: runs a swapper and the baselines over a frozen pair list and measures them all, one pass a picture.
+
+Work is cut into chunks of pairs. `judge_batch(chunk, context)` is a plain function of its arguments, so pipelines
+hand it to Ray's workers through `map_chunks`; the default is a loop in this process. Rows of finished chunks can be
+kept in a folder: a killed run starts again where it was, and counts nothing twice (a file's name is a digest of all
+it depends on).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation.baselines import BASELINES
+from evaluation.batch import Chunk, JudgeContext, LoadFaces, Measurer, Truth, judge_batch
+from evaluation.context import EncoderLike, Gallery, Pictures
+from evaluation.evaluation import Evaluation, evaluate_rows
+from evaluation.examples import pick_examples
+from evaluation.metrics import METRIC_VERSION, independent
+from evaluation.pairs import PairList
+from evaluation.rows import merge_rows
+from faces.errors import SamaeError
+from faces.files import atomic_file, digest_of
+from faces.morphable.base import MorphableHead
+from training.batch import Swapper
+
+__all__ = ["ALL_BASELINES", "JudgeContext", "judge", "judge_batch", "serial_map"]
+
+#: Applies a function to every chunk, in any place; yields the answers in order.
+MapChunks = Callable[[Callable[[Chunk], pa.Table], Sequence[Chunk]], Iterable[pa.Table]]
+ALL_BASELINES = ("copy-target", "paste-source", "true-swap")
+
+
+def serial_map(function: Callable[[Chunk], pa.Table], chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
+    """The default of `map_chunks`: one chunk after the other, here."""
+    return map(function, chunks)
+
+
+def judge(
+    swapper: Swapper | str,
+    pairs: PairList,
+    load_faces: LoadFaces,
+    encoders: Sequence[EncoderLike],
+    truth: Truth | None = None,
+    head: MorphableHead | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    baselines: Sequence[str] = ALL_BASELINES,
+    measurer: Measurer | None = None,
+    trained_with: str | None = None,
+    system_digest: str = "",
+    map_chunks: MapChunks = serial_map,
+    chunk_pairs: int = 16,
+    rows_folder: Path | None = None,
+) -> Evaluation:
+    """Judge a swapper (or a baseline by name) and the baselines on a frozen pair list.
+
+    Args:
+        swapper: a trained method, or "copy-target", "paste-source" or "true-swap".
+        load_faces: keys -> FaceBatch.
+        encoders: at least one; `trained_with` (name or digest) is kept out of the headline when others are there.
+        truth: (source key, target key) -> true swap, or None where there are none.
+        head: needed for coefficient metrics and for the pose and shape columns of slices.
+        on_progress: called with (pairs done, pairs in all).
+        measurer: fits results; without it pose, expression, shape and light are left out, not guessed.
+        system_digest: digest of the swapper's weights: rows of other weights are never reused.
+        rows_folder: where rows of finished chunks are kept for a restart.
+
+    Returns:
+        Evaluation: rows, summary with intervals for the system and every baseline, examples.
+    """
+    if not encoders:
+        raise SamaeError("the judge needs at least one identity encoder; name one in the settings")
+    context = make_context(
+        swapper, pairs, load_faces, tuple(encoders), truth, head, baselines, measurer, trained_with, system_digest
+    )
+    rows = _judge_all(context, pairs, map_chunks, chunk_pairs, rows_folder, on_progress)
+    name = swapper if isinstance(swapper, str) else swapper.name
+    evaluation = evaluate_rows(name, pairs, rows, context.metrics(), _provenance(context, system_digest))
+    return replace(evaluation, examples=pick_examples(evaluation, context))
+
+
+def make_context(
+    swapper: Swapper | str, pairs: PairList, load_faces: LoadFaces, encoders: tuple[EncoderLike, ...],
+    truth: Truth | None, head: MorphableHead | None, baselines: Sequence[str], measurer: Measurer | None,
+    trained_with: str | None, system_digest: str,
+) -> JudgeContext:  # fmt: skip
+    """Everything that the chunks share: systems, gallery, digests."""
+    wanted = [swapper] if isinstance(swapper, str) else []
+    unknown = set(wanted) | set(baselines)
+    if unknown - set(BASELINES):
+        raise SamaeError(f"no baseline is called {sorted(unknown - set(BASELINES))}; there are {', '.join(BASELINES)}")
+    systems: dict[str, Swapper | None] = {swapper: None} if isinstance(swapper, str) else {swapper.name: swapper}
+    systems |= {name: None for name in baselines if name not in systems and (truth is not None or name != "true-swap")}
+    digests = {name: (system_digest if kept is not None else "baseline") for name, kept in systems.items()}
+    judge_digest = digest_of(
+        {
+            "metric_version": METRIC_VERSION,
+            "encoders": [(e.name, e.digest) for e in encoders],
+            "trained_with": trained_with,
+            "head": head.digest if head is not None else None,
+            "measurer": measurer.digest if measurer is not None else None,
+            "truth": truth is not None,
+            "pairs": pairs.digest,
+        }
+    )
+    gallery = build_gallery(pairs, load_faces, encoders)
+    return JudgeContext(
+        systems, digests, load_faces, encoders, truth, head, measurer, trained_with, gallery, judge_digest
+    )  # fmt: skip
+
+
+def build_gallery(
+    pairs: PairList, load_faces: LoadFaces, encoders: Sequence[EncoderLike], batch_faces: int = 32
+) -> Gallery:
+    """Embed every face of the list once; source and target embeddings of the pairs are taken from here."""
+    keys = tuple(dict.fromkeys((*pairs.source_keys, *pairs.target_keys)))
+    persons, parts = [], {e.name: [] for e in encoders}  # type: ignore[var-annotated]
+    for start in range(0, len(keys), batch_faces):
+        batch = load_faces(keys[start : start + batch_faces])
+        pictures = Pictures.of_batch(batch)
+        persons.append(batch.person.cpu().numpy())
+        for encoder in encoders:
+            parts[encoder.name].append(pictures.embedding(encoder))
+    return Gallery(keys, np.concatenate(persons), {name: np.concatenate(rows) for name, rows in parts.items()})
+
+
+def _judge_all(
+    context: JudgeContext, pairs: PairList, map_chunks: MapChunks, chunk_pairs: int, rows_folder: Path | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> pa.Table:  # fmt: skip
+    every = tuple(zip(pairs.source_keys, pairs.target_keys, strict=True))
+    chunks = [every[start : start + chunk_pairs] for start in range(0, len(every), chunk_pairs)]
+    rows: pa.Table | None = None
+    done = 0
+    for table in map_chunks(partial(judge_chunk, context=context, rows_folder=rows_folder), chunks):
+        rows = merge_rows(rows, table)
+        done += len(chunks[0]) if done + len(chunks[0]) <= len(every) else len(every) - done
+        if on_progress is not None:
+            on_progress(done, len(every))
+    if rows is None:
+        raise SamaeError(f"the pair list {pairs.name!r} is empty; make it with more pairs")
+    return rows
+
+
+def judge_chunk(chunk: Chunk, context: JudgeContext, rows_folder: Path | None) -> pa.Table:
+    """`judge_batch`, unless its rows already lie in `rows_folder`; then those."""
+    if rows_folder is None:
+        return judge_batch(chunk, context)
+    path = rows_folder / f"{digest_of([chunk, context.judge_digest, context.system_digests])}.parquet"
+    if path.is_file():
+        return pq.read_table(path)
+    table = judge_batch(chunk, context)
+    with atomic_file(path) as scratch:
+        pq.write_table(table, scratch)
+    return table
+
+
+
+
+def _provenance(context: JudgeContext, system_digest: str) -> dict[str, Any]:
+    judges = independent(context.encoders, context.trained_with)
+    return {
+        "metric_version": METRIC_VERSION,
+        "judge_digest": context.judge_digest,
+        "system_digest": system_digest,
+        "encoders": [
+            {"name": e.name, "digest": e.digest, "licence": e.licence, "trained_the_model": _trained(e, context)}
+            for e in context.encoders
+        ],
+        "headline_encoders": [e.name for e in judges],
+        "head": {"edition": context.head.edition, "digest": context.head.digest} if context.head else None,
+        "fitted": context.measurer is not None and context.head is not None,
+        "truth": context.truth is not None,
+    }
+
+
+def _trained(encoder: EncoderLike, context: JudgeContext) -> bool:
+    return context.trained_with in (encoder.name, encoder.digest)

@@ -1,0 +1,68 @@
+"""The judge's metrics: one file each, and the list of those that a run can compute.
+
+METRIC_VERSION is part of every row's key: raise it when any definition changes, and old rows are no longer reused.
+LPIPS and FID need network weights that may not be shipped; they are not here, and nothing stands in under their
+names.
+"""
+
+from collections.abc import Sequence
+
+from evaluation.context import EncoderLike
+from evaluation.metrics import (
+    background,
+    expression,
+    light,
+    pose,
+    seam,
+    shape,
+    skin,
+    truth_colour,
+    truth_landmarks,
+    truth_psnr,
+    truth_ssim,
+)
+from evaluation.metrics.base import Metric
+from evaluation.metrics.identity import identity_leak, identity_similarity
+from evaluation.metrics.retrieval import retrieval
+
+METRIC_VERSION = 1
+
+PLAIN_METRICS: tuple[Metric, ...] = (
+    pose.METRIC,
+    expression.METRIC,
+    shape.METRIC,
+    light.METRIC,
+    skin.METRIC,
+    background.METRIC,
+    seam.METRIC,
+    truth_psnr.METRIC,
+    truth_psnr.FACE_METRIC,
+    truth_ssim.METRIC,
+    truth_ssim.FACE_METRIC,
+    truth_colour.METRIC,
+    truth_landmarks.METRIC,
+)
+
+
+def independent(encoders: Sequence[EncoderLike], trained_with: str | None) -> list[EncoderLike]:
+    """The encoders that may judge: all but the one (digest or name) that trained the model; all if none is left."""
+    others = [e for e in encoders if trained_with not in (e.digest, e.name)]
+    return others or list(encoders)
+
+
+def build_metrics(
+    encoders: Sequence[EncoderLike], *, has_truth: bool, has_fit: bool, trained_with: str | None = None
+) -> list[Metric]:
+    """The metrics that these encoders, truth and fit allow, headline first.
+
+    Headline identity figures use the independent encoders; with more than one encoder each also gets its own columns.
+    """
+    judges = independent(encoders, trained_with)
+    metrics = [identity_similarity(judges), identity_leak(judges), retrieval(judges[0], 1), retrieval(judges[0], 5)]
+    metrics += [m for m in PLAIN_METRICS if (has_truth or not m.needs_truth) and (has_fit or not m.needs_fit)]
+    if len(encoders) > 1:
+        for encoder in encoders:
+            suffix = f".{encoder.name}"
+            metrics += [identity_similarity([encoder], suffix), identity_leak([encoder], suffix)]
+            metrics += [retrieval(encoder, k, suffix) for k in (1, 5)]
+    return metrics

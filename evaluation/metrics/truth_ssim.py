@@ -1,0 +1,60 @@
+"""Structural similarity to the true swap: over the whole picture, and inside the face alone.
+
+SSIM of Wang et al. 2004: Gaussian window of sigma 1.5 px (11 x 11), K1 = 0.01, K2 = 0.03, population covariance, mean
+of the three sRGB channels and, as in the paper, a border of 5 px left out. Range -1..1, higher is better. Agrees with
+scikit-image's structural_similarity(gaussian_weights=True, use_sample_covariance=False) to 1e-4.
+"""
+
+import cv2
+import numpy as np
+
+from evaluation.context import PairContext, mean_over
+from evaluation.metrics.base import Metric
+
+BORDER_PX = 5
+
+
+def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8 twice -> (S, S) float64, mean over the channels; the outer BORDER_PX are not valid."""
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    mean_x, mean_y = _blur(x), _blur(y)
+    var_x, var_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
+    covariance = _blur(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    top = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return (top / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean(axis=-1)
+
+
+def _blur(picture: np.ndarray) -> np.ndarray:
+    return cv2.GaussianBlur(picture, (11, 11), 1.5, borderType=cv2.BORDER_REFLECT)
+
+
+def _ssim(context: PairContext, region: np.ndarray) -> np.ndarray:
+    assert context.truth is not None, "needs_truth metrics are only computed where there is a true swap"
+    maps = context.result.recall("ssim_to_truth")
+    if maps is None:
+        maps = np.stack([ssim_map(a, b) for a, b in zip(context.result.image, context.truth.image, strict=True)])
+        context.result.remember("ssim_to_truth", maps)
+    valid = np.zeros_like(region)
+    valid[:, BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
+    return mean_over(maps, region & valid)
+
+
+def compute(context: PairContext) -> np.ndarray:
+    """(N,) SSIM, whole picture."""
+    return _ssim(context, np.ones_like(context.face))
+
+
+def compute_face(context: PairContext) -> np.ndarray:
+    """(N,) SSIM, inside the face."""
+    return _ssim(context, context.face)
+
+
+METRIC = Metric(
+    "truth_ssim", "SSIM to the truth", "", "higher", compute,
+    "Structural similarity of result and true swap, whole picture.", needs_truth=True,
+)  # fmt: skip
+FACE_METRIC = Metric(
+    "truth_face_ssim", "Face SSIM to the truth", "", "higher", compute_face,
+    "Structural similarity of result and true swap inside the face.", needs_truth=True,
+)  # fmt: skip

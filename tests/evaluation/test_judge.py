@@ -1,0 +1,158 @@
+"""The judge on fakes: order of systems, failures counted, restarts, chunks, files."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evaluation.batch import Chunk
+from evaluation.evaluation import Evaluation, read_evaluation, write_evaluation
+from evaluation.judge import judge
+from evaluation.rows import merge_rows, systems_of
+from faces.errors import SamaeError
+from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
+
+
+def run(swapper: FakeSwapper | str = "copy-target", **options: object) -> Evaluation:
+    return judge(swapper, pairs(), load_faces, [ColourEncoder()], truth, **options)  # type: ignore[arg-type]
+
+
+def test_copy_target_keeps_everything_and_swaps_nobody() -> None:
+    figures = run("copy-target").summary
+    assert figures["background_psnr_db"]["mean"] == 60
+    assert figures["skin_delta_e"]["mean"] == 0
+    assert figures["seam"]["mean"] == 0
+    assert figures["identity_leak"]["mean"] == pytest.approx(1, abs=1e-5)
+    assert figures["retrieval_top1"]["mean"] == 0
+
+
+def test_true_swap_is_the_ceiling() -> None:
+    evaluation = run("copy-target")
+    ceiling = evaluation.baselines["true-swap"]
+    assert ceiling["truth_face_psnr_db"]["mean"] == 60
+    assert ceiling["truth_ssim"]["mean"] == pytest.approx(1)
+    assert ceiling["truth_face_delta_e"]["mean"] == 0
+    assert ceiling["identity_similarity"]["mean"] > evaluation.summary["identity_similarity"]["mean"] + 0.5
+    assert ceiling["retrieval_top1"]["mean"] == 1
+
+
+def test_paste_source_has_the_identity_and_the_wrong_colour() -> None:
+    evaluation = run("paste-source")
+    assert evaluation.summary["identity_similarity"]["mean"] > 0.8
+    ceiling = evaluation.baselines["true-swap"]
+    assert evaluation.summary["skin_delta_e"]["mean"] > 1.5 * ceiling["skin_delta_e"]["mean"]
+    assert evaluation.summary["truth_face_psnr_db"]["mean"] < 30
+
+
+def test_a_half_swap_lies_between() -> None:
+    weak, strong = run(FakeSwapper(0.3)).summary, run(FakeSwapper(0.9)).summary
+    for name in ("identity_similarity", "truth_face_psnr_db", "truth_face_ssim"):
+        assert strong[name]["mean"] > weak[name]["mean"], name
+    for name in ("identity_leak", "truth_face_delta_e"):
+        assert strong[name]["mean"] < weak[name]["mean"], name
+
+
+def test_failures_are_counted_and_take_no_other_pair_with_them() -> None:
+    listed = pairs()
+    dead, broken = listed.target_keys[0], next(k for k in listed.target_keys if k != listed.target_keys[0])
+    evaluation = run(FakeSwapper(fails_on=(dead,), nan_on=(broken,)))
+    expected = sum(k in (dead, broken) for k in listed.target_keys)
+    figure = evaluation.summary["identity_similarity"]
+    assert (figure["n"], figure["failed"]) == (len(listed) - expected, expected)
+    reasons = set(evaluation.rows.column("reason").to_pylist()) - {""}
+    assert any("cannot swap onto" in r for r in reasons)
+    assert any("not numbers" in r for r in reasons)
+    assert figure["mean"] > 0.95
+
+
+def test_chunks_do_not_change_the_figures() -> None:
+    def backwards(function: Callable[[Chunk], pa.Table], chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
+        return iter([function(chunk) for chunk in reversed(chunks)])
+
+    whole, pieces = run(FakeSwapper(0.5)), run(FakeSwapper(0.5), chunk_pairs=3, map_chunks=backwards)
+    for name, figure in whole.summary.items():
+        assert pieces.summary[name]["mean"] == pytest.approx(figure["mean"], nan_ok=True), name
+
+
+def test_progress_ends_at_the_number_of_pairs() -> None:
+    seen: list[tuple[int, int]] = []
+    run(on_progress=lambda done, total: seen.append((done, total)), chunk_pairs=6)
+    assert seen == [(6, 20), (12, 20), (18, 20), (20, 20)]
+
+
+def test_a_second_run_reads_its_rows_and_doubles_none(tmp_path: Path) -> None:
+    class Dying(FakeSwapper):
+        calls = 0
+
+        def swap(self, source, target):  # type: ignore[no-untyped-def]
+            Dying.calls += 1
+            if Dying.calls == 3:
+                raise KeyboardInterrupt
+            return super().swap(source, target)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Dying(0.5), chunk_pairs=5, rows_folder=tmp_path)
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    calls = Dying.calls
+    evaluation = run(Dying(0.5), chunk_pairs=5, rows_folder=tmp_path)
+    assert Dying.calls == calls + 2 + 1  # two chunks left, and the examples once
+    assert evaluation.rows.num_rows == 20 * 4
+    other = run(FakeSwapper(0.9), chunk_pairs=5, rows_folder=tmp_path, system_digest="other weights")
+    assert other.summary["identity_similarity"]["mean"] != evaluation.summary["identity_similarity"]["mean"]
+
+
+def test_merging_is_idempotent() -> None:
+    rows = run().rows
+    assert merge_rows(rows, rows).equals(rows)
+    assert systems_of(rows) == ["copy-target", "paste-source", "true-swap"]
+
+
+def test_every_picture_is_embedded_once_a_system() -> None:
+    encoder = ColourEncoder()
+    listed = pairs()
+    judge("copy-target", listed, load_faces, [encoder], truth, baselines=())
+    assert encoder.pictures == len(set(listed.source_keys) | set(listed.target_keys)) + len(listed)
+
+
+def test_the_training_encoder_is_kept_out_of_the_headline() -> None:
+    own, other = ColourEncoder("own", 40.0), ColourEncoder("other")
+    evaluation = judge(FakeSwapper(0.6), pairs(), load_faces, [own, other], truth, trained_with="own")
+    summary = evaluation.summary
+    assert summary["identity_similarity"]["mean"] == summary["identity_similarity.other"]["mean"]
+    assert summary["identity_similarity"]["mean"] != summary["identity_similarity.own"]["mean"]
+    assert evaluation.provenance["headline_encoders"] == ["other"]
+
+
+def test_without_a_fit_its_metrics_are_absent_and_not_invented() -> None:
+    assert {"pose_degrees", "expression_distance", "shape_distance", "light_distance"}.isdisjoint(run().summary)
+
+
+def test_an_evaluation_is_kept_and_read_back(tmp_path: Path) -> None:
+    evaluation = run(FakeSwapper(0.5, fails_on=(pairs().target_keys[0],)))
+    write_evaluation(tmp_path / "e", evaluation)
+    back = read_evaluation(tmp_path / "e")
+    assert back.rows.equals(evaluation.rows)
+    assert back.pairs == evaluation.pairs
+    assert back.summary.keys() == evaluation.summary.keys()
+    assert math.isnan(back.summary["frechet_identity_features"]["low"])
+    assert np.array_equal(back.examples[0].result, evaluation.examples[0].result)
+    assert {e.why for e in back.examples} == {"fixed", "best", "median", "worst"}
+
+
+def test_grids_hold_four_columns(tmp_path: Path) -> None:
+    grids = run(FakeSwapper(0.5)).grids
+    assert set(grids) == {"fixed", "best_to_worst"}
+    assert grids["fixed"].dtype == np.uint8
+    assert grids["fixed"].shape[1] == 6 + 4 * 134
+
+
+def test_wrong_use_names_its_mend() -> None:
+    with pytest.raises(SamaeError, match="no baseline is called"):
+        run("nothing")
+    with pytest.raises(SamaeError, match="at least one identity encoder"):
+        judge("copy-target", pairs(), load_faces, [], truth)
+    with pytest.raises(SamaeError, match="no true swaps"):
+        judge("true-swap", pairs(), load_faces, [ColourEncoder()], None)
