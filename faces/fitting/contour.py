@@ -6,7 +6,7 @@ from faces.fitting.tables import HOME, LINE_FRACTIONS, LandmarkTables
 
 
 def outward_directions(tables: LandmarkTables, turn: np.ndarray) -> np.ndarray:
-    """(N, 3, 3) head -> camera rotations -> (N, 17, 2) unit picture directions away from the face, turned by roll only."""
+    """(N, 3, 3) head to camera rotations -> (N, 17, 2) unit picture directions away from the face, turned by roll."""
     home = tables.line_mean[:, HOME]
     side = home[:, :2] - np.stack([np.zeros(17), np.maximum(home[:, 1], tables.mean[[48, 54], 1].mean())], -1)
     side = side / np.linalg.norm(side, axis=-1, keepdims=True)
@@ -32,9 +32,7 @@ def nearest_on_lines(line_px: np.ndarray, observed_px: np.ndarray, first: np.nda
     return np.clip(place, first, last)
 
 
-def contour_places(
-    mode: str, line_px: np.ndarray, outward: np.ndarray, observed_px: np.ndarray
-) -> np.ndarray:
+def contour_places(mode: str, line_px: np.ndarray, outward: np.ndarray, observed_px: np.ndarray) -> np.ndarray:
     """The place of each jaw point on its line: (N, 17) float64 sample numbers in 0..C-1.
 
     mode "fixed": the landmark's vertex; "sliding": the sample farthest out, where the outline is; "auto": the point
@@ -49,7 +47,7 @@ def contour_places(
 
 
 def points_at(tables: LandmarkTables, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 17) sample numbers -> mean (N, 17, 3) and basis (N, 17, 3, M) of the points there (linear between samples)."""
+    """(N, 17) sample numbers -> mean (N, 17, 3) and basis (N, 17, 3, M) of the points there, linear between samples."""
     low = np.clip(np.floor(places).astype(int), 0, len(LINE_FRACTIONS) - 2)
     part = (places - low)[..., None]
     jaw = np.arange(17)[None]

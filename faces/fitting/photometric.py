@@ -119,7 +119,7 @@ def split_tone(pixels: FacePixels, light: np.ndarray, head: MorphableHead, setti
     Posterior mean of two Gaussians in log colour: shown = skin + light. The prior of the light is wide in level and
     narrow in colour.
     """
-    skin_mean, skin_spread = skin_prior(head)
+    _, skin_spread = skin_prior(head)
     shading = np.maximum(pixels.basis @ light.T, 1e-3).mean(0)
     grey = np.full((3, 3), settings.light_level_sigma**2)
     light_spread = grey + settings.light_chroma_sigma**2 * (np.eye(3) - 1.0 / 3.0) + 1e-6 * np.eye(3)
@@ -171,7 +171,7 @@ def solve_photometry(pixels: FacePixels, head: MorphableHead, settings: FitSetti
 
 
 def solve_pixels(view: FaceView, pictures: np.ndarray, head: MorphableHead, settings: FitSettings) -> list[Photometry]:
-    """Photometry of every face of a view: pictures (N, S, S, 3) sRGB 0..1. A face with too few pixels is a NaN error."""
+    """Photometry of every face of a view: pictures (N, S, S, 3) sRGB 0..1. Too few pixels: error NaN."""
     mean = interpolate(head.albedo_mean, head.triangles, view.raster)
     found = []
     for n in range(len(pictures)):

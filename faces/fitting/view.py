@@ -9,9 +9,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from faces.camera import Camera, head_to_camera, project, rotation_matrices
+from faces.camera import Camera
 from faces.errors import SamaeError
-from faces.morphable.base import MorphableHead, vertex_normals
+from faces.morphable.base import MorphableHead
+from faces.render.mesh_image import posed_vertices
 from faces.render.rasterize import Raster, interpolate, rasterize
 
 #: Faces drawn at once: bounds the memory at any batch size.
@@ -46,7 +47,8 @@ def check_images(images: np.ndarray, count: int | None = None) -> np.ndarray:
     """Pictures must be (N, S, S, 3) uint8 (and N = count where that is given)."""
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
-        raise SamaeError(f"pictures must be (N, S, S, 3) uint8, but are {images.shape} {images.dtype}; crop them square")
+        found = f"{images.shape} {images.dtype}"
+        raise SamaeError(f"pictures must be (N, S, S, 3) uint8, but are {found}; crop them square")
     if count is not None and len(images) != count:
         raise SamaeError(f"{len(images)} pictures do not match {count} faces; pass one picture a face")
     return images
@@ -60,21 +62,11 @@ def skin_triangles(head: MorphableHead) -> np.ndarray:
     return head.face_triangles & bare[head.parts]
 
 
-def posed_vertices(coefficients: np.ndarray, head: MorphableHead) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D) -> vertices (N, V, 3) camera frame, mm, and rotations (N, 3, 3) float32 (head frame to world frame)."""
-    take = head.layout.take
-    vertices = head.decode(*(take(coefficients, g) for g in ("identity", "expression", "gaze_rad")))
-    rotation = take(coefficients, "rotation_rad")
-    posed = head_to_camera(vertices, rotation, take(coefficients, "translation_mm"))
-    return posed.astype(np.float32), rotation_matrices(rotation).astype(np.float32)
-
-
 def view_faces(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> FaceView:
     """(N, D) float32 -> the view of N heads at size_px (N small: every pixel's normals are kept)."""
-    posed, _ = posed_vertices(coefficients, head)
-    raster = rasterize(project(posed, Camera.centred(size_px)), head.triangles, size_px, size_px)
-    world = vertex_normals(posed, head.triangles) * np.array([1, -1, -1], np.float32)
-    normals = interpolate(world.astype(np.float32), head.triangles, raster)
+    vertices_px, vertex_normals = posed_vertices(head, coefficients, Camera.centred(size_px))
+    raster = rasterize(vertices_px, head.triangles, size_px, size_px)
+    normals = interpolate(vertex_normals, head.triangles, raster)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     return FaceView(raster, normals, head.face_triangles[raster.triangle] & (raster.triangle >= 0))
 

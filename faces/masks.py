@@ -1,0 +1,139 @@
+"""Masks of a face: the visible face, the mask of a swap, soft edges, random mesh scaling; perforation is re-exported.
+
+SAMAE's M is the mesh silhouette minus occluders (systems.md 1.1); the silhouette is that of head.face_triangles with
+eyes and an open mouth filled in. Masks are 0..1 float or 0..255 uint8, (N, S, S) or (N, 1, S, S), numpy or torch.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from faces.camera import Camera
+from faces.errors import SamaeError
+from faces.fitting.view import CHUNK, check_coefficients, check_images, fill_holes
+from faces.morphable.base import MorphableHead
+from faces.occluders import OccluderSettings, find_occluders
+from faces.perforation import REFERENCE_PX, PerforationSettings, dilate, like, numpy_masks, perforate
+from faces.render.mesh_image import posed_vertices
+from faces.render.rasterize import rasterize
+
+__all__ = [
+    "MeshScaleSettings", "OccluderSettings", "PerforationSettings", "face_mask", "feather", "mesh_scales",
+    "occluder_mask", "perforate", "silhouette", "swap_mask",
+]  # fmt: skip
+
+
+def silhouette(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> np.ndarray:
+    """(N, D) -> (N, S, S) float32 0..1: share of a pixel that shows the face region (2 x 2 samples, holes filled)."""
+    coefficients = check_coefficients(coefficients, head)
+    parts = []
+    for start in range(0, len(coefficients), CHUNK):
+        vertices_px, _ = posed_vertices(head, coefficients[start : start + CHUNK], Camera.centred(2 * size_px))
+        triangle = rasterize(vertices_px, head.triangles, 2 * size_px, 2 * size_px).triangle
+        shown = head.face_triangles[triangle] & (triangle >= 0)
+        filled = np.stack([fill_holes(one) for one in shown]).astype(np.float32)
+        parts.append(filled.reshape(len(filled), size_px, 2, size_px, 2).mean((2, 4)))
+    return np.concatenate(parts) if parts else np.zeros((0, size_px, size_px), np.float32)
+
+
+def occluder_mask(
+    images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, settings: OccluderSettings | None = None
+) -> np.ndarray:
+    """(N, S, S, 3) uint8, (N, D) -> (N, S, S) float32 0..1: what covers the fitted face (see faces/occluders.py)."""
+    coefficients = check_coefficients(coefficients, head)
+    images = check_images(images, len(coefficients))
+    size = (images.shape[1], images.shape[1])
+    large = []
+    for start in range(0, len(images), CHUNK):
+        rows = slice(start, start + CHUNK)
+        found = find_occluders(images[rows], coefficients[rows], head, settings or OccluderSettings())
+        large += [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in found]
+    return np.stack(large) if large else np.zeros((0, *size), np.float32)
+
+
+def face_mask(
+    images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, settings: OccluderSettings | None = None
+) -> np.ndarray:
+    """The visible face, M_ras - M_occ (SAMAE, systems.md 1.1).
+
+    Args:
+        images: (N, S, S, 3) uint8 sRGB.
+        coefficients: (N, D) float32 of `fit` with pictures (own light and albedo predict what bare skin looks like).
+    Returns:
+        (N, S, S) uint8 coverage 0..255.
+    """
+    occluders = occluder_mask(images, coefficients, head, settings)
+    bare = silhouette(coefficients, head, images.shape[1]) * (1.0 - occluders)
+    return np.rint(255.0 * bare).astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshScaleSettings:
+    """Random mesh scaling (systems.md 1.3; the paper's range is unknown, so both numbers are ours).
+
+    Attributes:
+        spread: the scale is uniform in 1 - spread .. 1 + spread.
+        probability: with which a face is scaled at all.
+    """
+
+    spread: float = 0.1
+    probability: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.spread < 1.0 and 0.0 <= self.probability <= 1.0):
+            raise SamaeError(f"mesh scaling {self.spread}, {self.probability}: both must lie in 0..1, spread below 1")
+
+
+def mesh_scales(rng: np.random.Generator, count: int, settings: MeshScaleSettings | None = None) -> np.ndarray:
+    """One scale a face for `render_mesh(..., scale=)`: (count,) float32, exactly 1 for the faces left alone."""
+    settings = settings or MeshScaleSettings()
+    draws = rng.random((count, 2))
+    scales = 1.0 + settings.spread * (2.0 * draws[:, 0] - 1.0)
+    return np.where(draws[:, 1] < settings.probability, scales, 1.0).astype(np.float32)
+
+
+def swap_mask(
+    target_mask: np.ndarray | torch.Tensor,
+    swapped_silhouette: np.ndarray | torch.Tensor,
+    occluders: np.ndarray | torch.Tensor | None = None,
+    dilate_px: float = 6.0,
+) -> np.ndarray | torch.Tensor:
+    """What a swap may change: (M_ras^tgt u M_ras^swap) - M_occ^tgt, dilated (systems.md 1.2, at test; nothing random).
+
+    Args:
+        target_mask: silhouette or visible face of the target.
+        swapped_silhouette: silhouette of the source's shape under the target's pose and expression.
+        occluders: what lies in front of the target's face; taken out before and, because it must stay in front, again
+            after the dilation (ours).
+        dilate_px: 4..8 px at 256 (ours); scales with the size.
+    Returns:
+        Like `target_mask`, 0 or 1 (0 or 255 for uint8).
+    """
+    union = np.maximum(numpy_masks(target_mask), numpy_masks(swapped_silhouette))
+    hidden = np.zeros_like(union) if occluders is None else numpy_masks(occluders)
+    radius = dilate_px * union.shape[1] / REFERENCE_PX
+    open_ = ((union >= 0.5) & (hidden < 0.5)).astype(np.uint8)
+    grown = np.stack([dilate(one, radius) for one in open_]) if len(open_) else open_
+    return like((grown * (hidden < 0.5)).astype(np.float32), target_mask)
+
+
+def feather(mask: np.ndarray | torch.Tensor, px: float) -> np.ndarray | torch.Tensor:
+    """A soft edge INSIDE the mask, so that nothing outside it changes (output = result * M + target * (1 - M)).
+
+    The value rises smoothly (3t^2 - 2t^3) from 0 at the border to 1 at `px` pixels inside (of this picture, not at 256);
+    the picture's own edge is no border. px <= 0 gives the mask back. Values between 0 and 1 stay an upper bound.
+    """
+    masks = numpy_masks(mask)
+    if px <= 0:
+        return like(masks.copy(), mask)
+    soft = np.empty_like(masks)
+    for n, one in enumerate(masks):
+        inside = (one >= 0.5).astype(np.uint8)
+        if inside.all():
+            soft[n] = one
+            continue
+        ramp = np.clip((cv2.distanceTransform(inside, cv2.DIST_L2, 5) - 0.5) / px, 0.0, 1.0)
+        soft[n] = np.minimum(ramp * ramp * (3.0 - 2.0 * ramp), one)
+    return like(soft, mask)
