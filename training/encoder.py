@@ -2,9 +2,10 @@ r"""Train an identity encoder on generated people and write it as half-precision
 
     python -m training.encoder --out faces/identity/weights/builtin.safetensors
     python -m training.encoder --loss cosface --seed 202 --depth 10 --width 32 \
-        --out faces/identity/weights/judge.safetensors
+        --out faces/identity/weights/judge-1.safetensors
+    python -m training.encoder --seed 303 --depth 34 --width 16 --out faces/identity/weights/judge-2.safetensors
 
-The people of an encoder come from its own seed; the judge's seed, loss and backbone differ from the trainer's encoder,
+The people of an encoder come from its own seed; the judges' seeds, losses and backbones differ from the trainer's encoder,
 so that no swapper is scored by the network that taught it. ArcFace margin: Deng et al., arXiv 1801.07698, equation 3;
 CosFace margin: Wang et al., arXiv 1801.09414, equation 4. Sizes, scale and augmentation are ours.
 """
