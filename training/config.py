@@ -56,17 +56,20 @@ class LossSettings:
     """Weights of the losses; 0 switches a loss off (adversarial 0 builds no discriminator).
 
     Attributes:
-        reconstruction: L1 over the whole picture.  face: additional L1 inside the mask.
+        reconstruction: L1 over the whole picture.  face: L1 inside the hole (SAMAE).
+        detail: L1 of the differences between neighbouring pixels inside the hole.
         perceptual: features of VGG (when its weights are given) or of the identity encoder.
         identity: 1 - cos of the embeddings.
         adversarial, adversarial_form: "hinge" or "nonsaturating".
         r1: weight of the squared gradient of D at real pictures, every `r1_every_steps` steps.
         feature_matching: L1 of the discriminator's features, from layer `feature_matching_from` to the last.
+        feature_stride: perceptual and identity look at every so many-th picture only (1: all; saves CPU time).
         adversarial_from_kimg: no adversarial gradient before so many thousand pictures.
     """
 
     reconstruction: float = 1.0
     face: float = 0.0
+    detail: float = 0.0
     perceptual: float = 1.0
     identity: float = 1.0
     adversarial: float = 0.0
@@ -76,6 +79,7 @@ class LossSettings:
     r1_every_steps: int = 16
     feature_matching: float = 0.0
     feature_matching_from: int = 2
+    feature_stride: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 Maps = list[torch.Tensor]
 
@@ -81,26 +80,3 @@ def weak_feature_matching(made: list[Maps], target: list[Maps], first_layer: int
         chosen = list(zip(made_maps[:-1], target_maps[:-1], strict=True))[first_layer:]
         terms += [(a.float() - b.detach().float()).abs().mean() for a, b in chosen]
     return torch.stack(terms).mean()
-
-
-class FrozenFeatures:
-    """The identity encoder and the perceptual network behind one call, so that a shared network runs once.
-
-    Attributes:
-        source: "vgg16" or "identity encoder NAME": what the perceptual loss compares; told by every run.
-    """
-
-    def __init__(self, encoder: object, vgg: nn.Module | None, layers: int = 3) -> None:
-        self.encoder, self.vgg, self.layers = encoder, vgg, layers
-        self.source = "vgg16" if vgg is not None else f"identity encoder {getattr(encoder, 'name', '?')}"
-
-    def __call__(self, pictures: torch.Tensor, landmarks_px: torch.Tensor) -> tuple[torch.Tensor, Maps]:
-        """(N, 3, S, S) 0..1 and (N, 68, 2) px -> unit embeddings (N, M) and perceptual maps, differentiable."""
-        encoder = self.encoder
-        network, crops = getattr(encoder, "network", None), getattr(encoder, "crops", None)
-        if network is not None and crops is not None:
-            maps = network.features(crops(pictures, landmarks_px).contiguous(memory_format=torch.channels_last))
-            embedding = F.normalize(network.head(maps[-1]).float(), dim=1)
-        else:
-            maps, embedding = [], encoder.embed_tensor(pictures, landmarks_px)  # type: ignore[attr-defined]
-        return embedding, self.vgg(pictures) if self.vgg is not None else maps[: self.layers]

@@ -1,0 +1,247 @@
+"""SAMAE (SelfSwapper; Lee et al., ECCV 2024, arXiv 2402.07370): a masked autoencoder of faces that swaps at inference.
+
+Training hides the face of a picture and rebuilds it from separated conditions: the rendered mesh (shape, pose,
+expression, light), an identity embedding of the colour-jittered face, and three numbers of skin colour. No pair and no
+identity label is needed. A swap renders the source's shape in the target's pose and gives the source's embedding.
+
+Where each choice comes from (P paper or its page, S second-hand notes, O ours):
+- faces are hidden so that the target's identity cannot leak (P); M = M_ras - M_occ (S); what is hidden beyond that,
+  "perforation confusion" against shape leaking through the hole's border (P), in faces/masks.py with numbers of O.
+- random mesh scaling against over-reliance on the pixel-aligned mesh (P); U(0.9, 1.1) with probability 0.8 (O).
+- I_ras is an image input, better than the vector of coefficients (S); neutral albedo = the head's mean (O).
+- colour jitter before the encoder so that c_id carries no tone (S), its strength (O); skin colour restores tone (S).
+- losses L1 + perceptual + identity + adversarial (S); weights, `detail`, and the face term (O).
+- the generator predicts a residual over the tinted render, and what is not hidden passes unchanged (O).
+- test mask: target's union swapped silhouette (S), minus occluders, dilated and feathered (O).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from faces.errors import SamaeError
+from faces.masks import PerforationSettings, feather, perforate, swap_mask
+from faces.morphable.base import MorphableHead
+from training import losses
+from training.augment import colour_jitter, flips, jitter_factors, mirror, mirror_landmarks
+from training.batch import FaceBatch, SwapResult
+from training.config import Recipe
+from training.methods.adversary import discriminator_step, frozen
+from training.methods.base import EncoderLike, MethodBase, StepLosses, generator_at, partners
+from training.methods.mesh_inputs import MeshPictures, MeshRenderer, random_scales, shape_vector, start_picture
+from training.networks.patchgan import MultiScaleDiscriminator
+from training.networks.unet import UNet
+from training.perceptual import frozen_features
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the generator sees of N faces.
+
+    Attributes:
+        start: (N, 3, S, S) sRGB 0..1, what the residual is added to.
+        masked: (N, 3, S, S) the picture with the hole at zero.  hole: (N, 1, S, S) 0..1, 1 where hidden.
+        mesh: (N, 3, S, S) I_ras, or (N, 0, S, S) in the vector ablation.
+        vector: (N, K) identity embedding, skin colour, and in the ablation the coefficients.
+    """
+
+    start: torch.Tensor
+    masked: torch.Tensor
+    hole: torch.Tensor
+    mesh: torch.Tensor
+    vector: torch.Tensor
+
+
+@dataclass(frozen=True)
+class SamaeInputs:
+    """One prepared batch: conditions, the truth, M0 (`face`), landmarks in px, c_id, positions and the step."""
+
+    conditions: Conditions
+    image: torch.Tensor
+    face: torch.Tensor
+    landmarks: torch.Tensor
+    identity: torch.Tensor
+    positions: tuple[int, ...]
+    step: int
+
+
+class SamaeGenerator(nn.Module):
+    """Conditions -> picture (N, 3, S, S), about 0..1, unbounded; equal to the picture outside the hole."""
+
+    def __init__(self, recipe: Recipe, vector_width: int) -> None:
+        super().__init__()
+        size = recipe.generator
+        self.net = UNet(
+            7 if recipe.mesh.condition == "image" else 4,
+            3,
+            vector_width,
+            size_px=recipe.size_px,
+            width=size.width,
+            multipliers=size.multipliers,
+            blocks=size.blocks,
+            attention_px=size.attention_px,
+            condition_width=size.condition_width,
+            patch_px=size.patch_px,
+        )
+
+    def forward(self, seen: Conditions) -> torch.Tensor:
+        """See the class."""
+        pictures = torch.cat([seen.masked * 2 - (1 - seen.hole), seen.hole, seen.mesh * 2 - 1], 1)
+        residual = self.net(pictures.contiguous(memory_format=torch.channels_last), seen.vector)
+        return seen.start + seen.hole * residual.float()
+
+
+class Samae(MethodBase):
+    """SAMAE as the trainer drives it; see training/methods/base.py."""
+
+    name = "samae"
+
+    def __init__(self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, device: torch.device) -> None:
+        self.layout = head.layout
+        width = encoder.dim + 3 * recipe.identity.skin_colour
+        if recipe.mesh.condition == "vector":
+            width += shape_vector(torch.zeros(1, head.layout.size), head.layout).shape[1]
+        wanted = recipe.losses.adversarial > 0
+        size = recipe.discriminator
+        judge = MultiScaleDiscriminator(3, width=size.width, layers=size.layers, scales=size.scales) if wanted else None
+        super().__init__(recipe, SamaeGenerator(recipe, width), judge, device)
+        self.encoder = encoder
+        self.renderer = MeshRenderer(head, recipe.size_px, recipe.mesh, device)
+        self.features = frozen_features(encoder, recipe, device)
+        self.notes += [f"perceptual loss: features of {self.features.source}"]
+
+    # ---- preparation -------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> SamaeInputs:
+        """Hide the faces, render the meshes, jitter the identity; see Method.prepare."""
+        batch = self._checked(batch).to(self.device)
+        turned = flips(seed, positions) if self._may_flip() else torch.zeros(len(batch), dtype=torch.bool)
+        draws = np.stack([generator_at(seed, position, "scale").uniform(size=2) for position in positions])
+        own = self.renderer.render(batch.coefficients, random_scales(self.recipe.mesh, draws))
+        hole = self._perforated(batch, seed, positions)
+        image, face, hole = (mirror(picture, turned) for picture in (batch.image, batch.mask, hole))
+        own = MeshPictures(mirror(own.image, turned), mirror(own.mask, turned))
+        landmarks = mirror_landmarks(batch.landmarks, turned, self.size_px)
+        jittered = colour_jitter(image, jitter_factors(self.recipe.identity, seed, positions))
+        with self.autocast():
+            identity = self.encoder.embed_tensor(jittered, landmarks).float()
+        conditions = self.conditions(image, hole, own, identity, batch.skin, batch.coefficients)
+        return SamaeInputs(conditions, image, face, landmarks, identity, tuple(positions), step)
+
+    def conditions(
+        self,
+        image: torch.Tensor,
+        hole: torch.Tensor,
+        mesh: MeshPictures,
+        identity: torch.Tensor,
+        skin: torch.Tensor,
+        coefficients: torch.Tensor,
+    ) -> Conditions:
+        """Everything the generator sees, in training and at a swap alike."""
+        parts = [identity * identity.shape[1] ** 0.5]
+        if self.recipe.identity.skin_colour:
+            mesh = self.renderer.tinted(mesh, skin)
+            parts.append((skin - 0.3) / 0.2)
+        if self.recipe.mesh.condition == "vector":
+            parts.append(shape_vector(coefficients, self.layout))
+            start, shown = start_picture(image, hole, None), mesh.image[:, :0]
+        else:
+            start, shown = start_picture(image, hole, mesh), mesh.image
+        return Conditions(start, image * (1 - hole), hole, shown, torch.cat(parts, 1))
+
+    def _perforated(self, batch: FaceBatch, seed: int, positions: Sequence[int]) -> torch.Tensor:
+        other = batch.coefficients[partners(positions, seed)]
+        settings = PerforationSettings(enabled=self.recipe.mask.perforation, dilate_px=self.recipe.mask.dilate_px)
+        if not settings.enabled:
+            return batch.mask
+        others = self.renderer.silhouette(self.renderer.with_identity(batch.coefficients, other))
+        occluders = self._occluders(batch)
+        holes = [
+            perforate(batch.mask[i : i + 1], others[i : i + 1], rng, settings, occluders[i : i + 1])
+            for i, rng in enumerate(generator_at(seed, position, "mask") for position in positions)
+        ]
+        return torch.cat([torch.as_tensor(hole) for hole in holes]).to(batch.image)
+
+    def _occluders(self, batch: FaceBatch) -> torch.Tensor:
+        """M_occ (N, 1, S, S): where the silhouette is not the visible face."""
+        return (self.renderer.own_silhouette(batch.coefficients) - batch.mask).clamp(0, 1)
+
+    def _may_flip(self) -> bool:
+        return self.recipe.flip and self.recipe.mesh.condition == "image"
+
+    def _checked(self, batch: FaceBatch) -> FaceBatch:
+        if batch.image.shape[-1] != self.size_px:
+            raise SamaeError(
+                f"the shards hold {batch.image.shape[-1]} px pictures, but the recipe says size_px={self.size_px}; "
+                f"train with --set size_px={batch.image.shape[-1]} or make shards of that size"
+            )
+        return batch
+
+    # ---- losses ------------------------------------------------------------------------------------------------
+
+    def generator_losses(self, inputs: SamaeInputs) -> StepLosses:
+        """L1 + face L1 + detail + perceptual + identity + adversarial, each by its weight in the recipe."""
+        weights = self.recipe.losses
+        with self.autocast():
+            made = self.generator(inputs.conditions)
+            terms = {
+                "reconstruction": losses.l1(made, inputs.image),
+                "face": losses.l1(made, inputs.image, inputs.conditions.hole),
+                "detail": losses.detail(made, inputs.image, inputs.conditions.hole),
+            }
+            terms |= self._feature_terms(made, inputs)
+            if self.discriminator is not None and self._adversarial_is_on(inputs.step):
+                terms["adversarial"] = self._adversarial(made)
+        total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+        return StepLosses(total, {name: term.detach() for name, term in terms.items()}, made.detach())
+
+    def _feature_terms(self, made: torch.Tensor, inputs: SamaeInputs) -> dict[str, torch.Tensor]:
+        weights = self.recipe.losses
+        rows = [row for row, place in enumerate(inputs.positions) if place % weights.feature_stride == 0]
+        if not rows or weights.perceptual == weights.identity == 0:
+            return {}
+        marks = inputs.landmarks[rows]
+        embedding, maps = self.features(made[rows], marks)
+        terms = {"identity": losses.identity_distance(embedding, inputs.identity[rows])}
+        if weights.perceptual > 0:
+            with torch.no_grad():
+                truth = self.features.maps(inputs.image[rows], marks)
+            terms["perceptual"] = losses.feature_distance(maps, truth)
+        return terms
+
+    def _adversarial_is_on(self, step: int) -> bool:
+        return step * self.recipe.train.batch_size >= self.recipe.losses.adversarial_from_kimg * 1000
+
+    def _adversarial(self, made: torch.Tensor) -> torch.Tensor:
+        with frozen(self.discriminator):
+            logits = [maps[-1] for maps in self.discriminator(made * 2 - 1)]  # type: ignore[misc]
+        return losses.generator_adversarial(logits, self.recipe.losses.adversarial_form)
+
+    def discriminator_losses(self, inputs: SamaeInputs, fake: torch.Tensor) -> StepLosses:
+        """Real against made pictures, and R1 every `r1_every_steps` updates (times that number, as in StyleGAN2)."""
+        return discriminator_step(self, inputs.image, fake, inputs.step)
+
+    # ---- swap --------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:
+        """Shape and embedding of the source; expression, pose, place, light, gaze and skin colour of the target."""
+        source, target = source.to(self.device), self._checked(target).to(self.device)
+        swapped = self.renderer.with_identity(target.coefficients, source.coefficients)
+        mesh = self.renderer.render(swapped)
+        hole, soft = self._swap_hole(target, self.renderer.silhouette(swapped))
+        seen = self.conditions(target.image, hole, mesh, source.embedding.float(), target.skin, swapped)
+        with self.autocast():
+            made = self.ema(seen)
+        made = made.float().clamp(0, 1)
+        return SwapResult(made * soft + target.image * (1 - soft), soft)
+
+    def _swap_hole(self, target: FaceBatch, swapped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The hole of a swap (N, 1, S, S), and the same with a soft edge for pasting back."""
+        settings, unit = self.recipe.mask, self.size_px / 256
+        hole = torch.as_tensor(swap_mask(target.mask, swapped, self._occluders(target), settings.swap_dilate_px))
+        return hole, torch.as_tensor(feather(hole, settings.feather_px * unit))
