@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from faces.morphable.registry import load_head
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -17,10 +18,9 @@ from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, read_manifest
 from faces.identity.registry import load_encoder
 from faces.morphable.base import MorphableHead
-from faces.morphable.registry import load_head
 from training.batch import FaceBatch, SwapResult
 from training.config import recipe_from_dict
-from training.methods.base import EncoderLike, Method, build_method
+from training.methods.base import Method, build_method
 
 #: Raise when a reader of this version could misread an older export.
 FORMAT = 1
@@ -65,10 +65,9 @@ class TrainedSwapper:
         return self.method.swap(source, target)
 
 
-def export_swapper(
-    method: Method, folder: Path, *, head: MorphableHead, encoder: EncoderLike, metadata: dict[str, Any] | None = None
-) -> None:
+def export_model(method: Method, folder: Path, metadata: dict[str, Any] | None = None) -> None:
     """Write the averaged weights of a method to `folder` (whole or absent; replaces what was there)."""
+    head, encoder = method.head, method.encoder
     weights = {name: value.detach().cpu().contiguous() for name, value in method.ema.state_dict().items()}
     config = {
         "format": FORMAT,
@@ -119,8 +118,8 @@ def encoder_of(swapper: TrainedSwapper, device: torch.device | str = "cpu") -> A
     encoder = load_encoder(swapper.encoder, device)
     if swapper.encoder_digest and encoder.digest != swapper.encoder_digest:
         raise SamaeError(
-            f"{swapper.name} was trained with the encoder {swapper.encoder} {swapper.encoder_digest}, but the one found "
-            f"here is {encoder.digest}; restore those weights or train anew"
+            f"{swapper.name} was trained with the encoder {swapper.encoder} {swapper.encoder_digest}, but the one "
+            f"found here is {encoder.digest}; restore those weights or train anew"
         )
     return encoder
 

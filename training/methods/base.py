@@ -63,6 +63,8 @@ class Method(Protocol):
     discriminator: nn.Module | None
     ema: nn.Module
     notes: list[str]
+    head: MorphableHead
+    encoder: EncoderLike
 
     def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> Any:
         """Everything the losses need, without gradient. A pure function of its arguments. `step` counts updates."""
@@ -88,8 +90,15 @@ class Method(Protocol):
 class EncoderLike(Protocol):
     """The part of faces.identity's Encoder that methods use."""
 
-    name: str
-    dim: int
+    @property
+    def name(self) -> str:
+        """Of the registry or of the file."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        ...
 
     def embed_tensor(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float 0..1 and (N, 68, 2) px -> (N, dim) unit vectors, differentiable."""
@@ -102,9 +111,15 @@ class MethodBase:
     name = "base"
 
     def __init__(
-        self, recipe: Recipe, generator: nn.Module, discriminator: nn.Module | None, device: torch.device
+        self,
+        recipe: Recipe,
+        head: MorphableHead,
+        encoder: EncoderLike,
+        generator: nn.Module,
+        discriminator: nn.Module | None,
+        device: torch.device,
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self.head, self.encoder = recipe, head, encoder
         self.size_px = recipe.size_px
         self.device = device
         layout = torch.channels_last if recipe.train.channels_last else torch.contiguous_format

@@ -53,7 +53,9 @@ class MeshRenderer:
         names = [row.tobytes() for row in rows]
         unknown = [row for row, name in enumerate(names) if name not in self._known]
         fresh = silhouette(rows[unknown], self.head, self.camera.size_px) if unknown else ()
-        known = self._known | {names[row]: np.rint(255 * one).astype(np.uint8) for row, one in zip(unknown, fresh, strict=True)}
+        known = self._known | {
+            names[row]: np.rint(255 * one).astype(np.uint8) for row, one in zip(unknown, fresh, strict=True)
+        }
         if len(known) * self.camera.size_px**2 <= self.settings.cache_mb << 20:
             self._known = known
         return self._on_device(np.stack([known[name] for name in names]).astype(np.float32) / 255)

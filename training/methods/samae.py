@@ -107,8 +107,7 @@ class Samae(MethodBase):
         wanted = recipe.losses.adversarial > 0
         size = recipe.discriminator
         judge = MultiScaleDiscriminator(3, width=size.width, layers=size.layers, scales=size.scales) if wanted else None
-        super().__init__(recipe, SamaeGenerator(recipe, width), judge, device)
-        self.encoder = encoder
+        super().__init__(recipe, head, encoder, SamaeGenerator(recipe, width), judge, device)
         self.renderer = MeshRenderer(head, recipe.size_px, recipe.mesh, device)
         self.features = frozen_features(encoder, recipe, device)
         self.notes += [f"perceptual loss: features of {self.features.source}"]

@@ -55,8 +55,7 @@ class SimSwap(MethodBase):
         if recipe.train.batch_size < 2:
             raise SamaeError("simswap swaps inside a batch: set train.batch_size to 2 or more")
         discriminator = MultiScaleDiscriminator(3, width=judge.width, layers=judge.layers, scales=judge.scales)
-        super().__init__(recipe, generator, discriminator, device)
-        self.encoder = encoder
+        super().__init__(recipe, head, encoder, generator, discriminator, device)
         self.features = frozen_features(encoder, recipe, device)
         self.notes.append(
             "same-identity updates without a second picture of the person use the picture itself, augmented"
