@@ -53,6 +53,24 @@ class StepLosses:
     fake: torch.Tensor | None = None
 
 
+class EncoderLike(Protocol):
+    """The part of faces.identity's Encoder that methods use."""
+
+    @property
+    def name(self) -> str:
+        """Of the registry or of the file."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        ...
+
+    def embed_tensor(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> torch.Tensor:
+        """(N, 3, S, S) float 0..1 and (N, 68, 2) px -> (N, dim) unit vectors, differentiable."""
+        ...
+
+
 class Method(Protocol):
     """A trainable face swapper. `generator` holds everything that the generator's optimiser trains, in one module."""
 
@@ -84,24 +102,6 @@ class Method(Protocol):
 
     def update_ema(self, batch_size: int, samples_seen: int) -> None:
         """Move the averaged weights towards the generator's after an update that used `batch_size` pictures."""
-        ...
-
-
-class EncoderLike(Protocol):
-    """The part of faces.identity's Encoder that methods use."""
-
-    @property
-    def name(self) -> str:
-        """Of the registry or of the file."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Length of an embedding."""
-        ...
-
-    def embed_tensor(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) float 0..1 and (N, 68, 2) px -> (N, dim) unit vectors, differentiable."""
         ...
 
 
