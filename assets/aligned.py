@@ -28,7 +28,9 @@ def aligned_faces(
     def make(partition: str, folder: Path) -> dict[str, Any]:
         rows = accepted(read_rows(store.folder("raw_faces", partition)))
         tasks = [([store.raw / path for path in part], size_px) for part in batches(rows["file_path"].to_pylist(), 64)]
-        images = np.concatenate(pool.map(resize_photographs, tasks, report) or [np.zeros((0, size_px, size_px, 3), np.uint8)])
+        images = np.concatenate(
+            pool.map(resize_photographs, tasks, report) or [np.zeros((0, size_px, size_px, 3), np.uint8)]
+        )
         scale = size_px / np.asarray(rows["size_px"], np.float32)
         landmarks = scaled(matrix(rows, "landmarks_px"), scale)
         columns = {name: rows[name].to_pylist() for name in CARRIED}

@@ -1,4 +1,4 @@
-"""What every asset does the same way: take its provenance, write its folder atomically, report its version and pictures."""
+"""What every asset does the same way: take its provenance, write its folder whole, report its version and pictures."""
 
 import base64
 from collections.abc import Callable, Iterator, Sequence

@@ -34,7 +34,9 @@ def face_coefficients(
         write_rows(folder, columns)
         good = np.array([status == OK for status in columns["status"]])
         return {
-            "faces": len(good), "rejected": int((~good).sum()), "reasons": counts_table(dict(Counter(columns["reason"]))),
+            "faces": len(good),
+            "rejected": int((~good).sum()),
+            "reasons": counts_table(dict(Counter(columns["reason"]))),
             "landmark_nme_percent": _mean(columns["landmark_nme_percent"][good]),
             "photometric_error": _mean(columns["photometric_error"][good]),
         }
@@ -48,8 +50,9 @@ def _mean(values: np.ndarray) -> float:
 
 def fit_faces(task: tuple[str, Path, slice, np.ndarray]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, which, landmarks (N, 68, 2) px) -> columns of N rows. Runs in a worker."""
-    from faces.fitting import fit
     from faces.morphable.registry import load_head
+
+    from faces.fitting import fit
 
     head_name, aligned, part, landmarks_px = task
     images = np.ascontiguousarray(read_array(aligned, "images")[part])
@@ -87,9 +90,7 @@ def neutral_albedo(
     return make_folders(context, samae, "neutral_albedo", make)
 
 
-def _map_fitted(
-    function: Any, samae: Samae, pool: Pool, partition: str, report: Any, *names: str
-) -> tuple[Any, ...]:
+def _map_fitted(function: Any, samae: Samae, pool: Pool, partition: str, report: Any, *names: str) -> tuple[Any, ...]:
     """Map over the well-fitted faces of a folder; their keys and the named arrays, joined."""
     keys, where, coefficients = fitted_faces(samae.store, partition)
     aligned = samae.store.folder("aligned_faces", partition)
@@ -104,8 +105,9 @@ def _map_fitted(
 
 def neutralise_faces(task: tuple[str, Path, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, positions, coefficients) -> {"albedo": (N, S, S, 3) uint8}. Runs in a worker."""
-    from faces.albedo import neutral_albedo as neutralise
     from faces.morphable.registry import load_head
+
+    from faces.albedo import neutral_albedo as neutralise
 
     head_name, aligned, where, coefficients = task
     return {"albedo": neutralise(read_array(aligned, "images")[where], coefficients, load_head(head_name))}
@@ -120,12 +122,19 @@ def face_masks(
 
     def make(partition: str, folder: Path) -> dict[str, Any]:
         keys, masks, skin = _map_fitted(mask_faces, samae, pool, partition, report, "mask", "skin")
-        coverage = masks.reshape(len(masks), -1).mean(axis=1) / 255 if len(masks) else np.zeros(0)
+        coverage = (masks.reshape(len(masks), -1).mean(axis=1) / 255).astype(np.float32)
         status = [OK if share > 0 else REJECTED for share in coverage]
         reason = ["" if share > 0 else "face hidden" for share in coverage]
-        write_rows(folder, {
-            "key": keys, "status": status, "reason": reason, "coverage": coverage.astype(np.float32), "skin": skin,
-        })
+        write_rows(
+            folder,
+            {
+                "key": keys,
+                "status": status,
+                "reason": reason,
+                "coverage": coverage,
+                "skin": skin,
+            },
+        )
         write_array(folder, "masks", masks)
         return {"faces": len(keys), "coverage_percent": 100 * _mean(coverage), "preview": contact_sheet(masks)}
 
@@ -134,9 +143,10 @@ def face_masks(
 
 def mask_faces(task: tuple[str, Path, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, positions, coefficients) -> {"mask", "skin"}. Runs in a worker."""
+    from faces.morphable.registry import load_head
+
     from faces.albedo import skin_colour
     from faces.masks import face_mask
-    from faces.morphable.registry import load_head
 
     head_name, aligned, where, coefficients = task
     images, head = read_array(aligned, "images")[where], load_head(head_name)

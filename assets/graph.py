@@ -100,63 +100,111 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         Stage(
-            "photographs", "faces", "whole", (), frozenset({"png", "json"}),
+            "photographs",
+            "faces",
+            "whole",
+            (),
+            frozenset({"png", "json"}),
             "Which photographs are used: people that the project generates, or the FFHQ folder named by SAMAE_RAW. "
             "Registers one partition for each of its folders.",
             settings=lambda plan, _: plan.source_identity,
         ),
         Stage(
-            "raw_faces", "faces", "folder", ("photographs",), frozenset({"parquet"}),
+            "raw_faces",
+            "faces",
+            "folder",
+            ("photographs",),
+            frozenset({"parquet"}),
             "Every photograph of one FFHQ folder, verified: file and pixel MD5, format, pixel cap, size, truncation. "
             "One that cannot be used is a row with its reason.",
         ),
         Stage(
-            "aligned_faces", "faces", "folder", ("raw_faces",), frozenset({"numpy", "parquet"}),
+            "aligned_faces",
+            "faces",
+            "folder",
+            ("raw_faces",),
+            frozenset({"numpy", "parquet"}),
             "Pictures at the working size with their 68 landmarks in our pixel convention.",
             settings=lambda plan, _: {"aligned_px": plan.aligned_px},
         ),
         Stage(
-            "face_coefficients", "geometry", "folder", ("aligned_faces",), frozenset({"parquet", "numba"}),
+            "face_coefficients",
+            "geometry",
+            "folder",
+            ("aligned_faces",),
+            frozenset({"parquet", "numba"}),
             "Shape, expression, albedo, pose and light of every face: a morphable head fitted to landmarks and pixels.",
             settings=_head,
         ),
         Stage(
-            "neutral_albedo", "geometry", "folder", ("aligned_faces", "face_coefficients"), frozenset({"numpy"}),
-            "Every picture with its light taken away and its skin tone neutralised.", settings=_head,
+            "neutral_albedo",
+            "geometry",
+            "folder",
+            ("aligned_faces", "face_coefficients"),
+            frozenset({"numpy"}),
+            "Every picture with its light taken away and its skin tone neutralised.",
+            settings=_head,
         ),
         Stage(
-            "face_masks", "geometry", "folder", ("aligned_faces", "face_coefficients"), frozenset({"numpy", "parquet"}),
-            "The visible face of every picture (mesh silhouette minus occluders) and its skin colour.", settings=_head,
+            "face_masks",
+            "geometry",
+            "folder",
+            ("aligned_faces", "face_coefficients"),
+            frozenset({"numpy", "parquet"}),
+            "The visible face of every picture (mesh silhouette minus occluders) and its skin colour.",
+            settings=_head,
         ),
         Stage(
-            "identity_embeddings", "geometry", "folder", ("aligned_faces",), frozenset({"parquet", "pytorch"}),
+            "identity_embeddings",
+            "geometry",
+            "folder",
+            ("aligned_faces",),
+            frozenset({"parquet", "pytorch"}),
             "Who it is: one unit vector a face by the identity encoder that training uses.",
             settings=lambda plan, _: {"encoder": encoder_identity(plan.encoder)},
         ),
         Stage(
-            "training_shards", "data", "whole",
+            "training_shards",
+            "data",
+            "whole",
             ("aligned_faces", "face_coefficients", "neutral_albedo", "face_masks", "identity_embeddings"),
             frozenset({"webdataset", "parquet"}),
             "The training set: one tar a folder, a manifest of every photograph, splits by identity, hashes of all.",
             settings=_shards,
         ),
         Stage(
-            "swap_model", "models", "recipe", ("training_shards",), frozenset({"pytorch", "deepspeed", "mlflow"}),
+            "swap_model",
+            "models",
+            "recipe",
+            ("training_shards",),
+            frozenset({"pytorch", "deepspeed", "mlflow"}),
             "A trained face swapper: safetensors and a configuration. Trained in its own process group.",
             settings=recipe_identity,
         ),
         Stage(
-            "swap_evaluation", "judgement", "recipe", ("swap_model", "training_shards"), frozenset({"parquet"}),
+            "swap_evaluation",
+            "judgement",
+            "recipe",
+            ("swap_model", "training_shards"),
+            frozenset({"parquet"}),
             "The judge's verdict on frozen pairs: identity, attributes and error to the true swap, for every pair.",
             settings=_judging,
         ),
         Stage(
-            "leaderboard", "judgement", "whole", ("swap_evaluation",), frozenset({"html", "parquet"}),
+            "leaderboard",
+            "judgement",
+            "whole",
+            ("swap_evaluation",),
+            frozenset({"html", "parquet"}),
             "All recipes side by side with the baselines: one self-contained report.",
             settings=lambda plan, _: {"recipes": list(plan.recipes)},
         ),
         Stage(
-            "champion", "judgement", "whole", ("leaderboard", "swap_model"), frozenset({"mlflow"}),
+            "champion",
+            "judgement",
+            "whole",
+            ("leaderboard", "swap_model"),
+            frozenset({"mlflow"}),
             "The best model, registered in MLflow; it takes the alias `champion` only when the gate lets it.",
             settings=lambda plan, _: {"recipes": list(plan.recipes)},
         ),
@@ -183,7 +231,9 @@ def folder_of(entry: dict[str, Any]) -> str:
     try:
         return str(entry["image"]["file_path"]).split("/")[-2]
     except (KeyError, TypeError, IndexError):
-        raise SamaeError("an entry of ffhq-dataset-v2.json has no image.file_path of the form images…/00000/00000.png") from None
+        raise SamaeError(
+            "an entry of ffhq-dataset-v2.json has no image.file_path such as images1024x1024/00000/00000.png"
+        ) from None
 
 
 def entries_by_folder(store: Store) -> dict[str, dict[str, dict[str, Any]]]:

@@ -44,7 +44,7 @@ def embed_faces(task: tuple[str, Path, slice, np.ndarray]) -> np.ndarray:
 
 
 def similarity(vectors: np.ndarray, person: np.ndarray) -> tuple[float, float]:
-    """Mean cosine between pictures of one person, and of different people (of at most 1,000 pictures); nan if unknown."""
+    """Mean cosine between pictures of one person, and of different people (of 1,000 pictures at most); nan: unknown."""
     vectors, person = vectors[:1000], person[:1000]
     cosine = vectors @ vectors.T
     known = (person[:, None] >= 0) & (person[None] >= 0) & ~np.eye(len(person), dtype=bool)

@@ -35,8 +35,14 @@ def swap_model(
     status = "FAILED"
     try:
         launcher.train(
-            context, recipe, recipe_overrides(plan, recipe), store.folder("training_shards"), run_dir, plan.ranks,
-            tracking.environment(run_id), samae.progress(context, "swap_model"),
+            context,
+            recipe,
+            recipe_overrides(plan, recipe),
+            store.folder("training_shards"),
+            run_dir,
+            plan.ranks,
+            tracking.environment(run_id),
+            samae.progress(context, "swap_model"),
         )
         status = "FINISHED"
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""How the graph is cut: data by FFHQ folder (dynamic, a new folder is a new partition), models by recipe (a YAML file)."""
+"""How the graph is cut: data by FFHQ folder (dynamic, they come and go), models by recipe (a YAML file)."""
 
 from importlib import resources
 

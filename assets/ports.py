@@ -1,4 +1,4 @@
-"""What assets need from the floor above, as interfaces: assets never import pipelines. `dg.ResourceParam[...]` carries them."""
+"""What assets need from the floor above, as interfaces (in `dg.ResourceParam`): assets never import pipelines."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +30,9 @@ class Samae(Protocol):
 class Pool(Protocol):
     """Maps a function over items, on Ray or in this process, with the same answers in the same order."""
 
-    def map(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None) -> list[Any]: ...
+    def map(
+        self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None
+    ) -> list[Any]: ...
 
 
 class Launcher(Protocol):
@@ -73,3 +75,7 @@ class Tracking(Protocol):
         ...
 
     def set_alias(self, alias: str, version: str) -> None: ...
+
+    def export_folder(self, version: str) -> Path:
+        """A local folder with the artifacts of a version."""
+        ...

@@ -15,7 +15,7 @@ import numpy as np
 
 from assets.aligned import resize
 from assets.common import contact_sheet, counts_table, result
-from assets.graph import STAGES, entries_by_folder, encoder_identity, head_identity, provenance
+from assets.graph import STAGES, encoder_identity, entries_by_folder, head_identity, provenance
 from assets.plan import Plan
 from assets.ports import Pool, Samae
 from assets.store import Store
@@ -25,7 +25,14 @@ from faces.files import digest_of, is_complete, read_manifest
 from faces.records import encode_sample
 
 #: Folder stages whose rows must all be "ok" for a photograph to enter a shard, in the order of the graph.
-FOLDER_STAGES = ("raw_faces", "aligned_faces", "face_coefficients", "neutral_albedo", "face_masks", "identity_embeddings")
+FOLDER_STAGES = (
+    "raw_faces",
+    "aligned_faces",
+    "face_coefficients",
+    "neutral_albedo",
+    "face_masks",
+    "identity_embeddings",
+)
 
 
 @dg.asset(**STAGES["training_shards"].spec())
@@ -46,18 +53,32 @@ def training_shards(
         pool.map(write_shard, tasks, report)
         rejected = [row for folder in folders for row in rejected_rows(store, folder)]
         shards = write_index(
-            scratch, size_px=plan.picture_px, head=made_from["settings"]["head"],
-            encoder=made_from["settings"]["encoder"], splits=_splits(store, folders), rejected=rejected,
+            scratch,
+            size_px=plan.picture_px,
+            head=made_from["settings"]["head"],
+            encoder=made_from["settings"]["encoder"],
+            splits=_splits(store, folders),
+            rejected=rejected,
         )
         first = shards.keys()[:24]
         preview = contact_sheet(np.array([shards.read(key, ("image",))["image"] for key in first]))
         splits = {split: len(shards.keys(split)) for split in ("train", "validation", "test")}
         shards.close()
-    return result(samae, "training_shards", None, {
-        "samples": sum(splits.values()), **splits, "rejected": len(rejected), "shards": len(folders),
-        "shards_written": len(stale), "preview": preview, "digest": shards.digest,
-        "reasons": counts_table(dict(Counter(row["status"] for row in rejected))),
-    })
+    return result(
+        samae,
+        "training_shards",
+        None,
+        {
+            "samples": sum(splits.values()),
+            **splits,
+            "rejected": len(rejected),
+            "shards": len(folders),
+            "shards_written": len(stale),
+            "preview": preview,
+            "digest": shards.digest,
+            "reasons": counts_table(dict(Counter(row["status"] for row in rejected))),
+        },
+    )
 
 
 def part_digest(folder: str, made_from: dict[str, Any]) -> str:
@@ -114,12 +135,17 @@ def samples(store: Store, plan: Plan, folder: str) -> Any:
         if any(key not in places[name] for name in places):
             continue
         taken = {field: values[places[name][key]] for field, (name, values) in columns.items()}
-        pictures = {field: resize(np.asarray(array[places[name][key]]), plan.picture_px) for field, (name, array) in arrays.items()}
+        pictures = {
+            field: resize(np.asarray(array[places[name][key]]), plan.picture_px)
+            for field, (name, array) in arrays.items()
+        }
         landmarks = np.asarray(row["landmarks_px"], np.float32).reshape(68, 2) * (plan.picture_px / plan.aligned_px)
         yield taken | {
-            "image": pictures["images"], "albedo": pictures["albedo"],
+            "image": pictures["images"],
+            "albedo": pictures["albedo"],
             "mask": resize(np.asarray(masks[mask_places[key]]), plan.picture_px),
-            "landmarks": landmarks, "meta": _meta(row, makers),
+            "landmarks": landmarks,
+            "meta": _meta(row, makers),
         }
 
 
@@ -129,7 +155,7 @@ def _meta(row: dict[str, Any], makers: dict[str, Any]) -> dict[str, Any]:
 
 
 def rejected_rows(store: Store, folder: str) -> list[dict[str, Any]]:
-    """{"key", "person", "status"} of every photograph of a folder that some stage refused; status is stage and reason."""
+    """{"key", "person", "status"} of every photograph that some stage refused; status is stage and reason."""
     persons: dict[str, int] = {}
     refused: dict[str, str] = {}
     for name in FOLDER_STAGES:
@@ -156,5 +182,7 @@ def _splits(store: Store, folders: list[str]) -> dict[str, str]:
         raise SamaeError(f"{len(people)} people are too few for three splits; give the data at least 3 people")
     split = {person: split_of(person) for person in people}
     if len(people) < 40 or set(split.values()) != set(SPLITS):
-        split = {person: ("test", "train", "train", "validation", "train", "test")[i % 6] for i, person in enumerate(people)}
+        split = {
+            person: ("test", "train", "train", "validation", "train", "test")[i % 6] for i, person in enumerate(people)
+        }
     return {key: split[person] for key, person in person_of.items()}

@@ -1,7 +1,7 @@
 """How a folder partition is kept: `rows.parquet` (one row a photograph, with status and reason) and arrays beside it.
 
 An array file `NAME.npy` has one entry for each row whose status is "ok", in the order of the rows. Vectors are
-fixed-size lists of float32 in Parquet. Every column's unit is in the field's metadata, the schema version in the table's.
+fixed-size lists of float32 in Parquet. A column's unit is in its metadata, the version in the table's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,9 @@ def read_rows(folder: Path) -> pa.Table:
         raise SamaeError(f"{folder / ROWS_NAME} cannot be read ({error}); materialise that partition again") from None
     version = (table.schema.metadata or {}).get(b"table_version", b"").decode()
     if version != TABLE_VERSION:
-        raise SamaeError(f"{folder / ROWS_NAME} has table version {version!r}, not {TABLE_VERSION}: materialise it again")
+        raise SamaeError(
+            f"{folder / ROWS_NAME} has table version {version!r}, not {TABLE_VERSION}: materialise it again"
+        )
     return table
 
 

@@ -5,7 +5,12 @@ import dagster as dg
 from assets.partitions import folder_partitions, recipe_partitions
 
 FOLDER_ASSETS = (
-    "raw_faces", "aligned_faces", "face_coefficients", "neutral_albedo", "face_masks", "identity_embeddings",
+    "raw_faces",
+    "aligned_faces",
+    "face_coefficients",
+    "neutral_albedo",
+    "face_masks",
+    "identity_embeddings",
 )
 
 #: One folder of photographs, from raw to embeddings.

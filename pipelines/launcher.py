@@ -20,11 +20,11 @@ import dagster as dg
 
 from assets.ports import Progress
 from faces.errors import SamaeError
+from pipelines.rank import EXIT_NAME, folder_exit_code
 
 PROGRESS_VARIABLE = "SAMAE_PROGRESS"
-#: Exit codes of pipelines.rank: the user can mend it / the numbers blew up (never retried).
-EXIT_USER = 2
-EXIT_DIVERGED = 3
+#: Exit codes of pipelines.rank: the user can mend it; the numbers blew up (never retried); stopped, with a checkpoint.
+EXIT_USER, EXIT_DIVERGED, EXIT_STOPPED = 2, 3, 143
 POLL_SECONDS = 0.25
 #: The allocator setting alone gives 1.2-2.1 times the speed of CPU training (fewer page faults).
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
@@ -60,7 +60,7 @@ class Launcher(dg.ConfigurableResource):
 
 
 def training_command(recipe: str, overrides: list[str], shards: Path, run_dir: Path, ranks: int) -> list[str]:
-    """The command line of a training: this interpreter alone for one rank, torchrun (a free port by itself) for more."""
+    """The command line of a training: this interpreter for one rank, torchrun (which finds a free port) for more."""
     start = [sys.executable, "-m"]
     if ranks > 1:
         start += ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0", "-m"]
@@ -84,6 +84,7 @@ def run_group(
     """
     progress_path = run_dir / "progress.jsonl"
     progress_path.unlink(missing_ok=True)
+    (run_dir / EXIT_NAME).unlink(missing_ok=True)
     environment = os.environ | variables | {PROGRESS_VARIABLE: str(progress_path)}
     with (run_dir / "log.txt").open("ab") as log:
         process = subprocess.Popen(
@@ -162,12 +163,17 @@ def describe(line: dict[str, Any]) -> str:
 def _raise_for(code: int, recipe: str, run_dir: Path) -> None:
     if code == 0:
         return
-    log = (run_dir / "log.txt").read_text(errors="replace").strip().splitlines()
-    if code == EXIT_USER and log:
-        sentence = next((line for line in reversed(log) if line.startswith("samae: ")), log[-1])
-        raise SamaeError(sentence.removeprefix("samae: "))
+    code = folder_exit_code(run_dir) or code
+    path = run_dir / "log.txt"
+    log = path.read_text(errors="replace").strip().splitlines()
+    if code == EXIT_USER:
+        sentences = [line for line in log if line.startswith("samae: ")]
+        raise SamaeError(
+            sentences[-1].removeprefix("samae: ") if sentences else f"training {recipe} refused; see {path}"
+        )
+    if code == EXIT_STOPPED:
+        raise dg.Failure(f"training {recipe} was stopped and saved a checkpoint; the next start goes on from there")
     end = "\n".join(log[-30:])
     raise dg.Failure(
-        f"training {recipe} ended with exit code {code}; the end of {run_dir / 'log.txt'}:\n{end}",
-        allow_retries=code != EXIT_DIVERGED,
+        f"training {recipe} ended with exit code {code}; the end of {path}:\n{end}", allow_retries=code != EXIT_DIVERGED
     )

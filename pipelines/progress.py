@@ -1,4 +1,4 @@
-"""How far a stage has come: to whoever listens in this process (the terminal of `samae demo`), and to the run's page."""
+"""How far a stage has come: for whoever listens in this process (the terminal of `samae demo`) and the run's page."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""Work over many cores or hosts by Ray; the only module that imports ray. `serial` gives the same answers in one process.
+"""Work over many cores or hosts by Ray; the only module that imports ray. `serial` gives the same answers here.
 
 `Pool.map` keeps the order of its items, reports progress as answers arrive, and turns an exception in a worker into the
 same SamaeError (a sentence for the user) or into a RuntimeError that holds the worker's traceback.
@@ -51,14 +51,12 @@ class RayPool(dg.ConfigurableResource):
     _started: bool = PrivateAttr(default=False)
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None) -> list[Any]:
-        """`[function(item) for item in items]`, spread over the cluster; `function` is a module's own, not a closure."""
+        """`[function(item) for item in items]`, spread over the cluster; `function` is a module's, not a closure."""
         if self.address == "serial" or len(items) <= 1:
             return self._map_serial(function, items, progress)
         return self._map_ray(function, items, progress)
 
-    def _map_serial(
-        self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None
-    ) -> list[Any]:
+    def _map_serial(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
         answers = []
         for item in items:
             answers.append(function(item))

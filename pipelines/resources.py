@@ -1,4 +1,4 @@
-"""The resources of the code location: Samae (folders and plan), the pool, the launcher and MLflow, from the settings."""
+"""The resources of the code location, from the settings: Samae (folders and plan), pool, launcher and MLflow."""
 
 from functools import cached_property
 from typing import Any

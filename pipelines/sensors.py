@@ -15,9 +15,7 @@ from pipelines.jobs import prepare_folder
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="A folder that ffhq-dataset-v2.json lists and no partition knows becomes a partition and is prepared.",
 )
-def new_folders(
-    context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Samae]
-) -> dg.SensorResult | dg.SkipReason:
+def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Samae]) -> dg.SensorResult | dg.SkipReason:
     """One run a new folder."""
     try:
         folders = list(entries_by_folder(samae.store))
@@ -28,6 +26,8 @@ def new_folders(
     if not new:
         return dg.SkipReason(f"all {len(folders)} folders are known")
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=f"{samae.store.set_name}-{folder}", partition_key=folder) for folder in new],
+        run_requests=[
+            dg.RunRequest(run_key=f"{samae.store.set_name}-{folder}", partition_key=folder) for folder in new
+        ],
         dynamic_partitions_requests=[folder_partitions.build_add_request(new)],
     )

@@ -1,6 +1,6 @@
 """All settings, read from the environment (SAMAE_*). A wrong value is one sentence and exit code 2, never a traceback.
 
-    SAMAE_HOME=/data/samae SAMAE_RAW=/data/ffhq SAMAE_RANKS=8 samae demo
+SAMAE_HOME=/data/samae SAMAE_RAW=/data/ffhq SAMAE_RANKS=8 samae demo
 """
 
 from pathlib import Path

@@ -21,7 +21,7 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "GIT_PYTHON_RE
 
 
 class MlflowTracking(dg.ConfigurableResource):
-    """`uri`: SQLite or a server; `home`: folder for the SQLite file and the artifacts; `model_name`: registered model."""
+    """`uri`: SQLite or a server; `home`: folder for the SQLite file and artifacts; `model_name`: registered model."""
 
     uri: str
     home: str
@@ -45,7 +45,9 @@ class MlflowTracking(dg.ConfigurableResource):
             client.search_experiments(max_results=1)
         except MlflowException as error:
             first = str(error).split("\n")[0]
-            raise SamaeError(f"MLflow at {self.uri} does not answer ({first}): start it or unset SAMAE_MLFLOW_URI") from None
+            raise SamaeError(
+                f"MLflow at {self.uri} does not answer ({first}): start it or unset SAMAE_MLFLOW_URI"
+            ) from None
         return client
 
     @cached_property
@@ -109,7 +111,9 @@ class MlflowTracking(dg.ConfigurableResource):
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_registered_model(self.model_name, description="Face swappers trained and judged by Samae")
+            self.client.create_registered_model(
+                self.model_name, description="Face swappers trained and judged by Samae"
+            )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

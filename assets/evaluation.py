@@ -1,0 +1,197 @@
+"""swap_evaluation, leaderboard and champion: how good every recipe is, side by side, and which one is released."""
+
+import json
+from typing import Any
+
+import dagster as dg
+
+from assets.common import result
+from assets.graph import STAGES, provenance
+from assets.judging import judge_export
+from assets.models import EXPORT
+from assets.plan import Plan
+from assets.ports import Samae, Tracking
+from assets.store import Store
+from faces.errors import SamaeError
+from faces.files import read_manifest, write_json
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+EXPORT_TAG = "samae.export"
+REPORT_NAME = "report.html"
+KEPT = "evaluation"
+
+
+@dg.asset(**STAGES["swap_evaluation"].spec())
+def swap_evaluation(
+    context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae], tracking: dg.ResourceParam[Tracking]
+) -> dg.MaterializeResult:
+    """Swap the frozen pairs with one recipe's model, measure, and compare with the baselines."""
+    from evaluation.evaluation import write_evaluation
+
+    recipe, plan, store = context.partition_key, samae.plan, samae.store
+    made_from = provenance("swap_evaluation", recipe, plan, store)
+    export = store.folder("swap_model", recipe) / EXPORT
+    evaluation = judge_export(plan, store, export, samae.progress(context, "swap_evaluation"))
+    cycle = store.digest("training_shards")
+    run_id = tracking.start(f"evaluation-{recipe}", cycle, {"samae.kind": "evaluation", "recipe": recipe})
+    with store.write("swap_evaluation", recipe, made_from) as (folder, metadata):
+        write_evaluation(folder / KEPT, evaluation)
+        metadata["mlflow_run"] = run_id
+    tracking.finish(run_id, "FINISHED", evaluation.flat("eval/"))
+    page = {"pairs": len(evaluation.pairs), "mlflow": dg.MetadataValue.url(tracking.page(run_id))}
+    return result(samae, "swap_evaluation", recipe, page | {k: round(v, 4) for k, v in evaluation.flat().items()})
+
+
+def read_kept(store: Store, recipe: str) -> Any:
+    """The evaluation of a recipe."""
+    from evaluation.evaluation import read_evaluation
+
+    store.manifest("swap_evaluation", recipe)
+    return read_evaluation(store.folder("swap_evaluation", recipe) / KEPT)
+
+
+@dg.asset(**STAGES["leaderboard"].spec())
+def leaderboard(context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae]) -> dg.MaterializeResult:
+    """All recipes and baselines in one self-contained page, the best first."""
+    from evaluation.report import write_report
+
+    plan, store = samae.plan, samae.store
+    evaluations = [read_kept(store, recipe) for recipe in plan.recipes]
+    order = best_first(evaluations)
+    with store.write("leaderboard", None, provenance("leaderboard", None, plan, store)) as (folder, _):
+        curves = {recipe: training_curves(store, recipe) for recipe in plan.recipes}
+        write_report(evaluations, curves, report_settings(plan, store), folder / REPORT_NAME)
+        write_json(folder / "ranking.json", {"order": order, "figures": {e.name: e.flat() for e in evaluations}})
+    return result(
+        samae,
+        "leaderboard",
+        None,
+        {
+            "report": dg.MetadataValue.path(str(store.folder("leaderboard") / REPORT_NAME)),
+            "best": order[0],
+        },
+    )
+
+
+def best_first(evaluations: list[Any]) -> list[str]:
+    """Names of the judged recipes by the gate's primary metric, the best first; what cannot be said comes last."""
+    from evaluation.gate import GateSettings
+
+    primary = GateSettings().primary
+    means = {e.name: e.summary.get(primary, {}).get("mean", float("nan")) for e in evaluations}
+    return sorted(means, key=lambda name: -means[name] if means[name] == means[name] else float("inf"))
+
+
+def training_curves(store: Store, recipe: str) -> dict[str, list[tuple[float, float]]]:
+    """Loss -> (kimg, value) points of the run that made a recipe's model; empty when the run's folder is gone."""
+    path = store.runs / str(store.metadata("swap_model", recipe)["run"]) / "stats.jsonl"
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        stats = json.loads(line)
+        for name, value in stats.items():
+            if name.startswith("loss") and isinstance(value, float):
+                curves.setdefault(name, []).append((stats["kimg"], value))
+    return curves
+
+
+def report_settings(plan: Plan, store: Store) -> dict[str, Any]:
+    """What the report says about how it was made."""
+    from assets.machine import commit
+
+    return {
+        **plan.model_dump(mode="json"),
+        "photographs_digest": store.digest("photographs"),
+        "shards_digest": store.digest("training_shards"),
+        "model_digests": {recipe: store.digest("swap_model", recipe) for recipe in plan.recipes},
+        "commit": commit(),
+    }
+
+
+@dg.asset(**STAGES["champion"].spec(), pool="registry")
+def champion(
+    context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae], tracking: dg.ResourceParam[Tracking]
+) -> dg.MaterializeResult:
+    """Register every recipe's model; the best that passes the gate becomes champion, the alias moving last."""
+    plan, store = samae.plan, samae.store
+    evaluations = {recipe: read_kept(store, recipe) for recipe in plan.recipes}
+    versions = {recipe: register(plan, store, tracking, recipe, evaluations[recipe]) for recipe in plan.recipes}
+    reigning = tracking.version_at(CHAMPION)
+    report = samae.progress(context, "champion")
+    outcome = promotion(plan, store, tracking, evaluations, versions, reigning, report)
+    with store.write("champion", None, provenance("champion", None, plan, store)) as (folder, _):
+        write_json(folder / "verdict.json", outcome)
+    if outcome["promoted"]:
+        move_aliases(tracking, versions[outcome["promoted"]], reigning[0] if reigning else None)
+    return result(
+        samae,
+        "champion",
+        None,
+        {
+            "champion_version": (tracking.version_at(CHAMPION) or ("none", {}))[0],
+            "promoted": outcome["promoted"] or "nobody",
+            "verdicts": dg.MetadataValue.json(outcome["verdicts"]),
+        },
+    )
+
+
+def register(plan: Plan, store: Store, tracking: Tracking, recipe: str, evaluation: Any) -> str:
+    """A model version of one recipe's export, with what a user must know as tags; its number."""
+    export = store.folder("swap_model", recipe) / EXPORT
+    tags = {
+        EXPORT_TAG: read_manifest(export).digest,
+        "recipe": recipe,
+        "shards": store.digest("training_shards"),
+        "encoder": plan.encoder,
+        "head": plan.head,
+        **{f"eval.{name}": f"{value:.4f}" for name, value in evaluation.flat().items()},
+    }
+    return tracking.register(str(store.metadata("swap_model", recipe)["mlflow_run"]), export, tags)
+
+
+def promotion(
+    plan: Plan,
+    store: Store,
+    tracking: Tracking,
+    evaluations: dict[str, Any],
+    versions: dict[str, str],
+    reigning: tuple[str, dict[str, str]] | None,
+    report: Any,
+) -> dict[str, Any]:
+    """Which recipe (if any) takes the champion's place, and every verdict on the way; the gate decides, and when in
+    doubt it stays shut."""
+    from evaluation.gate import decide
+
+    if reigning and reigning[0] in versions.values():
+        holder = next(recipe for recipe, number in versions.items() if number == reigning[0])
+        old = evaluations[holder]
+    elif reigning:
+        holder = ""
+        try:
+            old = judge_export(plan, store, tracking.export_folder(reigning[0]), report)
+        except SamaeError as error:
+            reason = f"version {reigning[0]}, the champion, cannot be judged on today's data ({error})"
+            return {
+                "promoted": None,
+                "champion_before": reigning[0],
+                "verdicts": [{"promote": False, "reasons": [reason]}],
+            }
+    else:
+        holder, old = "", None
+    verdicts, promoted = [], None
+    for name in best_first(list(evaluations.values())):
+        if name == holder:
+            break
+        verdict = decide(old, evaluations[name])
+        verdicts.append(verdict.as_dict())
+        if verdict.promote:
+            promoted = name
+            break
+    return {"promoted": promoted, "champion_before": reigning[0] if reigning else None, "verdicts": verdicts}
+
+
+def move_aliases(tracking: Tracking, version: str, old: str | None) -> None:
+    """`previous` first and `champion` last, so that there is a champion at every moment."""
+    if old is not None and old != version:
+        tracking.set_alias(PREVIOUS, old)
+    tracking.set_alias(CHALLENGER, version)
+    tracking.set_alias(CHAMPION, version)

@@ -1,0 +1,161 @@
+"""The `samae` command. Every command is a thin function here and a module in pipelines/commands, imported when it runs.
+
+A SamaeError is printed as its one sentence, and the exit code is 2; so is that of a wrong option.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faces.errors import SamaeError
+
+app = typer.Typer(
+    name="samae",
+    help="Face swapping from photographs to a judged, registered model. Settings: environment variables SAMAE_*.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+models_app = typer.Typer(help="The registered models and who is champion.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated.")]
+
+
+@app.command()
+def demo(
+    plain: Annotated[bool, typer.Option(help="Plain lines in place of bars.")] = False,
+    settings: Set = None,
+) -> None:
+    """Make the whole graph: faces in, a trained, judged and registered swapper out. Skips what is up to date."""
+    from pipelines.commands import demo as command
+
+    command.run(settings or [], plain)
+
+
+@app.command()
+def dev(
+    port: Annotated[int | None, typer.Option(help="Port of the Dagster page.")] = None,
+    mlflow_port: Annotated[int | None, typer.Option(help="Port of the MLflow page.")] = None,
+) -> None:
+    """Open the Dagster and the MLflow page on localhost, until Ctrl-C."""
+    from pipelines.commands import dev as command
+
+    command.run(port, mlflow_port)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can do; exit code 0 when the main job can run, 2 when not."""
+    from pipelines.commands import doctor as command
+
+    command.run(as_json)
+
+
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(help="Which benchmark.")] = None,
+    as_json: Json = False,
+    settings: Set = None,
+    list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
+) -> None:
+    """Run one benchmark and print its figures, with their units in their names."""
+    from pipelines.commands import bench as command
+
+    command.run(name, as_json, settings or [], list_all)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe.")],
+    settings: Set = None,
+    ranks: Annotated[int | None, typer.Option(min=1, help="Training processes.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+) -> None:
+    """Train one recipe on the shards (asset swap_model)."""
+    from pipelines.commands import train as command
+
+    command.run(recipe, settings or [], ranks, dry_run)
+
+
+@app.command()
+def evaluate(recipe: Annotated[str, typer.Argument(help="Name of a trained recipe.")], as_json: Json = False) -> None:
+    """Judge one trained recipe (asset swap_evaluation) and print its figures."""
+    from pipelines.commands import evaluate as command
+
+    command.run(recipe, as_json)
+
+
+@app.command()
+def swap(
+    source: Annotated[str, typer.Argument(help="Key of the source face in the shards.")],
+    target: Annotated[str, typer.Argument(help="Key of the target face in the shards.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("swap.png"),
+    model: Annotated[str, typer.Option(help="champion, a version number, or a recipe.")] = "champion",
+) -> None:
+    """Put the source's face into the target's picture."""
+    from pipelines.commands import swap as command
+
+    command.run(source, target, out, model)
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")],
+    count: Annotated[int, typer.Option(min=1, help="Photographs.")] = 100,
+    size_px: Annotated[int, typer.Option(min=64, help="Width, px.")] = 256,
+    people: Annotated[int | None, typer.Option(min=1, help="Different people; about count / 4 by default.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+) -> None:
+    """Write photographs of generated people in FFHQ's layout."""
+    from pipelines.commands import synth as command
+
+    command.run(folder, count, size_px, people, seed)
+
+
+@app.command()
+def pictures() -> None:
+    """Make every picture of docs/ again."""
+    from pipelines.commands import pictures as command
+
+    command.run()
+
+
+@models_app.command("list")
+def models_list(as_json: Json = False) -> None:
+    """All versions with their aliases, verdicts and figures."""
+    from pipelines.commands import models as command
+
+    command.list_versions(as_json)
+
+
+@models_app.command("show")
+def models_show(version: Annotated[str, typer.Argument(help="A number or an alias.")], as_json: Json = False) -> None:
+    """Everything that is known of one version."""
+    from pipelines.commands import models as command
+
+    command.show(version, as_json)
+
+
+@models_app.command("rollback")
+def models_rollback() -> None:
+    """Make the previous champion champion again."""
+    from pipelines.commands import models as command
+
+    command.rollback()
+
+
+def main() -> None:
+    """Entry point of the `samae` script."""
+    try:
+        app()
+    except SamaeError as error:
+        print(f"samae: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("samae: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,208 @@
+"""`samae doctor`: what this machine can do, which optional weights are there, and whether the main job can run."""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from assets.machine import cores, machine
+from faces.errors import SamaeError
+from pipelines.settings import load_settings
+
+PACKAGES = ("torch", "numba", "numpy", "dagster", "ray", "deepspeed", "mlflow", "webdataset", "pyarrow", "insightface")
+#: The main job on the embedded default needs this much (ours, measured with room to spare).
+NEEDED_MEMORY_GIB = 4.0
+NEEDED_DISK_GIB = 2.0
+
+
+@dataclass(frozen=True)
+class OptionalWeights:
+    """A file that makes more possible and that we may not ship. `files` are looked for below the weights folders."""
+
+    name: str
+    files: tuple[str, ...]
+    gives: str
+    where: str
+    licence: str
+
+
+OPTIONAL: tuple[OptionalWeights, ...] = (
+    OptionalWeights(
+        "ArcFace w600k_r50",
+        ("w600k_r50.onnx", "models/buffalo_l/w600k_r50.onnx"),
+        "identity of real people",
+        "InsightFace's model pack buffalo_l",
+        "non-commercial research",
+    ),
+    OptionalWeights(
+        "InsightFace detector",
+        ("models/buffalo_l/det_10g.onnx", "det_10g.onnx"),
+        "landmarks for plain folders of pictures",
+        "InsightFace's model pack buffalo_l",
+        "non-commercial research",
+    ),
+    OptionalWeights(
+        "Basel Face Model 2009",
+        ("01_MorphableModel.mat", "BFM_model_front.mat"),
+        "SAMAE's own head",
+        "faces.dmi.unibas.ch (form)",
+        "non-commercial research, no redistribution",
+    ),
+    OptionalWeights(
+        "FLAME 2020",
+        ("generic_model.pkl", "flame2020.npz"),
+        "a second head",
+        "flame.is.tue.mpg.de (account)",
+        "CC BY 4.0 (2023 Open) or non-commercial research (2020)",
+    ),
+    OptionalWeights(
+        "VGG16",
+        ("vgg16-397923af.pth", "vgg16.safetensors"),
+        "perceptual loss and LPIPS",
+        "download.pytorch.org",
+        "BSD-3-Clause",
+    ),
+    OptionalWeights(
+        "LPIPS",
+        ("lpips_vgg.pth", "vgg.pth"),
+        "the LPIPS metric",
+        "github.com/richzhang/PerceptualSimilarity",
+        "BSD-2-Clause",
+    ),
+    OptionalWeights(
+        "Inception v3 (FID)",
+        ("pt_inception-2015-12-05-6726825d.pth",),
+        "the FID metric",
+        "github.com/mseitzer/pytorch-fid, releases",
+        "Apache-2.0",
+    ),
+)
+
+
+def run(as_json: bool) -> None:
+    """Print what was found; exit code 2 when the main job cannot run."""
+    found = examine()
+    print(json.dumps(found, indent=2) if as_json else in_words(found))
+    if found["problems"]:
+        sys.exit(2)
+
+
+def examine() -> dict[str, Any]:
+    """Everything the command tells, as JSON values. `problems` is empty when the main job can run."""
+    settings = load_settings()
+    problems: list[str] = []
+    versions = {name: _version(name, problems) for name in PACKAGES}
+    memory_gib, disk_gib = _memory_gib(), _disk_gib(settings.home)
+    if memory_gib < NEEDED_MEMORY_GIB:
+        problems.append(
+            f"{memory_gib:.1f} GiB of memory are free, the main job needs {NEEDED_MEMORY_GIB:g}: end something"
+        )
+    if disk_gib < NEEDED_DISK_GIB:
+        problems.append(
+            f"{disk_gib:.1f} GiB of disk are free at {settings.home}, {NEEDED_DISK_GIB:g} are needed: set SAMAE_HOME"
+        )
+    if settings.raw is not None and not (settings.raw / "ffhq-dataset-v2.json").is_file():
+        problems.append(f"SAMAE_RAW={settings.raw} holds no ffhq-dataset-v2.json: name a folder in FFHQ layout")
+    return {
+        "machine": machine(),
+        "cores": cores(),
+        "python": sys.version.split()[0],
+        "memory_free_gib": round(memory_gib, 1),
+        "disk_free_gib": round(disk_gib, 1),
+        "home": str(settings.home),
+        "gpus": _gpus(),
+        "rasteriser_backends": _rasterisers(problems),
+        "encoders": _encoders(problems, settings.encoder, settings.judges),
+        "versions": versions,
+        "optional_weights": [_status(weights) for weights in OPTIONAL],
+        "problems": problems,
+    }
+
+
+def _version(name: str, problems: list[str]) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        problems.append(f"the package {name} is missing: run `make setup`")
+        return "missing"
+
+
+def _memory_gib() -> float:
+    import psutil
+
+    return psutil.virtual_memory().available / 2**30
+
+
+def _disk_gib(folder: Path) -> float:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 2**30
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    kinds = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [f"{kind.name}, {kind.total_memory / 2**30:.0f} GiB" for kind in kinds]
+
+
+def _rasterisers(problems: list[str]) -> list[str]:
+    from faces.render.rasterize import available_backends
+
+    backends = list(available_backends())
+    if not backends:
+        problems.append("no rasteriser works here: numba is missing, run `make setup`")
+    return backends
+
+
+def _encoders(problems: list[str], *wanted: Any) -> list[dict[str, str]]:
+    from faces.identity.registry import encoder_status, load_encoder
+
+    for name in (wanted[0], *wanted[1]):
+        try:
+            load_encoder(name)
+        except SamaeError as error:
+            problems.append(str(error))
+    return encoder_status()
+
+
+def weight_folders() -> list[Path]:
+    """Where optional weights are looked for: the registry's folders and SAMAE_WEIGHTS."""
+    named = os.environ.get("SAMAE_WEIGHTS")
+    return ([Path(named).expanduser()] if named else []) + [Path.home() / ".insightface"]
+
+
+def _status(weights: OptionalWeights) -> dict[str, str]:
+    paths = [folder / name for folder in weight_folders() for name in weights.files]
+    found = next((str(path) for path in paths if path.is_file()), "")
+    return {k: v for k, v in asdict(weights).items() if k != "files"} | {"file": weights.files[0], "found": found}
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """The same for people."""
+    lines = [
+        f"machine      {found['machine']}",
+        f"free         {found['memory_free_gib']} GiB memory, {found['disk_free_gib']} GiB disk at {found['home']}",
+        f"GPUs         {', '.join(found['gpus']) or 'none; everything runs on the processor'}",
+        f"rasteriser   {', '.join(found['rasteriser_backends'])}",
+        f"python       {found['python']}; " + ", ".join(f"{k} {v}" for k, v in found["versions"].items()),
+        "encoders     " + ", ".join(f"{e['name']} ({'found' if e['path'] else 'missing'})" for e in found["encoders"]),
+        "",
+        f"optional weights (looked for in {', '.join(map(str, weight_folders()))}; add a folder by SAMAE_WEIGHTS):",
+    ]
+    for weights in found["optional_weights"]:
+        state = (
+            f"found at {weights['found']}"
+            if weights["found"]
+            else f"missing; {weights['file']} from {weights['where']}"
+        )
+        lines.append(f"  {weights['name']:<22} {weights['gives']}: {state} ({weights['licence']})")
+    lines.append("")
+    lines += [f"problem: {problem}" for problem in found["problems"]] or ["The main job can run: samae demo"]
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""`samae models`: the registered versions, their aliases and figures, and the way back to the previous champion."""
+
+import json
+from typing import Any
+
+from faces.errors import SamaeError
+from pipelines.commands.demo import quieten
+from pipelines.settings import load_settings
+from pipelines.tracking import MlflowTracking
+
+
+def tracking() -> MlflowTracking:
+    """The tracker of the settings."""
+    quieten()
+    settings = load_settings()
+    home = str(settings.home / "mlflow")
+    return MlflowTracking(uri=settings.tracking_uri, model_name=settings.model_name, home=home)
+
+
+def describe(tracker: MlflowTracking) -> list[dict[str, Any]]:
+    """Every version, newest first: number, aliases, run, tags."""
+    aliases = tracker.aliases()
+    return [
+        {
+            "version": str(version.version),
+            "aliases": sorted(alias for alias, number in aliases.items() if number == str(version.version)),
+            "run_id": version.run_id,
+            "tags": dict(version.tags),
+        }
+        for version in tracker.versions()
+    ]
+
+
+def list_versions(as_json: bool) -> None:
+    """All versions."""
+    versions = describe(tracking())
+    if as_json:
+        print(json.dumps(versions, indent=2))
+    elif not versions:
+        print("No model was registered yet: `samae demo` makes the first.")
+    else:
+        for version in versions:
+            tags, names = version["tags"], ", ".join(version["aliases"])
+            print(f"{version['version']:>4}  {names:<22} {tags.get('recipe', ''):<12} {tags.get('verdict', '')}")
+
+
+def show(name: str, as_json: bool) -> None:
+    """One version by number or alias."""
+    tracker = tracking()
+    found = next((v for v in describe(tracker) if name == v["version"] or name in v["aliases"]), None)
+    if found is None:
+        raise SamaeError(f"no version or alias is called {name!r}; `samae models list` shows what there is")
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print(f"version {found['version']} {', '.join(found['aliases'])}\nrun {tracker.page(found['run_id'])}")
+    for key, value in sorted(found["tags"].items()):
+        print(f"  {key:<28} {value}")
+
+
+def rollback() -> None:
+    """Champion and previous change places."""
+    new, old = tracking().rollback()
+    print(f"version {new} is champion again" + (f"; version {old} is kept as previous" if old else ""))

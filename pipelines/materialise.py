@@ -1,0 +1,122 @@
+"""Make the graph in this process, asset by asset, and only what is out of date. The engine of `samae demo`.
+
+An asset (or partition) is up to date when its folder is whole, its recorded provenance is today's, and the Dagster
+instance knows of its materialisation. Every asset that is made is one run, visible on the Dagster page.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+
+import dagster as dg
+
+from assets.graph import STAGES, partitions_of, provenance
+from assets.raw import register_folders
+from faces.errors import SamaeError
+from pipelines.settings import Settings
+
+#: Tags of the runs that this module starts.
+RUN_TAGS = {"samae/command": "demo"}
+QUIET_LOG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Made:
+    """One asset (or partition) that was considered: whether work was done, and the seconds it took."""
+
+    stage: str
+    partition: str | None
+    fresh: bool
+    seconds: float
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The persistent instance in $SAMAE_HOME/dagster, with our dagster.yaml in it."""
+    return dg.DagsterInstance.from_config(str(prepare_dagster_home(settings)))
+
+
+def prepare_dagster_home(settings: Settings) -> "os.PathLike[str]":
+    """Make $SAMAE_HOME/dagster with infra/dagster.yaml in it, and name it in the environment; its path."""
+    home = settings.home / "dagster"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with resources.as_file(resources.files("infra").joinpath("dagster.yaml")) as source:
+            shutil.copyfile(source, home / "dagster.yaml")
+    except OSError as error:
+        raise SamaeError(f"{home} cannot be written ({error.strerror}); name another folder by SAMAE_HOME") from None
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    return home
+
+
+def materialise_all(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    started: Callable[[str, str | None], None] = lambda stage, partition: None,
+    ended: Callable[[Made], None] = lambda made: None,
+    stages: tuple[str, ...] = tuple(STAGES),
+) -> list[Made]:
+    """Every stage in the order of the graph; what is up to date is only reported."""
+    made: list[Made] = []
+    for stage in stages:
+        for partition in partitions_of(stage, settings.plan, settings.store):
+            made.append(materialise(settings, instance, stage, partition, started))
+            ended(made[-1])
+    return made
+
+
+def materialise(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    stage: str,
+    partition: str | None,
+    started: Callable[[str, str | None], None] = lambda stage, partition: None,
+    force: bool = False,
+) -> Made:
+    """Make one asset (or partition) unless it is up to date."""
+    if not force and is_fresh(settings, instance, stage, partition):
+        return Made(stage, partition, fresh=True, seconds=0.0)
+    started(stage, partition)
+    begin = time.perf_counter()
+    run(instance, stage, partition)
+    return Made(stage, partition, fresh=False, seconds=time.perf_counter() - begin)
+
+
+def is_fresh(settings: Settings, instance: dg.DagsterInstance, stage: str, partition: str | None) -> bool:
+    """True when nothing would change by making it again, and Dagster knows of it."""
+    plan, store = settings.plan, settings.store
+    if stage == "photographs" and not (store.raw / "ffhq-dataset-v2.json").is_file():
+        return False
+    if not store.is_current(stage, partition, provenance(stage, partition, plan, store)):
+        return False
+    known = dg.EventRecordsFilter(
+        dg.DagsterEventType.ASSET_MATERIALIZATION,
+        asset_key=dg.AssetKey(stage),
+        asset_partitions=[partition] if partition else None,
+    )
+    return bool(instance.get_event_records(known, limit=1))
+
+
+def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> None:
+    """One run of one asset with its checks, in this process; its own exception comes out."""
+    from pipelines.definitions import defs
+
+    job = defs.resolve_implicit_global_asset_job_def()
+    job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(stage)],
+        partition_key=partition,
+        run_config=QUIET_LOG,
+        tags=RUN_TAGS,
+        raise_on_error=True,
+    )
+
+
+def register_partitions(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Tell a new instance which folders there are."""
+    from assets.graph import entries_by_folder
+
+    register_folders(instance, list(entries_by_folder(settings.store)))

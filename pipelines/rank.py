@@ -1,0 +1,111 @@
+"""What every training process runs: the trainer, with rank 0 reporting to the Dagster run through Pipes.
+
+Started by pipelines/launcher.py, alone or under torchrun. Outside a Dagster run it is the trainer and nothing else.
+Only rank 0 opens Pipes (several writers disturb each other), and it leaves its exit code in RUN/exit.json, because
+torchrun hides those of its children.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from faces.errors import SamaeError
+from faces.files import write_json
+
+EXIT_NAME = "exit.json"
+PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
+#: The run's page gets a line at most this often.
+SECONDS_BETWEEN_LINES = 10.0
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; the exit code (2: the user can mend it, 3: diverged, 143: stopped)."""
+    from training.train import parse
+
+    options = parse(arguments)
+    is_main = os.environ.get("RANK", "0") == "0"
+    with ExitStack() as stack:
+        reports = [report for report in (_file_report(), _pipes_report(stack) if is_main else None) if report]
+        code = _train(options, reports)
+    if is_main:
+        write_json(options.run_dir / EXIT_NAME, {"code": code})
+    return code
+
+
+def _train(options: Any, reports: list[Report]) -> int:
+    from training.config import load_recipe
+    from training.session import Diverged
+    from training.train import EXIT_DIVERGED, EXIT_MENDABLE, EXIT_STOPPED, train
+
+    def tell_all(event: dict[str, Any]) -> None:
+        for report in reports:
+            report(event)
+
+    try:
+        outcome = train(
+            load_recipe(options.recipe, options.set),
+            options.shards,
+            options.run_dir,
+            tracking_uri=options.tracking_uri,
+            mlflow_run_id=options.mlflow_run_id,
+            on_progress=tell_all,
+            device=options.device,
+        )
+    except SamaeError as error:
+        print(f"samae: {error}", file=sys.stderr, flush=True)
+        return EXIT_DIVERGED if isinstance(error, Diverged) else EXIT_MENDABLE
+    return 0 if outcome.is_finished else EXIT_STOPPED
+
+
+def _file_report() -> Report | None:
+    from training.progress import progress_file
+
+    return progress_file()
+
+
+def _pipes_report(stack: ExitStack) -> Report | None:
+    """Log lines on the run's page; None outside a Dagster run."""
+    if PIPES_VARIABLE not in os.environ:
+        return None
+    from dagster_pipes import open_dagster_pipes
+
+    pipes = stack.enter_context(open_dagster_pipes())
+    last = 0.0
+
+    def report(event: dict[str, Any]) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if event["event"] == "progress" and now - last < SECONDS_BETWEEN_LINES and event["kimg"] < event["total_kimg"]:
+            return
+        last = now
+        pipes.log.info(sentence(event))
+
+    return report
+
+
+def sentence(event: dict[str, Any]) -> str:
+    """One event of the trainer in words."""
+    place = f"{event['kimg']:.2f} of {event['total_kimg']:g} kimg"
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in (event.get("losses") or {}).items())
+    speed = f"{event['images_per_s']:.0f} images/s" if event.get("images_per_s") else ""
+    left = event.get("seconds_left")
+    left_words = f"{left:.0f} s left" if isinstance(left, float) and left == left else ""
+    return f"{event['event']}: " + ", ".join(part for part in (place, losses, speed, left_words) if part)
+
+
+def folder_exit_code(run_dir: Path) -> int | None:
+    """The exit code that rank 0 left in a run's folder; None when it did not get that far."""
+    from faces.files import read_json
+
+    path = run_dir / EXIT_NAME
+    return int(read_json(path)["code"]) if path.is_file() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

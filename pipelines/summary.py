@@ -1,0 +1,37 @@
+"""The three figures that matter, in words: likeness to the source, error to the true swap, skin colour."""
+
+import math
+from typing import Any
+
+from assets.evaluation import read_kept
+from pipelines.settings import Settings
+
+#: (metric, what it says, decimals, baseline to stand beside, how to name that baseline)
+FIGURES = (
+    ("identity_similarity", "looks like the source (cosine, higher is better)", 3, "copy-target", "copy of the target"),
+    (
+        "truth_face_psnr_db",
+        "error to the true swap in the face (dB, higher is better)",
+        1,
+        "copy-target",
+        "copy of the target",
+    ),
+    ("skin_delta_e", "skin colour kept (ΔE00, lower is better)", 1, "paste-source", "pasted source"),
+)
+
+
+def figures_that_matter(settings: Settings) -> list[str]:
+    """One line a figure: every recipe, and the baseline."""
+    evaluations = {recipe: read_kept(settings.store, recipe) for recipe in settings.recipes}
+    lines = []
+    for metric, words, decimals, baseline, called in FIGURES:
+        shown = [f"{recipe} {_value(e.summary, metric, decimals)}" for recipe, e in evaluations.items()]
+        first = next(iter(evaluations.values()))
+        shown.append(f"{called} {_value(first.baselines.get(baseline, {}), metric, decimals)}")
+        lines.append(f"  {words + ':':<58} {', '.join(shown)}")
+    return lines
+
+
+def _value(summary: dict[str, Any], metric: str, decimals: int) -> str:
+    mean = summary.get(metric, {}).get("mean", math.nan)
+    return f"{mean:.{decimals}f}" if math.isfinite(mean) else "not measured"
