@@ -5,7 +5,7 @@ r"""Train an identity encoder on generated people and write it as half-precision
         --out faces/identity/weights/judge-1.safetensors
     python -m training.encoder --seed 303 --depth 34 --width 16 --out faces/identity/weights/judge-2.safetensors
 
-The people of an encoder come from its own seed; the judges' seeds, losses and backbones differ from the trainer's encoder,
+The people of an encoder come from its own seed; the judges' seeds and backbones differ from the trainer's encoder,
 so that no swapper is scored by the network that taught it. ArcFace margin: Deng et al., arXiv 1801.07698, equation 3;
 CosFace margin: Wang et al., arXiv 1801.09414, equation 4. Sizes, scale and augmentation are ours.
 """
