@@ -122,9 +122,7 @@ class MorphableHead:
         """(T,) bool: triangles whose three corners lie in the face region."""
         return self.face_region[self.triangles].all(axis=1)
 
-    def decode(
-        self, identity: np.ndarray, expression: np.ndarray, gaze_rad: np.ndarray | None = None
-    ) -> np.ndarray:
+    def decode(self, identity: np.ndarray, expression: np.ndarray, gaze_rad: np.ndarray | None = None) -> np.ndarray:
         """(N, K), (N, E), (N, 2) or None -> (N, V, 3) float32 vertices, head frame, millimetres.
 
         Fewer identity numbers than K are allowed (the rest is zero). gaze_rad is (yaw, pitch) in the head frame:

@@ -1,0 +1,141 @@
+"""ICT-FaceKit Light (MIT) from one .npz, as a MorphableHead in this project's frame: development and comparison only.
+
+Arrays of the file: neutral (26719, 3) float32 centimetres; identity (100, V, 3) and expression (57, V, 3) float16 offsets;
+expression_names; faces (F, 4) int32 quads, -1 in the last place marks a triangle; uv (W, 2), uv_faces (F, 4);
+material (F,) int8; material_names (12,); landmarks68 (68,) int32.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from faces.errors import SamaeError
+from faces.files import sha256_bytes
+from faces.morphable.base import MorphableHead
+
+EDITION = "ict-facekit-light-1"
+NEEDED = (
+    "neutral",
+    "identity",
+    "expression",
+    "expression_names",
+    "faces",
+    "uv",
+    "uv_faces",
+    "material",
+    "material_names",
+    "landmarks68",
+)
+#: materials that are drawn (lashes, fluid and blend shells are transparent shells of the original).
+PARTS = {
+    "M_Face": "skin", "M_BackHead": "scalp", "M_GumsTongue": "mouth", "M_Teeth": "teeth", "M_ScleraLeft": "eye_left",
+    "M_IrisLeft": "eye_left", "M_ScleraRight": "eye_right", "M_IrisRight": "eye_right",
+}  # fmt: skip
+COLOURS = {
+    "skin": (0.44, 0.262, 0.186),
+    "scalp": (0.44, 0.262, 0.186),
+    "mouth": (0.3, 0.1, 0.09),
+    "teeth": (0.66, 0.6, 0.5),
+    "eye_left": (0.62, 0.58, 0.55),
+    "eye_right": (0.62, 0.58, 0.55),
+}
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise SamaeError(
+            f"{path} does not exist; give the path of ICT-FaceKit Light's model.npz, or use the head 'builtin'"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in NEEDED if name not in file.files]
+            if missing:
+                raise SamaeError(f"{path} lacks the arrays {', '.join(missing)}; it is not an ICT-FaceKit Light npz")
+            return {name: file[name] for name in NEEDED}
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
+        raise SamaeError(f"{path} cannot be read as ICT-FaceKit Light's npz ({error}); copy it again") from None
+
+
+def _check(data: dict[str, np.ndarray], path: Path) -> None:
+    vertices = len(data["neutral"])
+    shapes = {
+        "neutral": (vertices, 3),
+        "identity": (len(data["identity"]), vertices, 3),
+        "expression": (len(data["expression_names"]), vertices, 3),
+        "faces": (len(data["material"]), 4),
+        "uv_faces": (len(data["material"]), 4),
+        "landmarks68": (68,),
+    }
+    for name, shape in shapes.items():
+        if data[name].shape != shape:
+            raise SamaeError(f"{path}: {name} has shape {data[name].shape} where {shape} is due; copy the file again")
+    for name in ("neutral", "identity", "expression", "uv"):
+        if not np.isfinite(data[name]).all():
+            raise SamaeError(f"{path}: {name} holds numbers that are not finite; copy the file again")
+    for name, limit in (
+        ("faces", vertices),
+        ("uv_faces", len(data["uv"])),
+        ("landmarks68", vertices),
+        ("material", len(data["material_names"])),
+    ):
+        if data[name].min() < (-1 if name.endswith("aces") else 0) or data[name].max() >= limit:
+            raise SamaeError(f"{path}: {name} points outside its table of {limit} entries; copy the file again")
+
+
+def _triangles(data: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(T, 3) triangles of the drawn materials, (T,) part of each, part names."""
+    names = tuple(dict.fromkeys(PARTS.values()))
+    known = [PARTS.get(str(name)) for name in data["material_names"]]
+    part = np.array([names.index(p) if p else -1 for p in known])[data["material"]]
+    quads, part = data["faces"][part >= 0], part[part >= 0]
+    second = quads[:, 3] >= 0
+    triangles = np.concatenate([quads[:, :3], quads[second][:, [0, 2, 3]]])
+    return triangles.astype(np.int32), np.concatenate([part, part[second]]).astype(np.int8), names
+
+
+def _vertex_uv(data: dict[str, np.ndarray]) -> np.ndarray:
+    """(V, 2): the first texture coordinate of each vertex."""
+    uv = np.zeros((len(data["neutral"]), 2), np.float32)
+    corner, coordinate = data["faces"].ravel(), data["uv_faces"].ravel()
+    good = (corner >= 0) & (coordinate >= 0)
+    uv[corner[good][::-1]] = data["uv"][coordinate[good][::-1]]
+    return uv
+
+
+def read_ict(path: Path) -> MorphableHead:
+    """Read the npz. Millimetres, origin midway between the eyeballs, no albedo modes. Raises SamaeError by name."""
+    data = _read(path)
+    _check(data, path)
+    triangles, parts, names = _triangles(data)
+    points = data["neutral"].astype(np.float64) * 10.0
+    eyes = [np.unique(triangles[parts == names.index(name)]) for name in ("eye_left", "eye_right")]
+    if not all(len(eye) for eye in eyes):
+        raise SamaeError(
+            f"{path} has no eyeballs (materials M_ScleraLeft, M_IrisLeft, ...); it is not an ICT-FaceKit Light npz"
+        )
+    origin = np.mean([(points[eye].max(0) + points[eye].min(0)) / 2 for eye in eyes], axis=0)
+    colour = np.tile(np.array(COLOURS["skin"], np.float32), (len(points), 1))
+    for index, name in enumerate(names):
+        colour[triangles[parts == index]] = COLOURS[name]
+    skin = np.zeros(len(points), bool)
+    skin[triangles[parts == names.index("skin")]] = True
+    return MorphableHead(
+        edition=EDITION,
+        digest=sha256_bytes(b"".join(np.ascontiguousarray(data[name]).tobytes() for name in NEEDED))[:16],
+        licence="MIT (ICT-FaceKit)",
+        mean_mm=(points - origin).astype(np.float32),
+        identity_mm=data["identity"].astype(np.float32) * 10,
+        expression_mm=data["expression"].astype(np.float32) * 10,
+        expression_names=tuple(str(name) for name in data["expression_names"]),
+        albedo_mean=colour,
+        albedo_modes=np.zeros((0, len(points), 3), np.float32),
+        triangles=triangles,
+        uv=_vertex_uv(data),
+        parts=parts,
+        part_names=names,
+        landmarks=data["landmarks68"].astype(np.int32),
+        eye_left=eyes[0].astype(np.int64),
+        eye_right=eyes[1].astype(np.int64),
+        face_region=skin,
+    )
