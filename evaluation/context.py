@@ -142,7 +142,7 @@ class Measured:
 
 @dataclass(eq=False)
 class PairContext:
-    """N pairs of one system, ready to be measured; results carry the target's landmarks: all systems are cropped alike."""
+    """N pairs of one system, ready to be measured. Results carry the target's landmarks: all are cropped alike."""
 
     source: Pictures
     target: Pictures

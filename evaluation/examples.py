@@ -8,6 +8,7 @@ import numpy as np
 
 from evaluation.batch import JudgeContext, load_pair, load_truth, run_system
 from evaluation.evaluation import Evaluation, Example
+from evaluation.grids import failed_picture
 from evaluation.rows import column, in_order, system_rows
 
 FIXED = 4
@@ -38,7 +39,7 @@ def pick_examples(evaluation: Evaluation, context: JudgeContext) -> tuple[Exampl
     source_batch, target_batch, source, target = load_pair(source_keys, target_keys, context)
     truth = load_truth(chunk, context)
     swapper = context.systems[evaluation.name]
-    images, _ = run_system(evaluation.name, swapper, source_batch, target_batch, source, target, truth)
+    images, reasons = run_system(evaluation.name, swapper, source_batch, target_batch, source, target, truth)
     rows = in_order(system_rows(evaluation.rows, evaluation.name), pairs.ids)
     score = column(rows, RANKED_BY)
     return tuple(
@@ -47,7 +48,7 @@ def pick_examples(evaluation: Evaluation, context: JudgeContext) -> tuple[Exampl
             why=why,
             source=source.image[n],
             target=target.image[n],
-            result=images[n],
+            result=images[n] if not reasons[n] else failed_picture(images.shape[1]),
             truth=None if truth is None else truth.image[n],
             caption=f"identity {score[i]:+.2f}" if np.isfinite(score[i]) else "failed",
         )

@@ -37,6 +37,15 @@ def resize(picture: np.ndarray, size_px: int) -> np.ndarray:
     return cv2.resize(picture, (size_px, size_px), interpolation=way)
 
 
+def failed_picture(size_px: int) -> np.ndarray:
+    """(size_px, size_px, 3) uint8: a pale field with a cross, in the place of a result that does not exist."""
+    picture = np.full((size_px, size_px, 3), 232, np.uint8)
+    far = size_px - 1
+    for a, b in (((0, 0), (far, far)), ((0, far), (far, 0))):
+        cv2.line(picture, a, b, (200, 200, 200), 1, cv2.LINE_AA)
+    return picture
+
+
 def example_rows(examples: Sequence["Example"]) -> tuple[list[tuple[str, list[np.ndarray]]]]:
     """The arguments of `pair_grid` for some examples; the truth's column only when all of them have one."""
     columns = [(part, [getattr(e, part) for e in examples]) for part in ("source", "target", "result")]

@@ -1,0 +1,233 @@
+"""Small charts as inline SVG strings: no library, no script, colours from the page's CSS, a text for everybody.
+
+Every function returns one <svg> element with a role, a title for screen readers, and a viewBox, so that it scales
+with the page and prints. Numbers come in as plain floats; what is not finite is left out.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+#: Marks of the baselines, the same in every chart.
+MARKS = {"copy-target": "square", "paste-source": "triangle", "true-swap": "diamond"}
+SERIES = tuple(f"var(--series-{i})" for i in range(1, 7))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Data range -> pixels, linear. `ticks` are round numbers inside the range."""
+
+    low: float
+    high: float
+    start_px: float
+    end_px: float
+
+    def at(self, value: float) -> float:
+        """Pixel of a value, clamped to the axis."""
+        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        return self.start_px + min(max(share, 0.0), 1.0) * (self.end_px - self.start_px)
+
+    def ticks(self, wanted: int = 5) -> list[float]:
+        """About `wanted` round numbers."""
+        return nice_ticks(self.low, self.high, wanted)
+
+
+def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten that lie in [low, high]."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / max(wanted, 1)
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def padded(values: Sequence[float], share: float = 0.06) -> tuple[float, float]:
+    """Range of the finite values with a margin; (0, 1) when there are none."""
+    finite = [v for v in values if math.isfinite(v)]
+    if not finite:
+        return 0.0, 1.0
+    low, high = min(finite), max(finite)
+    margin = (high - low) * share or max(abs(low) * share, 0.05)
+    return low - margin, high + margin
+
+
+def tick_text(value: float) -> str:
+    """A short label: no needless zeros, a true minus sign."""
+    text = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def mark(kind: str, x: float, y: float, radius: float = 4.2, extra: str = "") -> str:
+    """A baseline's mark: square, triangle or diamond, hollow; anything else is a filled dot."""
+    r = radius
+    if kind == "square":
+        side, place = f"{1.7 * r:.1f}", f'x="{x - r * 0.85:.1f}" y="{y - r * 0.85:.1f}"'
+        return f'<rect class="mark" {place} width="{side}" height="{side}" {extra}/>'
+    points = {
+        "triangle": [(0, -1.1), (1.05, 0.8), (-1.05, 0.8)],
+        "diamond": [(0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)],
+    }.get(kind)
+    if points is None:
+        return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" {extra}/>'
+    path = " ".join(f"{x + dx * r:.1f},{y + dy * r:.1f}" for dx, dy in points)
+    return f'<polygon class="mark" points="{path}" {extra}/>'
+
+
+def _svg(width: float, height: float, title: str, body: str, css: str = "chart") -> str:
+    label = escape(title, quote=True)
+    return (
+        f'<svg class="{css}" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}">'
+        f"<title>{label}</title>{body}</svg>"
+    )
+
+
+def range_bar(figure: Mapping[str, float], baselines: Mapping[str, float], title: str) -> str:
+    """One metric on a line: the system's mean and interval as a bar, the baselines' means as their marks."""
+    values = [figure["mean"], figure["low"], figure["high"], *baselines.values()]
+    axis = Axis(*padded(values, 0.04), 8, 192)
+    body = f'<line class="axis" x1="{axis.start_px}" x2="{axis.end_px}" y1="12" y2="12"/>'
+    body += "".join(mark(MARKS.get(n, ""), axis.at(v), 12) for n, v in baselines.items() if math.isfinite(v))
+    if math.isfinite(figure["mean"]):
+        low, high = (figure[k] if math.isfinite(figure[k]) else figure["mean"] for k in ("low", "high"))
+        left, right = axis.at(low), axis.at(high)
+        body += f'<rect class="interval" x="{left - 1:.1f}" y="9" width="{right - left + 2:.1f}" height="6" rx="3"/>'
+        body += mark("dot", axis.at(figure["mean"]), 12, 4.4)
+    return _svg(200, 24, title, body, "chart bar")
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """One system in a scatter: its pairs as faint dots, its mean as a strong one. `colour` is any CSS colour."""
+
+    name: str
+    colour: str
+    points: Sequence[tuple[float, float]]
+    mean: tuple[float, float]
+    shape: str = "dot"
+
+
+def scatter(clouds: Sequence[Cloud], x_label: str, y_label: str, title: str, better: str = "") -> str:
+    """Two metrics against each other; `better` is the corner to strive for, "top right" or "bottom right"."""
+    width, height = 640, 400
+    xs = [c.mean[0] for c in clouds] + [p[0] for c in clouds for p in c.points]
+    ys = [c.mean[1] for c in clouds] + [p[1] for c in clouds for p in c.points]
+    x_axis, y_axis = Axis(*padded(xs), 56, width - 16), Axis(*padded(ys), height - 48, 16)
+    body = _frame(x_axis, y_axis, x_label, y_label)
+    for cloud in clouds:
+        body += "".join(
+            f'<circle class="pair" cx="{x_axis.at(x):.1f}" cy="{y_axis.at(y):.1f}" r="2.6" {_fill(cloud.colour)}/>'
+            for x, y in cloud.points
+            if math.isfinite(x) and math.isfinite(y)
+        )
+    body += "".join(_labelled(cloud, x_axis, y_axis) for cloud in clouds if all(map(math.isfinite, cloud.mean)))
+    if better:
+        y, arrow = (34, "↗") if better.startswith("top") else (height - 60, "↘")
+        body += f'<text class="better" x="{width - 22}" y="{y}" text-anchor="end">better {arrow}</text>'
+    return _svg(width, height, title, body)
+
+
+def _fill(colour: str) -> str:
+    return f'style="fill:{colour}"'
+
+
+def _labelled(cloud: Cloud, x_axis: Axis, y_axis: Axis) -> str:
+    x, y = x_axis.at(cloud.mean[0]), y_axis.at(cloud.mean[1])
+    left = x > x_axis.start_px + 0.8 * (x_axis.end_px - x_axis.start_px)
+    anchor = f'x="{x - 11:.1f}" text-anchor="end"' if left else f'x="{x + 11:.1f}"'
+    style = _fill(cloud.colour) if cloud.shape == "dot" else ""
+    below = y < y_axis.end_px + 14
+    return mark(cloud.shape, x, y, 6.5, style) + (
+        f'<text class="name" {anchor} y="{y + (16 if below else 4):.1f}">{escape(cloud.name)}</text>'
+    )
+
+
+def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> str:
+    left, right, bottom, top = x_axis.start_px, x_axis.end_px, y_axis.start_px, y_axis.end_px
+    parts = []
+    for tick in y_axis.ticks():
+        y = y_axis.at(tick)
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick_text(tick)}</text>')
+    for tick in x_axis.ticks(6):
+        x = x_axis.at(tick)
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{tick_text(tick)}</text>')
+    parts.append(f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
+    below, beside = f'x="{(left + right) / 2:.0f}" y="{bottom + 38}"', f'x="{-(top + bottom) / 2:.0f}" y="13"'
+    parts.append(f'<text class="label" {below} text-anchor="middle">{escape(x_label)}</text>')
+    parts.append(f'<text class="label" {beside} transform="rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
+    return "".join(parts)
+
+
+def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, title: str) -> str:
+    """Curves over x, one colour a series: raw values faint, a running mean strong. For small multiples."""
+    width, height = 300, 170
+    finite = {n: [(x, y) for x, y in pts if math.isfinite(x) and math.isfinite(y)] for n, pts in series.items()}
+    points = [p for pts in finite.values() for p in pts]
+    if not points:
+        return _svg(width, height, title, '<text class="tick" x="20" y="40">no values</text>')
+    x_axis = Axis(min(p[0] for p in points), max(p[0] for p in points), 44, width - 10)
+    y_axis = Axis(*padded(_without_spikes([p[1] for p in points])), height - 34, 12)
+    body = ""
+    for tick in y_axis.ticks(4):
+        y = y_axis.at(tick)
+        body += f'<line class="grid" x1="44" x2="{width - 10}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        body += f'<text class="tick" x="38" y="{y + 4:.1f}" text-anchor="end">{tick_text(tick)}</text>'
+    for tick in x_axis.ticks(4):
+        place = f'x="{x_axis.at(tick):.1f}" y="{height - 18}"'
+        body += f'<text class="tick" {place} text-anchor="middle">{tick_text(tick)}</text>'
+    body += f'<text class="label" x="{width - 10}" y="{height - 3}" text-anchor="end">{escape(x_label)}</text>'
+    for number, pts in enumerate(finite.values()):
+        colour = SERIES[number % len(SERIES)]
+        body += _polyline(pts, x_axis, y_axis, colour, "raw") if len(pts) > 8 else ""
+        body += _polyline(running_mean(pts), x_axis, y_axis, colour, "line")
+    return _svg(width, height, title, body)
+
+
+def _without_spikes(values: Sequence[float]) -> list[float]:
+    """Values up to four times the 90th percentile: the first steps must not flatten the rest."""
+    ordered = sorted(values)
+    limit = ordered[int(0.9 * (len(ordered) - 1))]
+    return [v for v in values if v <= 4 * abs(limit) or v <= limit] or list(values)
+
+
+def running_mean(points: Sequence[tuple[float, float]], share: float = 0.05) -> list[tuple[float, float]]:
+    """Mean over a centred window of `share` of the points (at least 1)."""
+    half = int(len(points) * share / 2)
+    means = []
+    for i, (x, _) in enumerate(points):
+        window = points[max(0, i - half) : i + half + 1]
+        means.append((x, sum(y for _, y in window) / len(window)))
+    return means
+
+
+def _polyline(points: Sequence[tuple[float, float]], x_axis: Axis, y_axis: Axis, colour: str, css: str) -> str:
+    path = " ".join(f"{x_axis.at(x):.1f},{y_axis.at(y):.1f}" for x, y in points)
+    return f'<polyline class="{css}" points="{path}" style="stroke:{colour}"/>'
+
+
+def parallel(
+    systems: Mapping[str, Sequence[float]], labels: Sequence[str], colours: Mapping[str, str], title: str
+) -> str:
+    """Several metrics side by side, each axis from worst (bottom) to best (top); values are 0..1 along their axis."""
+    width, height = 720, 280
+    step = (width - 120) / max(len(labels) - 1, 1)
+    body = ""
+    for number, label in enumerate(labels):
+        x = 60 + number * step
+        body += f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="24" y2="{height - 48}"/>'
+        y = height - (30 if number % 2 == 0 else 14)  # two rows, so that long names do not meet
+        body += f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{escape(label)}</text>'
+    y_axis = Axis(0, 1, height - 48, 24)
+    for name, values in systems.items():
+        points = [(60 + i * step, y_axis.at(v)) for i, v in enumerate(values) if math.isfinite(v)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        css = "line faint" if name in MARKS else "line"
+        body += f'<polyline class="{css}" points="{path}" style="stroke:{colours[name]}"/>'
+        style = _fill(colours[name]) if name not in MARKS else ""
+        body += "".join(mark(MARKS.get(name, "dot"), x, y, 4.0, style) for x, y in points)
+    body += '<text class="label" x="50" y="28" text-anchor="end">best</text>'
+    body += f'<text class="label" x="50" y="{height - 46}" text-anchor="end">worst</text>'
+    return _svg(width, height, title, body)

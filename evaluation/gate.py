@@ -1,0 +1,189 @@
+"""The gate: may a challenger take the champion's place? Paired on the same pairs, and closed whenever in doubt.
+
+A challenger is promoted when (1) both were judged alike: same pairs, same metrics, same encoders; (2) its primary
+metric is better and the lower bound of the paired 95 % interval is above `min_gain`; (3) on every floor the bad end
+of the interval is not worse than the champion's by more than an allowance; (4) it failed on no more pairs than
+allowed. Without a champion, (2) and (3) are replaced by comparisons with the baselines: more identity than a copy of
+the target, and attributes kept better than a pasted source. A missing metric, a NaN or another digest refuses. All
+thresholds are ours.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from evaluation.evaluation import Evaluation
+from evaluation.rows import column, in_order, system_rows, systems_of
+from evaluation.statistics import paired_difference
+from faces.errors import SamaeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """A metric that must not fall: by at most `allowance`, in its own unit, against the champion.
+
+    A floor that is not `required` is skipped when NEITHER side measured it (no fit, no truth); one side alone refuses.
+    """
+
+    metric: str
+    allowance: float
+    required: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """A first champion must be better than `baseline` in `metric` (lower bound of the paired interval above 0)."""
+
+    metric: str
+    baseline: str
+    required: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSettings:
+    """What promotion asks for. `min_gain` is in the primary metric's unit; `max_failed_share` is 0..1 of the pairs."""
+
+    primary: str = "identity_similarity"
+    min_gain: float = 0.0
+    floors: tuple[Floor, ...] = (
+        Floor(metric="background_psnr_db", allowance=1.0),
+        Floor(metric="skin_delta_e", allowance=1.0),
+        Floor(metric="identity_leak", allowance=0.03),
+        Floor(metric="pose_degrees", allowance=1.0, required=False),
+        Floor(metric="truth_face_psnr_db", allowance=0.5, required=False),
+    )
+    first: tuple[Beat, ...] = (
+        Beat(metric="identity_similarity", baseline="copy-target"),
+        Beat(metric="skin_delta_e", baseline="paste-source"),
+        Beat(metric="pose_degrees", baseline="paste-source", required=False),
+    )
+    max_failed_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A paired difference in the metric's unit, signed so that above 0 is BETTER, with its interval."""
+
+    metric: str
+    against: str
+    gain: float
+    low: float
+    high: float
+    needed: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision with everything that led to it; `as_dict` is what an audit keeps."""
+
+    promote: bool
+    challenger: str
+    champion: str | None
+    reasons: tuple[str, ...]
+    deltas: tuple[Delta, ...] = field(default=())
+    pairs_digest: str = ""
+    judge_digest: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON of the verdict; numbers that are not finite become null."""
+        raw = asdict(self)
+        for delta in raw["deltas"]:
+            for name in ("gain", "low", "high"):
+                delta[name] = delta[name] if math.isfinite(delta[name]) else None
+        return raw
+
+
+def decide(champion: Evaluation | None, challenger: Evaluation, settings: GateSettings | None = None) -> Verdict:
+    """Judge a challenger against the champion, or without one against the baselines. Bad figures refuse."""
+    settings = settings or GateSettings()
+    refusals = _unlike(champion, challenger) + _failures(champion, challenger, settings)
+    deltas: list[Delta] = []
+    if not refusals:
+        deltas, refusals = _compare(champion, challenger, settings)
+    promote = not refusals
+    reasons = tuple(refusals) if refusals else tuple(_praise(delta) for delta in deltas)
+    return Verdict(
+        promote, challenger.name, champion.name if champion else None, reasons, tuple(deltas),
+        challenger.pairs.digest, str(challenger.provenance.get("judge_digest", "")),
+    )  # fmt: skip
+
+
+def _unlike(champion: Evaluation | None, challenger: Evaluation) -> list[str]:
+    """Why the two evaluations may not be compared."""
+    if champion is None:
+        return []
+    unlike = []
+    if champion.pairs.digest != challenger.pairs.digest:
+        unlike.append("champion and challenger were judged on different pairs: evaluate both on the same frozen list")
+    digests = [e.provenance.get("judge_digest") for e in (champion, challenger)]
+    if digests[0] != digests[1] or not digests[0]:
+        unlike.append("champion and challenger were judged by different code or encoders: evaluate the champion again")
+    return unlike
+
+
+def _failures(champion: Evaluation | None, challenger: Evaluation, settings: GateSettings) -> list[str]:
+    figure = challenger.summary.get(settings.primary)
+    if figure is None:
+        return [f"the primary metric {settings.primary} was not measured"]
+    share = figure["failed"] / max(figure["failed"] + figure["n"], 1)
+    allowed = settings.max_failed_share
+    if champion is not None and settings.primary in champion.summary:
+        old = champion.summary[settings.primary]
+        allowed = max(allowed, old["failed"] / max(old["failed"] + old["n"], 1))
+    return [f"{share:.1%} of the pairs failed, {allowed:.1%} are allowed"] if share > allowed else []
+
+
+def _compare(
+    champion: Evaluation | None, challenger: Evaluation, settings: GateSettings
+) -> tuple[list[Delta], list[str]]:
+    wanted: list[tuple[str, str, float, bool]]
+    if champion is None:
+        wanted = [(beat.metric, beat.baseline, 0.0, beat.required) for beat in settings.first]
+    else:
+        wanted = [(settings.primary, champion.name, settings.min_gain, True)]
+        wanted += [(floor.metric, champion.name, -floor.allowance, floor.required) for floor in settings.floors]
+    deltas, refusals = [], []
+    for metric, against, needed, required in wanted:
+        other = challenger if champion is None else champion
+        measured = [metric in e.summary for e in (challenger, other)]
+        if not any(measured) and not required:
+            continue
+        try:
+            delta = _delta(metric, challenger, other, against, needed)
+        except SamaeError as error:
+            refusals.append(f"{metric} against {against} cannot be said: {error}")
+            continue
+        deltas.append(delta)
+        if not delta.passed:
+            refusals.append(_blame(delta))
+    return deltas, refusals
+
+
+def _delta(metric: str, challenger: Evaluation, other: Evaluation, against: str, needed: float) -> Delta:
+    info = next((m for m in challenger.metrics if m.name == metric), None)
+    if info is None or against not in systems_of(other.rows) or metric not in other.rows.column_names:
+        raise SamaeError("it was not measured")
+    values = [
+        column(in_order(system_rows(rows, name), challenger.pairs.ids), metric)
+        for rows, name in ((challenger.rows, challenger.name), (other.rows, against))
+    ]
+    sign = -1.0 if info.direction == "lower" else 1.0
+    figure = paired_difference(sign * values[0], sign * values[1], seed=challenger.pairs.seed)
+    # `>` and `>=` are False for NaN: what cannot be said does not pass
+    passed = figure.low > needed if needed >= 0 else figure.low >= needed
+    return Delta(metric, against, figure.mean, figure.low, figure.high, needed, bool(passed))
+
+
+def _numbers(delta: Delta) -> str:
+    span = f"95 %: {delta.low:+.3f} … {delta.high:+.3f}"
+    return f"{delta.metric} better by {delta.gain:+.3f} than {delta.against} ({span})"
+
+
+def _praise(delta: Delta) -> str:
+    return f"{_numbers(delta)}, needed {'>' if delta.needed >= 0 else '≥'} {delta.needed:+.3f}"
+
+
+def _blame(delta: Delta) -> str:
+    bound = "above" if delta.needed >= 0 else "at least"
+    return f"{_numbers(delta)} falls short: the lower bound must be {bound} {delta.needed:+.3f}"

@@ -1,0 +1,143 @@
+"""The leaderboard page's values: recipes side by side on the same pairs, with intervals, grid, scatter and profile."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from evaluation import charts
+from evaluation import report_parts as parts
+from evaluation.evaluation import Evaluation, MetricInfo
+from evaluation.gate import Verdict
+from faces.errors import SamaeError
+
+COLUMNS = (
+    "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_distance", "shape_distance",
+    "skin_delta_e", "background_psnr_db", "truth_face_psnr_db", "truth_face_ssim",
+)  # fmt: skip
+RANKED_BY = "identity_similarity"
+
+
+def leaderboard_page(
+    evaluations: Sequence[Evaluation], curves: parts.Curves | None, settings: Mapping[str, Any], verdict: Verdict | None
+) -> dict[str, Any]:
+    """Every value that leaderboard.html needs; SamaeError when the evaluations are of different pairs."""
+    if len({e.pairs.digest for e in evaluations}) > 1:
+        raise SamaeError("these evaluations are of different pair lists; evaluate all recipes on the same frozen pairs")
+    ranked = sorted(evaluations, key=lambda e: -_or_worst(e.summary[RANKED_BY]["mean"]))
+    first = ranked[0]
+    colours = {e.name: charts.SERIES[i % len(charts.SERIES)] for i, e in enumerate(ranked)}
+    infos = [m for name in COLUMNS for m in first.metrics if m.name == name]
+    return {
+        "title": "Leaderboard · Samae",
+        "heading": f"{len(ranked)} recipes, one judge" if len(ranked) > 1 else f"{first.name}, judged",
+        "lead": _lead(ranked),
+        "facts": _facts(first, settings),
+        "verdict": _verdict(verdict),
+        "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. In bold: the best recipe "
+        "of a row. No single row decides: a pasted source wins identity and loses everything else.",
+        "systems": [{"name": e.name, "colour": colours[e.name]} for e in ranked],
+        "baselines": list(first.baselines),
+        "rows": [_row(info, ranked) for info in infos],
+        "grids": _grid(ranked),
+        "scatter": parts.scatter_of(
+            [(e.name, colours[e.name], e) for e in ranked], "identity_similarity", "skin_delta_e", first, 120
+        ),
+        "scatter_note": "Each faint dot is a pair. A good method stands where the true swap stands: as much of the "
+        "source's identity as can be seen, in the target's colours.",
+        "parallel": _profile(ranked, infos, colours),
+        "curves": parts.curve_charts(curves),
+        "provenance": [{"title": "The judge", "rows": parts.judge_rows(first)}, *parts.setting_groups(settings)],
+    }
+
+
+def _or_worst(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf
+
+
+def _lead(ranked: Sequence[Evaluation]) -> str:
+    """Who leads, and whether the interval says so too."""
+    first = ranked[0]
+    figure = first.summary[RANKED_BY]
+    text = f"{first.name} carries the most of the source's identity ({figure['mean']:.2f})"
+    if len(ranked) == 1:
+        return text + "."
+    second = ranked[1]
+    apart = figure["low"] > second.summary[RANKED_BY]["high"]
+    sure = "clear of" if apart else "not clearly ahead of"
+    return f"{text}, {sure} {second.name} ({second.summary[RANKED_BY]['mean']:.2f}) on {len(first.pairs)} frozen pairs."
+
+
+def _facts(first: Evaluation, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    facts = [("pairs", f"{len(first.pairs)} · {first.pairs.protocol}"), ("list", first.pairs.digest)]
+    facts.append(("judged by", ", ".join(first.provenance.get("headline_encoders", []))))
+    return facts + [(key, str(settings[key])) for key in ("commit", "date") if key in settings]
+
+
+def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    against = f"over {verdict.champion}" if verdict.champion else "as the first champion"
+    title = f"{verdict.challenger} {'is' if verdict.promote else 'is not'} promoted {against}"
+    return {"promote": verdict.promote, "title": title, "reasons": list(verdict.reasons)}
+
+
+def _row(info: MetricInfo, ranked: Sequence[Evaluation]) -> dict[str, Any]:
+    """One metric over all recipes and baselines, the best recipe marked."""
+    values = parts.means({e.name: e.summary for e in ranked}, info.name)
+    best = (min if info.direction == "lower" else max)(values.values(), default=math.nan)
+    cells = []
+    for evaluation in ranked:
+        figure = evaluation.summary.get(info.name)
+        text = ("–", "") if figure is None else (parts.number(figure["mean"], info), parts.interval(figure, info))
+        is_best = len(ranked) > 1 and values.get(evaluation.name) == best
+        cells.append({"value": text[0], "interval": text[1], "best": is_best})
+    others = parts.means(ranked[0].baselines, info.name)
+    return {
+        "title": info.title,
+        "arrow": parts.ARROWS[info.direction],
+        "unit": info.unit,
+        "cells": cells,
+        "baselines": [parts.number(others.get(name, math.nan), info) for name in ranked[0].baselines],
+    }
+
+
+def _grid(ranked: Sequence[Evaluation]) -> list[dict[str, Any]]:
+    """The pairs that every evaluation keeps (the fixed ones), one column a recipe."""
+    kept = [{e.pair_id: e for e in one.examples if e.why == "fixed"} for one in ranked]
+    common = [pair for pair in kept[0] if all(pair in other for other in kept)]
+    if not common:
+        return []
+    with_truth = all(kept[0][pair].truth is not None for pair in common)
+    titles = ["source (who)", "target (where)", *(e.name for e in ranked)] + ["true swap"] * with_truth
+    rows = []
+    for pair in common:
+        shared = kept[0][pair]
+        pictures = [shared.source, shared.target, *(other[pair].result for other in kept)]
+        pictures += [shared.truth] if with_truth and shared.truth is not None else []
+        rows.append(
+            {
+                "pictures": [
+                    {"data": parts.picture_uri(picture), "alt": f"{title} of pair {pair}"}
+                    for title, picture in zip(titles, pictures, strict=True)
+                ]
+            }
+        )
+    names = {e.name for e in ranked}
+    columns = [{"title": title, "own": title in names} for title in titles]
+    note = "The first pairs of the list, the same for every recipe: nobody chose them."
+    return [{"title": "The swaps", "note": note, "columns": columns, "rows": rows}]
+
+
+def _profile(ranked: Sequence[Evaluation], infos: Sequence[MetricInfo], colours: Mapping[str, str]) -> Markup:
+    summaries = {e.name: e.summary for e in ranked} | ranked[0].baselines
+    lines: dict[str, list[float]] = {name: [] for name in summaries}
+    for info in infos:
+        values = parts.means(summaries, info.name)
+        low, high = min(values.values(), default=0.0), max(values.values(), default=1.0)
+        for name in summaries:
+            share = (values.get(name, math.nan) - low) / (high - low) if high > low else 0.5
+            lines[name].append(1 - share if info.direction == "lower" else share)
+    inks = {**{name: "var(--soft)" for name in ranked[0].baselines}, **colours}
+    return Markup(charts.parallel(lines, [m.title for m in infos], inks, "Profile of every system over all metrics"))

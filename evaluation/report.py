@@ -1,0 +1,238 @@
+"""`write_report`: one self-contained HTML page for a judged recipe, or for several side by side (the leaderboard).
+
+Nothing is loaded from anywhere: styles inline, pictures as data URIs, charts as inline SVG; light and dark, readable
+on a phone, printable, with a text for every picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation import report_parts as parts
+from evaluation.evaluation import Evaluation, Example, MetricInfo
+from evaluation.gate import Verdict
+from evaluation.leaderboard import leaderboard_page
+from faces.errors import SamaeError
+
+GROUPS = (
+    ("Identity of the source", ("identity_", "retrieval_", "shape_")),
+    ("Attributes of the target", ("pose_", "expression_", "light_", "skin_", "background_", "seam")),
+    ("Against the true swap", ("truth_",)),
+    ("Of the whole set", ("frechet_",)),
+)
+#: First four of these that were measured become the headline.
+HEADLINE = (
+    "identity_similarity", "retrieval_top1", "truth_face_psnr_db", "pose_degrees", "skin_delta_e", "background_psnr_db",
+    "identity_leak",
+)  # fmt: skip
+SLICED = ("identity_similarity", "identity_leak", "skin_delta_e", "truth_face_psnr_db")
+
+
+READING = (
+    ("Copy-target", "returns the target untouched: perfect attributes, nobody swapped. A metric that likes it too well "
+     "is blind to identity."),
+    ("Paste-source", "pastes the source's face over the target's, aligned and feathered: the right person in the wrong "
+     "light, pose and outline."),
+    ("Identity", "is the cosine of face embeddings by encoders that did not train the model, where there are any. "
+     "Embeddings like the paste: identity alone ranks nothing."),
+    ("Retrieval", "ranks against every face of the list, the pair's own target included, so a result that still looks "
+     "like its target is caught."),
+    ("Failures", "are counted beside every mean and never dropped silently; the gate refuses a model that fails more "
+     "often."),
+    ("Intervals", "are 95 % bootstrap intervals over pairs: they say what other pairs would give, not what another "
+     "training run would."),
+    ("Not measured", "LPIPS and FID need network weights that may not be shipped; nothing stands in under their names. "
+     "The Fréchet figure is over our own features."),
+)  # fmt: skip
+TRUE_SWAP_NOTE = (
+    "The true swap", "is rendered by the generator: the source person in the target's scene, with the target's skin "
+    "tone. It is the ceiling.",
+)  # fmt: skip
+NO_FIT_NOTE = (
+    "Pose, expression, shape, light", "of results are left out: no trustworthy fit of the results was at hand, and a "
+    "guess would be worse.",
+)  # fmt: skip
+
+
+def write_report(
+    evaluations: Evaluation | Sequence[Evaluation],
+    curves: parts.Curves | None,
+    settings: Mapping[str, Any] | None,
+    out_html: Path,
+    *,
+    verdict: Verdict | None = None,
+) -> None:
+    """Write the page of one evaluation, or the leaderboard of several.
+
+    Args:
+        evaluations: one, or several of the same pairs.
+        curves: loss name -> (kimg, value) points; for several, recipe -> the same.
+        settings: what to print under "What made this": plain values and titled mappings. "trained", "commit" and "date"
+            also stand in the header.
+        out_html: the file.
+        verdict: the gate's, shown on the leaderboard.
+    """
+    listed = [evaluations] if isinstance(evaluations, Evaluation) else list(evaluations)
+    if not listed:
+        raise SamaeError("there is nothing to report: evaluate a recipe first")
+    settings = dict(settings or {})
+    commit = settings.get("commit")
+    if len(listed) == 1 and verdict is None:
+        values = recipe_page(listed[0], curves, settings)
+        parts.write_page(out_html, "report.html", commit=commit, **values)
+    else:
+        values = leaderboard_page(listed, curves, settings, verdict)
+        parts.write_page(out_html, "leaderboard.html", commit=commit, **values)
+
+
+def recipe_page(evaluation: Evaluation, curves: parts.Curves | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value that report.html needs."""
+    infos = {m.name: m for m in evaluation.metrics}
+    failed = evaluation.summary["identity_similarity"]["failed"]
+    return {
+        "title": f"{evaluation.name} · Samae evaluation",
+        "name": evaluation.name,
+        "lead": lead(evaluation, infos),
+        "facts": _facts(evaluation, settings),
+        "cards": [_card(evaluation, infos[name]) for name in HEADLINE if name in infos][:4],
+        "grids": _grids(evaluation),
+        "n_pairs": len(evaluation.pairs),
+        "baseline_names": list(evaluation.baselines),
+        "groups": _groups(evaluation),
+        "failed": f"{failed} of {len(evaluation.pairs)} pairs failed; they are counted, and absent from the means."
+        if failed
+        else "",
+        "scatter": parts.scatter_of(
+            [(evaluation.name, "var(--accent)", evaluation)], "identity_similarity", "skin_delta_e", evaluation
+        ),
+        "scatter_note": "The seesaw of the field: a copy of the target sits at one end, a pasted source at the other. "
+        "Each faint dot is a pair. A good swap stands where the true swap stands.",
+        "slices": _slices(evaluation, infos),
+        "slice_metrics": [f"{infos[m].title} {parts.ARROWS[infos[m].direction]}" for m in SLICED if m in infos],
+        "curves": parts.curve_charts(curves),
+        "reading": reading(evaluation),
+        "provenance": [
+            {"title": "The judge", "rows": parts.judge_rows(evaluation)},
+            *parts.setting_groups(settings),
+        ],
+    }
+
+
+def lead(evaluation: Evaluation, infos: Mapping[str, MetricInfo]) -> str:
+    """One or two sentences that say what the figures say."""
+    own = evaluation.summary["identity_similarity"]["mean"]
+    copy, truth = (
+        evaluation.baselines.get(name, {}).get("identity_similarity", {}).get("mean")
+        for name in ("copy-target", "true-swap")
+    )
+    sentences = []
+    if copy is not None and truth is not None and truth > copy:
+        share = 100 * (own - copy) / (truth - copy)
+        sentences.append(f"On identity it goes {share:.0f} % of the way from an untouched target to the true swap")
+    else:
+        sentences.append(f"Its results have an identity similarity of {own:.2f} to their sources")
+    rate = evaluation.summary["retrieval_top1"]["mean"]
+    sentences.append(f"; {100 * rate:.0f} % of the results find their source's person first among all faces.")
+    skin = parts.number(evaluation.summary["skin_delta_e"]["mean"], infos["skin_delta_e"])
+    background = evaluation.summary["background_psnr_db"]["mean"]
+    kept = "left untouched" if background > 59 else f"kept to {background:.0f} dB"
+    sentences.append(f" The target's skin colour is met within ΔE {skin}, and the background is {kept}.")
+    return "".join(sentences)
+
+
+def _facts(evaluation: Evaluation, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    pairs = evaluation.pairs
+    names = evaluation.provenance.get("headline_encoders", [])
+    facts = [("pairs", f"{len(pairs)} · {pairs.protocol}"), ("list", pairs.digest), ("judged by", ", ".join(names))]
+    facts += [(key, str(settings[key])) for key in ("trained", "commit", "date") if key in settings]
+    return facts
+
+
+def _card(evaluation: Evaluation, info: MetricInfo) -> dict[str, Any]:
+    figure = evaluation.summary[info.name]
+    span = parts.interval(figure, info)
+    return {
+        "title": f"{info.title} {parts.ARROWS[info.direction]}",
+        "value": parts.number(figure["mean"], info),
+        "unit": info.unit,
+        "span": f"95 %: {span}" if span else "",
+        "bar": parts.bar(evaluation, info),
+    }
+
+
+def _groups(evaluation: Evaluation) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = []
+    plain = [m for m in evaluation.metrics if "." not in m.name]
+    for title, prefixes in GROUPS:
+        rows = [_row(evaluation, m) for m in plain if m.name.startswith(prefixes)]
+        groups.append({"title": title, "rows": rows})
+    single = [_row(evaluation, m) for m in evaluation.metrics if "." in m.name]
+    groups.append({"title": "Encoder by encoder", "rows": single})
+    return [group for group in groups if group["rows"]]
+
+
+def _row(evaluation: Evaluation, info: MetricInfo) -> dict[str, Any]:
+    figure = evaluation.summary[info.name]
+    others = [b.get(info.name, {"mean": float("nan")})["mean"] for b in evaluation.baselines.values()]
+    return {
+        "title": info.title,
+        "arrow": parts.ARROWS[info.direction],
+        "direction": parts.SPOKEN[info.direction],
+        "unit": info.unit,
+        "about": info.about if "." not in info.name else "",
+        "value": parts.number(figure["mean"], info),
+        "interval": parts.interval(figure, info),
+        "baselines": [parts.number(value, info) for value in others],
+        "bar": parts.bar(evaluation, info),
+    }
+
+
+def _grids(evaluation: Evaluation) -> list[dict[str, Any]]:
+    fixed = [e for e in evaluation.examples if e.why == "fixed"]
+    ranked = [e for e in evaluation.examples if e.why != "fixed"]
+    notes = (
+        (fixed, "The swaps", "The first pairs of the list, the same in every report: nobody chose them."),
+        (ranked, "Best, median, worst", "By identity similarity, over all pairs."),
+    )
+    return [_grid(evaluation.name, some, title, note) for some, title, note in notes if some]
+
+
+def _grid(name: str, examples: Sequence[Example], title: str, note: str) -> dict[str, Any]:
+    shown = ["source", "target", "result"] + (["truth"] if all(e.truth is not None for e in examples) else [])
+    titles = {"source": "source (who)", "target": "target (where)", "result": name, "truth": "true swap"}
+    rows = []
+    for number, example in enumerate(examples, 1):
+        pictures = [
+            {"data": parts.picture_uri(getattr(example, part)), "alt": f"{titles[part]} of pair {example.pair_id}"}
+            for part in shown
+        ]
+        why = f"Pair {number}" if example.why == "fixed" else example.why.capitalize()
+        rows.append({"why": why, "caption": example.caption, "pictures": pictures})
+    columns = [{"title": titles[part], "own": part == "result"} for part in shown]
+    compact = all(example.why != "fixed" for example in examples)
+    return {"title": title, "note": note, "columns": columns, "rows": rows, "compact": compact}
+
+
+def _slices(evaluation: Evaluation, infos: Mapping[str, MetricInfo]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": label,
+            "n": max(figures[m]["n"] + figures[m]["failed"] for m in SLICED if m in figures),
+            "cells": [
+                (parts.number(figures[m]["mean"], infos[m]), parts.interval(figures[m], infos[m]))
+                for m in SLICED
+                if m in figures
+            ],
+        }
+        for label, figures in evaluation.slices.items()
+    ]
+
+
+def reading(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Honest notes, those that apply to this evaluation."""
+    notes = list(READING)
+    if evaluation.provenance.get("truth"):
+        notes.insert(2, TRUE_SWAP_NOTE)
+    if not evaluation.provenance.get("fitted"):
+        notes.append(NO_FIT_NOTE)
+    return notes
