@@ -5,7 +5,9 @@ run prints it. Put torchvision's vgg16-397923af.pth into $SAMAE_WEIGHTS to get t
 """
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import nn
 from faces.errors import SamaeError
 from faces.identity.registry import KNOWN_ENCODERS, search_folders
 from training.config import Recipe
+from training.losses import feature_distance, identity_distance
 from training.methods.base import EncoderLike
 from training.networks.vgg import FILES, load_vgg
 
@@ -80,6 +83,38 @@ def frozen_features(encoder: EncoderLike, recipe: Recipe, device: torch.device) 
             "--set identity.encoder=builtin, a .safetensors encoder, or --set losses.identity=0"
         )
     return features
+
+
+class HasFeatures(Protocol):
+    """A method with a recipe and frozen features."""
+
+    recipe: Recipe
+    features: FrozenFeatures
+
+
+def feature_terms(
+    method: HasFeatures,
+    made: torch.Tensor,
+    truth: torch.Tensor,
+    landmarks_px: torch.Tensor,
+    identity: torch.Tensor,
+    positions: Sequence[int],
+) -> dict[str, torch.Tensor]:
+    """The identity and perceptual terms of those pictures whose position is a multiple of `feature_stride`.
+
+    made, truth (N, 3, S, S) 0..1, landmarks (N, 68, 2) px of both, identity (N, M) wanted; no term when both weigh 0.
+    """
+    weights = method.recipe.losses
+    rows = [row for row, position in enumerate(positions) if position % weights.feature_stride == 0]
+    if not rows or weights.perceptual == weights.identity == 0:
+        return {}
+    embedding, maps = method.features(made[rows], landmarks_px[rows])
+    terms = {"identity": identity_distance(embedding, identity[rows])}
+    if weights.perceptual > 0:
+        with torch.no_grad():
+            wanted = method.features.maps(truth[rows], landmarks_px[rows])
+        terms["perceptual"] = feature_distance(maps, wanted)
+    return terms
 
 
 def _is_differentiable(encoder: EncoderLike) -> bool:

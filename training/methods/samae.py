@@ -34,7 +34,7 @@ from training.methods.base import EncoderLike, MethodBase, StepLosses, generator
 from training.methods.mesh_inputs import MeshPictures, MeshRenderer, random_scales, shape_vector, start_picture
 from training.networks.patchgan import MultiScaleDiscriminator
 from training.networks.unet import UNet
-from training.perceptual import frozen_features
+from training.perceptual import FrozenFeatures, feature_terms, frozen_features
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Samae(MethodBase):
     """SAMAE as the trainer drives it; see training/methods/base.py."""
 
     name = "samae"
+    features: FrozenFeatures
 
     def __init__(self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, device: torch.device) -> None:
         self.layout = head.layout
@@ -192,25 +193,11 @@ class Samae(MethodBase):
                 "face": losses.l1(made, inputs.image, inputs.conditions.hole),
                 "detail": losses.detail(made, inputs.image, inputs.conditions.hole),
             }
-            terms |= self._feature_terms(made, inputs)
+            terms |= feature_terms(self, made, inputs.image, inputs.landmarks, inputs.identity, inputs.positions)
             if self.discriminator is not None and self._adversarial_is_on(inputs.step):
                 terms["adversarial"] = self._adversarial(made)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return StepLosses(total, {name: term.detach() for name, term in terms.items()}, made.detach())
-
-    def _feature_terms(self, made: torch.Tensor, inputs: SamaeInputs) -> dict[str, torch.Tensor]:
-        weights = self.recipe.losses
-        rows = [row for row, place in enumerate(inputs.positions) if place % weights.feature_stride == 0]
-        if not rows or weights.perceptual == weights.identity == 0:
-            return {}
-        marks = inputs.landmarks[rows]
-        embedding, maps = self.features(made[rows], marks)
-        terms = {"identity": losses.identity_distance(embedding, inputs.identity[rows])}
-        if weights.perceptual > 0:
-            with torch.no_grad():
-                truth = self.features.maps(inputs.image[rows], marks)
-            terms["perceptual"] = losses.feature_distance(maps, truth)
-        return terms
 
     def _adversarial_is_on(self, step: int) -> bool:
         return step * self.recipe.train.batch_size >= self.recipe.losses.adversarial_from_kimg * 1000

@@ -23,7 +23,7 @@ from training.methods.adversary import discriminator_step, frozen
 from training.methods.base import PARTNER_GROUP, EncoderLike, MethodBase, StepLosses, partners
 from training.networks.patchgan import MultiScaleDiscriminator
 from training.networks.simswap import SimSwapGenerator
-from training.perceptual import frozen_features
+from training.perceptual import FrozenFeatures, feature_terms, frozen_features
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ class SimSwapInputs:
         target: (N, 3, S, S) sRGB 0..1.  landmarks: (N, 68, 2) px of the target.
         identity: (N, M) unit embedding of the source.
         is_same: (N,) float32, 1 where source and target are one person (the reconstruction loss counts there).
-        step: number of the update.
+        positions, step: places in the training order, and number of the update.
     """
 
     target: torch.Tensor
     landmarks: torch.Tensor
     identity: torch.Tensor
     is_same: torch.Tensor
+    positions: tuple[int, ...]
     step: int
 
 
@@ -48,6 +49,7 @@ class SimSwap(MethodBase):
     """SimSwap as the trainer drives it; see training/methods/base.py."""
 
     name = "simswap"
+    features: FrozenFeatures
 
     def __init__(self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, device: torch.device) -> None:
         size, judge = recipe.generator, recipe.discriminator
@@ -79,7 +81,7 @@ class SimSwap(MethodBase):
                 (batch.person[rows] == batch.person) & (batch.person >= 0)
             )
             is_same = same.float()
-        return SimSwapInputs(batch.image, batch.landmarks, identity, is_same.to(self.device), step)
+        return SimSwapInputs(batch.image, batch.landmarks, identity, is_same.to(self.device), tuple(positions), step)
 
     def _own_identity(self, batch: FaceBatch, seed: int, positions: Sequence[int]) -> torch.Tensor:
         """(N, M): the embedding of another picture of the person in the group, else of the augmented picture itself."""
@@ -97,15 +99,8 @@ class SimSwap(MethodBase):
         weights = self.recipe.losses
         with self.autocast():
             made = self.generator(inputs.target, inputs.identity).float()
-            embedding, maps = self.features(made, inputs.landmarks)
-            terms = {
-                "identity": losses.identity_distance(embedding, inputs.identity),
-                "reconstruction": self._reconstruction(made, inputs),
-            }
-            if weights.perceptual > 0:
-                with torch.no_grad():
-                    truth = self.features.maps(inputs.target, inputs.landmarks)
-                terms["perceptual"] = losses.feature_distance(maps, truth)
+            terms = {"reconstruction": self._reconstruction(made, inputs)}
+            terms |= feature_terms(self, made, inputs.target, inputs.landmarks, inputs.identity, inputs.positions)
             terms |= self._adversarial(made, inputs.target)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return StepLosses(total, {name: term.detach() for name, term in terms.items()}, made.detach())

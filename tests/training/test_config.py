@@ -1,0 +1,91 @@
+"""Recipes: layers, overrides, refusals, digests."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from faces.errors import SamaeError
+from training.config import load_recipe, recipe_from_dict, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_the_project_loads_and_survives_json(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe_from_dict(recipe.as_dict()) == recipe
+
+
+def test_the_recipes_promised_by_the_issue_exist() -> None:
+    ablations = {
+        f"samae-{what}" for what in ("no-perforation", "no-mesh-scaling", "no-skin-colour", "vector-condition")
+    }
+    assert {"samae", "simswap"} | ablations <= set(recipe_names())
+
+
+def test_an_ablation_differs_from_samae_in_its_one_setting() -> None:
+    base, ablation = load_recipe("samae").as_dict(), load_recipe("samae-no-mesh-scaling").as_dict()
+    changed = [key for key in base if base[key] != ablation[key]]
+    assert sorted(changed) == ["description", "mesh", "name"]
+    assert ablation["mesh"] == base["mesh"] | {"scaling_probability": 0.0}
+
+
+def test_overrides_convert_and_change_the_digest() -> None:
+    plain, other = load_recipe("samae"), load_recipe("samae", ["train.total_kimg=2", "optimiser.learning_rate=1e-3"])
+    assert other.train.total_kimg == 2.0
+    assert isinstance(other.train.total_kimg, float)
+    assert other.optimiser.learning_rate == 1e-3
+    assert other.digest != plain.digest
+    assert load_recipe("samae", ["description=other"]).digest == plain.digest
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.totl_kimg=2", "train.total_kimg"),
+        ("losess.identity=2", "losses"),
+        ("train.batch_size=many", "must be int"),
+        ("train.batch_size=2.5", "must be int"),
+        ("flip=1", "must be bool"),
+        ("mesh.condition=imag", "did you mean 'image'"),
+        ("size_px=60", "not a multiple"),
+        ("train.batch_size=0", "above 0"),
+        ("train.keep_checkpoints=1", "at least 2"),
+        ("identity.encoder=judge-1", "only judges"),
+        ("train", "key.key=value"),
+        ("train=3", "key: value lines"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_mend(override: str, words: str) -> None:
+    with pytest.raises(SamaeError, match=words):
+        load_recipe("samae", [override])
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(SamaeError, match="did you mean 'simswap'"):
+        load_recipe("simswop")
+
+
+def test_a_recipe_file_extends_another_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: samae\ntrain:\n  total_kimg: 3\n")
+    mine = load_recipe(tmp_path / "mine.yaml")
+    assert (mine.name, mine.train.total_kimg, mine.train.batch_size) == (
+        "mine",
+        3.0,
+        load_recipe("samae").train.batch_size,
+    )
+    (tmp_path / "round.yaml").write_text("extends: round\n")
+    with pytest.raises(SamaeError, match="circle"):
+        load_recipe(tmp_path / "round.yaml")
+
+
+def test_broken_yaml_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("a: b: c\n")
+    with pytest.raises(SamaeError, match="not valid YAML") as caught:
+        load_recipe(tmp_path / "bad.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load_recipe("samae").seed = 3  # type: ignore[misc]

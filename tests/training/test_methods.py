@@ -1,0 +1,275 @@
+"""SAMAE and SimSwap: pure preparation, what the generator may see, gradients, alternation, swaps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from method_fakes import SIZE_PX, TINY, tiny_batch, tiny_encoder, tiny_head
+
+from faces.errors import SamaeError
+from training.config import load_recipe
+from training.methods.base import PARTNER_GROUP, MethodBase, build_method, partners
+from training.methods.mesh_inputs import filled, random_scales, start_picture
+from training.methods.samae import Samae, SamaeInputs
+from training.methods.simswap import SimSwap, same_person
+
+ADVERSARIAL = ["losses.adversarial=0.1"]
+
+
+def samae(*overrides: str, recipe: str = "samae") -> Samae:
+    method = build_method(load_recipe(recipe, [*TINY, *overrides]), tiny_head(), tiny_encoder())
+    assert isinstance(method, Samae)
+    return method
+
+
+def simswap(*overrides: str) -> SimSwap:
+    method = build_method(load_recipe("simswap", [*TINY, *overrides]), tiny_head(), tiny_encoder())
+    assert isinstance(method, SimSwap)
+    return method
+
+
+def prepared(method: Samae, step: int = 0) -> SamaeInputs:
+    return method.prepare(tiny_batch(), seed=1, positions=range(8), step=step)
+
+
+def wake(method: MethodBase) -> None:
+    """Give the layers that start at zero something, so that gradients and changes can be seen."""
+    torch.manual_seed(0)
+    for module in (method.generator, method.ema):
+        for parameter in module.parameters():
+            if parameter.dim() > 1 and parameter.abs().max() == 0:
+                torch.nn.init.normal_(parameter, std=0.05)
+
+
+def test_partners_stay_in_their_group_and_are_never_oneself() -> None:
+    chosen = partners(range(8), seed=3)
+    assert all(a != b and a // PARTNER_GROUP == b // PARTNER_GROUP for a, b in enumerate(chosen))
+    assert partners(range(4, 8), seed=3) == [row - 4 for row in chosen[4:]]
+    assert partners([5], seed=3) == [0]
+
+
+def test_preparation_is_pure_and_does_not_depend_on_the_split_into_ranks() -> None:
+    method, batch = samae(), tiny_batch()
+    whole = method.prepare(batch, seed=1, positions=range(8), step=0)
+    again = samae().prepare(batch, seed=1, positions=range(8), step=0)
+    half = method.prepare(batch.select([4, 5, 6, 7]), seed=1, positions=range(4, 8), step=0)
+    for name in ("start", "masked", "hole", "mesh"):
+        torch.testing.assert_close(getattr(whole.conditions, name), getattr(again.conditions, name), atol=0, rtol=0)
+        torch.testing.assert_close(getattr(whole.conditions, name)[4:], getattr(half.conditions, name), atol=0, rtol=0)
+    torch.testing.assert_close(whole.conditions.vector[4:], half.conditions.vector, atol=1e-5, rtol=1e-5)
+    other = method.prepare(batch, seed=2, positions=range(8), step=0)
+    assert not torch.equal(other.conditions.hole, whole.conditions.hole)
+
+
+def test_the_hidden_face_does_not_leak_into_pictures_that_the_generator_sees() -> None:
+    method, batch = samae("flip=false"), tiny_batch()
+    seen = method.prepare(batch, seed=1, positions=range(8), step=0).conditions
+    painted = replace(batch, image=torch.where(seen.hole > 0, torch.rand_like(batch.image), batch.image))
+    other = method.prepare(painted, seed=1, positions=range(8), step=0).conditions
+    hard = (seen.hole == 0) | (seen.hole == 1)  # soft pixels of the mask show a part of themselves, as they should
+    assert (seen.hole >= batch.mask - 1e-6).all()
+    for name in ("masked", "mesh"):
+        torch.testing.assert_close(getattr(other, name) * hard, getattr(seen, name) * hard, atol=1e-6, rtol=0)
+
+
+def test_what_is_not_hidden_passes_unchanged() -> None:
+    method = samae()
+    wake(method)
+    inputs = prepared(method)
+    made = method.generator_losses(inputs).fake
+    outside = (inputs.conditions.hole == 0).expand_as(made)
+    torch.testing.assert_close(made[outside], inputs.image[outside], atol=1e-6, rtol=0)
+    assert (made - inputs.conditions.start).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("recipe", ["samae", "samae-vector-condition", "samae-no-skin-colour", "samae-no-perforation"])
+def test_every_variant_trains_all_its_weights(recipe: str) -> None:
+    method = samae(recipe=recipe)
+    wake(method)
+    losses = method.generator_losses(prepared(method))
+    losses.total.backward()
+    silent = [n for n, p in method.generator.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    assert silent == []
+    assert losses.total.isfinite()
+    assert {"reconstruction", "face", "detail", "identity", "perceptual"} <= set(losses.parts)
+
+
+def test_without_perforation_the_hole_is_the_visible_face() -> None:
+    method = samae("flip=false", recipe="samae-no-perforation")
+    torch.testing.assert_close(prepared(method).conditions.hole, tiny_batch().mask, atol=0, rtol=0)
+
+
+def test_the_total_is_the_weighted_sum_of_the_parts() -> None:
+    method = samae("losses.identity=0.7", "losses.perceptual=0.3", "losses.face=2.0", "losses.detail=0.5")
+    losses = method.generator_losses(prepared(method))
+    weights = method.recipe.losses
+    wanted = sum(getattr(weights, name) * value for name, value in losses.parts.items())
+    torch.testing.assert_close(losses.total.detach(), torch.as_tensor(wanted), atol=1e-6, rtol=1e-5)
+
+
+def test_the_skin_vector_reaches_the_generator_only_where_the_recipe_says_so() -> None:
+    darker = replace(tiny_batch(), skin=tiny_batch().skin * 0.5)
+    for recipe, reaches in (("samae", True), ("samae-no-skin-colour", False)):
+        method = samae(recipe=recipe)
+        a = prepared(method).conditions
+        b = method.prepare(darker, seed=1, positions=range(8), step=0).conditions
+        assert (not torch.equal(a.start, b.start)) is reaches
+        assert (not torch.equal(a.vector, b.vector)) is reaches
+
+
+def test_the_generator_step_leaves_the_discriminator_alone() -> None:
+    method = samae(*ADVERSARIAL)
+    assert method.discriminator is not None
+    made = method.generator_losses(prepared(method))
+    made.total.backward()
+    assert "adversarial" in made.parts
+    assert all(p.grad is None and p.requires_grad for p in method.discriminator.parameters())
+
+
+def test_the_discriminator_step_trains_it_with_lazy_r1() -> None:
+    method = samae(*ADVERSARIAL, "losses.r1_every_steps=4")
+    assert method.discriminator is not None
+    for step, has_r1 in ((0, True), (1, False), (4, True)):
+        inputs = prepared(method, step=step)
+        fake = method.generator_losses(inputs).fake
+        assert fake is not None
+        judged = method.discriminator_losses(inputs, fake)
+        assert ("r1" in judged.parts) is has_r1
+        judged.total.backward()
+    assert all(p.grad is not None for p in method.discriminator.parameters())
+    assert all(p.grad is None for p in method.generator.parameters())
+
+
+def test_the_adversary_waits_for_its_kimg() -> None:
+    method = samae(*ADVERSARIAL, "losses.adversarial_from_kimg=0.016")
+    assert "adversarial" not in method.generator_losses(prepared(method, step=1)).parts
+    assert "adversarial" in method.generator_losses(prepared(method, step=2)).parts
+
+
+def test_averaged_weights_follow_by_the_half_life() -> None:
+    method = samae("train.ema_halflife_kimg=0.008", "train.ema_rampup_ratio=1.0")
+    name, weight = next(iter(method.generator.named_parameters()))
+    before = method.ema.get_parameter(name).clone()
+    with torch.no_grad():
+        weight.add_(1.0)
+    method.update_ema(8, samples_seen=1_000_000)
+    torch.testing.assert_close(method.ema.get_parameter(name), before + 0.5, atol=1e-6, rtol=0)
+
+
+def test_a_swap_takes_shape_and_embedding_of_the_source_and_leaves_the_rest() -> None:
+    method, batch = samae("mask.feather_px=0"), tiny_batch()
+    wake(method)
+    source = batch.select([4, 5, 6, 7])
+    target = batch.select([0, 1, 2, 3])
+    result = method.swap(source, target)
+    outside = (result.mask == 0).expand_as(result.image)
+    torch.testing.assert_close(result.image[outside], target.image[outside], atol=0, rtol=0)
+    assert result.image.shape == (4, 3, SIZE_PX, SIZE_PX)
+    assert result.image.min() >= 0
+    assert result.image.max() <= 1
+    other_vector = replace(source, embedding=-source.embedding)
+    assert (method.swap(other_vector, target).image - result.image).abs().max() > 1e-3
+    wide = source.coefficients.clone()
+    wide[:, 0] += 8  # the mode that widens the head
+    assert method.swap(replace(source, coefficients=wide), target).mask.sum() > result.mask.sum()
+    turned = source.coefficients.clone()
+    turned[:, method.head.layout.slices["rotation_rad"]] += 0.5
+    same = method.swap(replace(source, coefficients=turned, image=1 - source.image, skin=source.skin * 0), target)
+    torch.testing.assert_close(same.image, result.image, atol=0, rtol=0)
+
+
+def test_a_swap_ignores_what_the_targets_face_looks_like() -> None:
+    method, batch = samae(), tiny_batch()
+    wake(method)
+    result = method.swap(batch.select([4]), batch.select([0]))
+    target = batch.select([0])
+    other = replace(target, image=torch.where(result.mask == 1, 1 - target.image, target.image))
+    again = method.swap(batch.select([4]), other)
+    hidden = (result.mask == 1).expand_as(result.image)
+    torch.testing.assert_close(again.image[hidden], result.image[hidden], atol=1e-5, rtol=0)
+
+
+def test_shards_of_another_size_are_refused_with_the_mend() -> None:
+    method = build_method(load_recipe("samae", [*TINY, "size_px=64"]), tiny_head(), tiny_encoder())
+    with pytest.raises(SamaeError, match="--set size_px=32"):
+        method.prepare(tiny_batch(), seed=0, positions=range(8), step=0)
+
+
+def test_an_encoder_that_judges_never_trains() -> None:
+    judge = type("Judge", (), {"name": "judge-1", "dim": 16, "network": None})()
+    with pytest.raises(SamaeError, match="only judges"):
+        build_method(load_recipe("samae", TINY), tiny_head(), judge)
+
+
+def test_filling_keeps_the_known_and_continues_it() -> None:
+    picture, known = torch.rand(1, 3, 16, 16), torch.ones(1, 1, 16, 16)
+    known[..., 4:12, 4:12] = 0
+    out = filled(picture * known, known)
+    torch.testing.assert_close(out * known, picture * known, atol=1e-6, rtol=0)
+    flat = filled(torch.full((1, 3, 16, 16), 0.3), known)
+    torch.testing.assert_close(flat, torch.full_like(flat, 0.3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(start_picture(picture, 1 - known, None) * known, picture * known, atol=1e-6, rtol=0)
+
+
+def test_mesh_scales_keep_their_range_and_probability() -> None:
+    draws = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0)).numpy()
+    scales = random_scales(load_recipe("samae").mesh, draws)
+    assert 0.9 <= scales.min() < 0.91
+    assert 1.09 < scales.max() <= 1.1
+    assert 0.17 < (scales == 1).mean() < 0.23
+    assert (random_scales(load_recipe("samae-no-mesh-scaling").mesh, draws) == 1).all()
+
+
+# ---- SimSwap ---------------------------------------------------------------------------------------------------
+
+
+def test_updates_alternate_between_same_and_cross_identity() -> None:
+    method, batch = simswap(), tiny_batch(people=8)
+    even = method.prepare(batch, seed=0, positions=range(8), step=0)
+    odd = method.prepare(batch, seed=0, positions=range(8), step=1)
+    assert even.is_same.tolist() == [1.0] * 8
+    assert odd.is_same.tolist() == [0.0] * 8
+    wanted = batch.embedding[partners(range(8), 0)]
+    torch.testing.assert_close(odd.identity, wanted)
+    assert method.generator_losses(odd).parts["reconstruction"] == 0
+    assert method.generator_losses(even).parts["reconstruction"] > 0
+
+
+def test_same_identity_updates_use_another_picture_of_the_person_where_there_is_one() -> None:
+    assert same_person([0, 0, 1, 1, 2, -1, -1, 2], range(8)) == [1, 0, 3, 2, 7, 5, 6, 4]
+    method, labelled = simswap(), tiny_batch(people=4)
+    inputs = method.prepare(labelled, seed=0, positions=range(8), step=0)
+    torch.testing.assert_close(inputs.identity[0], labelled.embedding[1])
+    alone = method.prepare(replace(labelled, person=torch.full((8,), -1)), seed=0, positions=range(8), step=0)
+    similar = (alone.identity * tiny_encoder().embed_tensor(labelled.image, labelled.landmarks)).sum(1)
+    assert not torch.equal(alone.identity, inputs.identity)
+    assert similar.mean() > 0.5
+    assert any("augmented" in note for note in method.notes)
+
+
+def test_simswap_trains_generator_and_discriminator_apart() -> None:
+    method = simswap()
+    assert method.discriminator is not None
+    inputs = method.prepare(tiny_batch(), seed=0, positions=range(8), step=0)
+    made = method.generator_losses(inputs)
+    made.total.backward()
+    assert {"identity", "reconstruction", "adversarial", "feature_matching"} <= set(made.parts)
+    assert all(p.grad is None for p in method.discriminator.parameters())
+    assert made.fake is not None
+    method.generator.zero_grad(set_to_none=True)
+    method.discriminator_losses(inputs, made.fake).total.backward()
+    assert all(p.grad is not None for p in method.discriminator.parameters())
+    assert all(p.grad is None for p in method.generator.parameters())
+
+
+def test_simswap_swaps_inside_the_visible_face() -> None:
+    method, batch = simswap(), tiny_batch()
+    result = method.swap(batch.select([4, 5]), batch.select([0, 1]))
+    outside = (batch.mask[:2] == 0).expand_as(result.image)
+    torch.testing.assert_close(result.image[outside], batch.image[:2][outside], atol=0, rtol=0)
+    assert (result.image - batch.image[:2]).abs().max() > 1e-3
+
+
+def test_simswap_needs_two_pictures_in_a_batch() -> None:
+    with pytest.raises(SamaeError, match="2 or more"):
+        simswap("train.batch_size=1")
