@@ -1,0 +1,1 @@
+"""Generated people: identities, scenes, a renderer with exact truth, FFHQ-layout folders and true swaps."""

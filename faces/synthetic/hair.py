@@ -1,0 +1,202 @@
+"""Hair on the head: a style's strands on one skull. Growth and combing are ours; see strands.py for the physics."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from faces.synthetic import strands
+from faces.synthetic.anatomy import SKULL_CENTRE, Anatomy
+from faces.synthetic.hair_styles import STYLES, Style
+from faces.synthetic.numerics import smoothstep, unit
+from faces.synthetic.scene import Scene
+
+_ROWS, _COLUMNS = 25, 48
+
+
+@dataclass(frozen=True)
+class Strands:
+    """n strands of P points, head frame, mm.
+
+    Attributes:
+        points: (n, P, 3) float32.  normals: (n, 3) float32 of the skin at the root.  colour: (n, 3) linear RGB.
+        layer: (n,) 0 inner .. 1 outer.  width_mm: (n, P).  alpha: (n,).
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+    colour: np.ndarray
+    layer: np.ndarray
+    width_mm: np.ndarray
+    alpha: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def _radial_weights(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (K,) and weights (rows * columns, K) that turn radii of vertices into the radial map."""
+    m = anatomy.mesh
+    usable = np.flatnonzero(m.is_piece("skin") & (m.points[:, 1] > -175))
+    chosen = np.random.Generator(np.random.PCG64(5)).permutation(usable)[:1800]
+    directions = unit(m.points[chosen] - SKULL_CENTRE)
+    elevation = (np.arange(_ROWS) / (_ROWS - 1) - 0.5) * np.pi
+    azimuth = ((np.arange(_COLUMNS) + 0.5) / _COLUMNS - 0.5) * 2 * np.pi
+    e, a = np.meshgrid(elevation, azimuth, indexing="ij")
+    grid = np.stack([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)], -1).reshape(-1, 3)
+    weight = np.exp((grid @ directions.T - 1) / 0.006)
+    weight += 1e-7 * np.exp((grid @ directions.T - 1) / 0.12)
+    return chosen, (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+
+
+def radial_map(anatomy: Anatomy, vertices_mm: np.ndarray) -> np.ndarray:
+    """(V, 3) head frame -> (25, 48) float32: radius of the head round the skull's centre, mm."""
+    chosen, weights = _radial_weights(anatomy)
+    radius = np.linalg.norm(vertices_mm[chosen] - SKULL_CENTRE, axis=1)
+    return np.ascontiguousarray((weights @ radius.astype(np.float32)).reshape(_ROWS, _COLUMNS))
+
+
+def recede_mm(hairline: float, points: np.ndarray) -> np.ndarray:
+    """How far the hairline has moved back at points (.., 3) of the mean head, mm; temples recede more."""
+    front = smoothstep(-55.0, 0.0, points[..., 2])
+    temple = np.exp(-(((np.abs(points[..., 0]) - 34.0) / 16.0) ** 2))
+    return front * (7.0 * hairline + 9.0 * max(hairline, 0.0) * temple).astype(np.float32)
+
+
+def _comb(style: Style, scene: Scene, direction: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """(n, 3) combed direction, tangent to the skull, from the roots' directions round the skull's centre."""
+    x, y, z = direction.T
+    if style.comb == "crown":
+        field = direction - np.array([0.05 * scene.parting, 0.78, -0.62])
+    elif style.comb == "part":
+        away = np.tanh((x - 0.42 * scene.parting) / 0.10)
+        field = np.stack([away, -0.15 - 0.6 * (y < 0.35), -0.30 - 0.3 * (z > 0.5)], 1)
+        if style.guard == 0:
+            field = np.stack([away, np.full_like(x, -0.1), np.where(z > 0.3, 0.35, -0.4)], 1)
+    elif style.comb == "back":
+        field = np.stack([0.35 * x, 0.35 - 0.5 * (z < -0.2), np.full_like(x, -1.0)], 1)
+    else:
+        return normals
+    field = field - (field * normals).sum(1, keepdims=True) * normals
+    return unit(field)
+
+
+def _lengths(
+    style: Style, scene: Scene, direction: np.ndarray, scalp_mm: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    x, y, z = direction.T
+    side = smoothstep(0.55, 0.80, np.abs(x)) * smoothstep(0.75, 0.35, y)
+    back = smoothstep(-0.25, -0.75, z) * smoothstep(0.6, 0.1, y)
+    front = smoothstep(30.0, 5.0, scalp_mm) * smoothstep(0.25, 0.6, z) * (1 - side)
+    length = style.top * (1 - front) + style.front * front
+    length = length * (1 - side) + style.side * side
+    length = length * (1 - back) + style.back * back
+    edge = smoothstep(-2.0, 34.0, scalp_mm) * (1 - front) + front
+    length *= 1 - style.taper * (1 - edge) * np.maximum(side, back)
+    return (length * scene.hair_length * rng.uniform(0.72, 1.05, len(x))).astype(np.float32)
+
+
+def scalp_hair(
+    anatomy: Anatomy, vertices_mm: np.ndarray, normals: np.ndarray, scene: Scene, down: np.ndarray
+) -> Strands | None:
+    """The scene's hair on a head: vertices (V, 3) and normals (V, 3) in the head frame; down (3,): gravity there."""
+    if scene.hair_style not in STYLES:
+        return None
+    style = STYLES[scene.hair_style]
+    rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x4A12))
+    corners = anatomy.mesh.triangles[anatomy.roots_triangle]
+    mean_roots = (anatomy.mesh.points[corners] * anatomy.roots_weight[..., None]).sum(1)
+    scalp_mm = anatomy.roots_scalp_mm - recede_mm(scene.hairline, mean_roots)
+    chosen = np.flatnonzero(scalp_mm + rng.normal(0, 1.2, len(scalp_mm)) > 0.0)[: style.strands]
+    corners, weight = corners[chosen], anatomy.roots_weight[chosen][..., None]
+    roots = (vertices_mm[corners] * weight).sum(1) - SKULL_CENTRE
+    normal = unit((normals[corners] * weight).sum(1))
+    clump = _clump_ids(anatomy.roots_chart[chosen], rng)
+    n = len(chosen)
+    direction = unit(roots)
+    comb = _comb(style, scene, direction, normal) + 0.16 * _clumped(rng, clump, 3) + 0.05 * rng.standard_normal((n, 3))
+    comb = unit(comb.astype(np.float32))
+    lift = style.lift * (0.75 + 0.25 * scene.hair_volume)
+    start = unit(comb * (1 - lift) + normal * lift + 0.10 * rng.standard_normal((n, 3)))
+    length = _lengths(style, scene, direction, scalp_mm[chosen], rng)
+    length *= np.exp(0.08 * _clumped(rng, clump, 1)[:, 0])
+    layer = rng.random(n) ** 0.8
+    offset = 1.0 + style.layer * scene.hair_volume * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
+    points = strands.grow(
+        roots.astype(np.float32), start.astype(np.float32), comb, length.astype(np.float32), offset.astype(np.float32),
+        radial_map(anatomy, vertices_mm), down.astype(np.float32), style.weight, style.hold, style.guard, style.steps,
+    )  # fmt: skip
+    _curl(points, style, scene, clump, rng)
+    points = np.ascontiguousarray(points + SKULL_CENTRE)
+    colour = _colours(scene, clump, rng)
+    width = style.width * rng.uniform(0.75, 1.25, (n, 1)) * np.linspace(1.0, 0.45, style.steps) ** 0.8
+    made = Strands(
+        points,
+        normal.astype(np.float32),
+        colour,
+        layer.astype(np.float32),
+        width.astype(np.float32),
+        np.ones(n, np.float32),
+    )
+    return _with_bun(made, scene, rng) if style.bun else made
+
+
+def _clump_ids(chart: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(n,) clump of each root: cells of about 9 mm of the layout with jittered edges."""
+    cells = np.floor((chart + rng.normal(0, 1.5, chart.shape)) / 9.0).astype(np.int64)
+    return (cells[:, 0] * 73856093 ^ cells[:, 1] * 19349663) & 1023
+
+
+def _clumped(rng: np.random.Generator, clump: np.ndarray, width: int) -> np.ndarray:
+    """(n, width) normal noise that is shared inside each clump."""
+    return rng.standard_normal((1024, width))[clump].astype(np.float32)
+
+
+def _curl(points: np.ndarray, style: Style, scene: Scene, clump: np.ndarray, rng: np.random.Generator) -> None:
+    n, steps, _ = points.shape
+    more = 0.65 + 0.7 * scene.hair_curl
+    amplitude = style.curl * more * np.exp(0.25 * rng.standard_normal(n) + 0.2 * _clumped(rng, clump, 1)[:, 0])
+    wavelength = style.wave * np.exp(0.12 * rng.standard_normal(n) + 0.1 * _clumped(rng, clump, 1)[:, 0])
+    phase = 3.0 * _clumped(rng, clump, 2) + 0.45 * rng.standard_normal((n, 2))
+    jitter = rng.standard_normal((n, steps, 3), dtype=np.float32)
+    jitter[:, 1:] = 0.6 * jitter[:, 1:] + 0.55 * jitter[:, :-1]
+    strands.curl(
+        points,
+        amplitude.astype(np.float32),
+        wavelength.astype(np.float32),
+        phase.astype(np.float32),
+        jitter,
+        style.frizz,
+    )
+
+
+def _colours(scene: Scene, clump: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    n = len(clump)
+    shade = np.exp(0.16 * _clumped(rng, clump, 1) + 0.16 * rng.standard_normal((n, 1)))
+    colour = np.array(scene.hair_linear) * shade
+    grey = np.clip(scene.hair_grey + 0.35 * _clumped(rng, clump, 1) * scene.hair_grey, 0, 1) > rng.random((n, 1))
+    silver = (
+        (0.30 + 0.25 * scene.hair_grey) * np.exp(0.12 * rng.standard_normal((n, 1))) * np.array([1.0, 0.985, 0.955])
+    )
+    return np.where(grey, silver, colour).astype(np.float32)
+
+
+def _with_bun(hair: Strands, scene: Scene, rng: np.random.Generator) -> Strands:
+    """Add a knot: strands wound round a ball at the crown."""
+    n, steps = 700, hair.points.shape[1]
+    radius = 24.0 * (0.8 + 0.25 * scene.hair_volume)
+    centre = np.array([0.0, 108.0, -118.0]) if scene.parting > 0 else np.array([0.0, 40.0, -186.0])
+    axis = unit(rng.standard_normal((n, 3)) * 0.35 + np.array([0.0, 0.6, -0.8]))
+    first = unit(np.cross(axis, rng.standard_normal((n, 3))))
+    second = np.cross(axis, first)
+    turn = np.linspace(0, 2.2, steps)[None, :, None]
+    height = rng.uniform(-0.9, 0.9, (n, 1, 1))
+    ring = first[:, None] * np.cos(turn) + second[:, None] * np.sin(turn)
+    ball = (ring * np.sqrt(1 - height**2) + axis[:, None] * height) * radius * rng.uniform(0.85, 1.05, (n, 1, 1))
+    colour = hair.colour[rng.integers(0, len(hair.colour), n)]
+    return Strands(
+        np.concatenate([hair.points, (centre + ball).astype(np.float32)]),
+        np.concatenate([hair.normals, unit(ball.mean(1)).astype(np.float32)]),
+        np.concatenate([hair.colour, colour]),
+        np.concatenate([hair.layer, rng.uniform(0.5, 1, n).astype(np.float32)]),
+        np.concatenate([hair.width_mm, np.full((n, steps), 1.3, np.float32)]),
+        np.concatenate([hair.alpha, np.ones(n, np.float32)]),
+    )

@@ -1,0 +1,37 @@
+"""Tileable noise textures, made once a process from a fixed seed: clouds, grain and cells. Ours."""
+
+from functools import lru_cache
+
+import numpy as np
+
+#: Side of every noise texture in texels; a power of two, so that wrapping is a bit mask.
+NOISE_SIDE = 512
+
+
+def _spectral(slope: float, low: float, high: float, seed: int) -> np.ndarray:
+    """(512, 512) periodic Gaussian noise with amplitude ~ frequency^-slope between `low` and `high` cycles a tile."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    white = np.fft.fft2(rng.standard_normal((NOISE_SIDE, NOISE_SIDE)))
+    f = np.fft.fftfreq(NOISE_SIDE) * NOISE_SIDE
+    radius = np.hypot(*np.meshgrid(f, f))
+    gain = np.where((radius >= low) & (radius <= high), np.maximum(radius, 1.0) ** -slope, 0.0)
+    noise = np.fft.ifft2(white * gain).real
+    return (noise / noise.std()).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def noise_maps() -> np.ndarray:
+    """(5, 512, 512) float32, periodic, unit variance: 0 clouds, 1 blotches, 2 pores, 3 fine grain, 4 strokes (vertical)."""
+    strokes = _spectral(0.0, 20.0, 256.0, 15)
+    kernel = np.exp(-0.5 * (np.fft.fftfreq(NOISE_SIDE) * NOISE_SIDE / 9.0) ** 2)
+    spectrum = np.fft.fft2(strokes) * np.fft.fft(kernel / kernel.sum())[:, None]
+    streaky = np.fft.ifft2(spectrum).real
+    return np.stack(
+        [
+            _spectral(1.6, 1.0, 40.0, 11),
+            _spectral(0.8, 6.0, 60.0, 12),
+            _spectral(0.0, 50.0, 130.0, 13),
+            _spectral(0.0, 120.0, 256.0, 14),
+            (streaky / streaky.std()).astype(np.float32),
+        ]
+    )

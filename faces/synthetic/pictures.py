@@ -1,0 +1,62 @@
+"""Which person is on which picture, and pictures and true swaps by key. Everything is a pure function of the seed.
+
+A true swap (ours) is the picture that a perfect swap would give: the source person under the target picture's attributes.
+* Taken from the source: shape of the face and jaw, albedo detail, eye colour, brows, lips' pigment, moles, freckles, age
+  lines, facial hair.
+* Kept from the target: pose, gaze, expression, framing, light, hair, hairline, make-up, glasses, occluders, clothes,
+  background, film; and the shape of skull, ears and neck, so that hair and silhouette outside the face do not move.
+* Skin tone: kept from the target in the reading "face" (as SAMAE defines a swap), the source's on all skin in "full".
+"""
+
+import numpy as np
+
+from faces.errors import SamaeError
+from faces.synthetic.person import Person, person_from_seed
+from faces.synthetic.portrait import Portrait, render_person
+from faces.synthetic.scene import Scene, scene_from_seed
+
+READINGS = ("face", "full")
+
+
+def default_people(count: int) -> int:
+    """People in a set of `count` pictures when nobody says: about four pictures a person, at least one person."""
+    return max(1, count // 4)
+
+
+def picture_of(seed: int, index: int, people: int) -> tuple[int, int]:
+    """Index of a picture -> (person_id, picture_id). Every block of `people` pictures shows everybody once, shuffled."""
+    if index < 0 or people < 1:
+        raise SamaeError(f"picture {index} of {people} people does not exist; the index starts at 0, people at 1")
+    block, place = divmod(index, people)
+    order = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x91C, seed, people, block]))).permutation(
+        people
+    )
+    return int(order[place]), index
+
+
+def person_and_scene(seed: int, index: int, people: int) -> tuple[Person, Scene]:
+    """The person and the scene of one picture of a set."""
+    person_id, picture_id = picture_of(seed, index, people)
+    person = person_from_seed(seed, person_id)
+    return person, scene_from_seed(seed, picture_id, person)
+
+
+def render_picture(seed: int, index: int, people: int, size_px: int) -> Portrait:
+    """One picture of a set, with its truth."""
+    person, scene = person_and_scene(seed, index, people)
+    return render_person(person, scene, size_px)
+
+
+def true_swap(
+    seed: int, source_key: str | int, target_key: str | int, people: int, size_px: int, reading: str = "face"
+) -> Portrait:
+    """The exact picture of the source's person under the target's attributes (see the module docstring).
+
+    Keys are picture indices, as numbers or as FFHQ's five digits. `Portrait.changed` marks what may differ from the
+    target's own picture; outside it the two agree byte for byte.
+    """
+    if reading not in READINGS:
+        raise SamaeError(f"a true swap has no reading {reading!r}; choose one of {', '.join(READINGS)}")
+    source, _ = person_and_scene(seed, int(source_key), people)
+    owner, scene = person_and_scene(seed, int(target_key), people)
+    return render_person(owner, scene, size_px, wearer=source, reading=reading)

@@ -1,0 +1,283 @@
+"""One picture of one person in one scene, with exact truth. The renderer's stages in order. Ours.
+
+Pose -> hair grown and combed -> shadow map of the key lamp -> mesh shaded at 2 x 2 samples a pixel -> strands, glasses and
+occluders drawn over it with a depth test -> contact shadows -> backdrop -> film.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from faces.camera import Camera
+from faces.morphable.base import MorphableHead
+from faces.morphable.registry import load_head
+from faces.render.rasterize import rasterize
+from faces.synthetic import accessories, face_hair, film, shading, strands
+from faces.synthetic.anatomy import Anatomy, anatomy
+from faces.synthetic.background import draw_background
+from faces.synthetic.hair import Strands, recede_mm, scalp_hair
+from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
+from faces.synthetic.look import parameters
+from faces.synthetic.noise import noise_maps
+from faces.synthetic.person import Person
+from faces.synthetic.posing import Posed, pose, to_pixels
+from faces.synthetic.scene import Scene
+from faces.synthetic.truth import coefficients_of, skin_of, vertex_albedo
+
+SAMPLES = 2
+SHADOW_SIDE = 192
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A picture and its truth. S px square.
+
+    Attributes:
+        image: (S, S, 3) uint8 sRGB.
+        landmarks_px: (68, 2) float32, our pixels (faces/camera.py).
+        coefficients: (D,) float32 in the head's layout; light is the unshadowed rig in second order.
+        camera: Camera.centred(S).
+        mask: (S, S) uint8 coverage of the visible face: face region without hair, glasses' frames and occluders.
+        hair, occluder: (S, S) uint8 coverage of scalp hair, and of glasses, dark lenses, hands and locks before the face.
+        skin: (3,) float32 linear RGB of the plain skin.
+        changed: (S, S) uint8, 255 where a swap may differ from the target's picture; zeros for a plain picture.
+    """
+
+    image: np.ndarray
+    landmarks_px: np.ndarray
+    coefficients: np.ndarray
+    camera: Camera
+    mask: np.ndarray
+    hair: np.ndarray
+    occluder: np.ndarray
+    skin: np.ndarray
+    changed: np.ndarray
+
+
+@dataclass
+class _Canvas:
+    """Samples on their way: colour (H, W, 3) float32, depth (H, W), ids (H, W), triangle (H, W)."""
+
+    colour: np.ndarray
+    depth: np.ndarray
+    ids: np.ndarray
+    triangle: np.ndarray
+
+
+def render_person(
+    person: Person, scene: Scene, size_px: int, wearer: Person | None = None, reading: str = "face"
+) -> Portrait:
+    """Render `person`'s picture; with `wearer`, the true swap that puts the wearer's face into it (see pictures.py)."""
+    head = load_head("builtin")
+    plain = _render(head, person, person, scene, size_px, "face")
+    if wearer is None or wearer == person:
+        return _finish(head, person, person, scene, plain, plain, "face")
+    swapped = _render(head, person, wearer, scene, size_px, reading)
+    return _finish(head, person, wearer, scene, swapped, plain, reading)
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    posed: Posed
+    rig: Rig
+    light: np.ndarray
+    mask: np.ndarray
+    hair: np.ndarray
+    occluder: np.ndarray
+    skin_area: np.ndarray
+
+
+def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, size_px: int, reading: str) -> _Rendered:
+    body = anatomy(head)
+    posed = pose(head, body, owner, wearer, scene, size_px)
+    backdrop = draw_background(scene.background, scene.background_seed, size_px)
+    rig = rig_of(scene, backdrop[:: max(1, size_px // 64), :: max(1, size_px // 64)])
+    normals = shading.mesh_normals(posed.world_mm, body.mesh.triangles)
+    rest_normals = normals @ posed.turn.astype(np.float32)
+    hair = scalp_hair(
+        body, posed.owner_mm, shading.mesh_normals(posed.owner_mm, body.mesh.triangles), scene, -posed.turn[1]
+    )
+    view, shadow = _shadow_map(body, posed, hair, rig)
+    canvas = _draw_mesh(head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
+    surface = face_hair.Surface(body, posed.head_mm, rest_normals)
+    tone = _toned(owner, wearer, reading)
+    del tone
+    for made, identity, bias in (
+        (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
+        (face_hair.beard(surface, wearer), shading.ID_FACE_HAIR, 1.0),
+        (face_hair.lashes(surface, wearer, scene), shading.ID_FACE_HAIR, 2.5),
+        (hair, shading.ID_HAIR, 0.5),
+    ):
+        if made is not None:
+            _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
+    accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body)
+    _contact(canvas, size_px)
+    return _collect(canvas, posed, rig, scene, backdrop, head, size_px)
+
+
+def _toned(owner: Person, wearer: Person, reading: str) -> Person:
+    return wearer if reading == "full" else owner
+
+
+def _view_vector(view: ShadowView) -> np.ndarray:
+    return np.concatenate([view.axes.ravel(), [view.scale], view.offset]).astype(np.float64)
+
+
+def _shadow_map(body: Anatomy, posed: Posed, hair: Strands | None, rig: Rig) -> tuple[ShadowView, np.ndarray]:
+    """Depth (side, side) float32 from the key lamp of head and hair, inf where nothing is."""
+    points = posed.to_world(posed.owner_mm[body.body_weight < 0.5])
+    view = shadow_view(rig.lamps[0, :3], points, SHADOW_SIDE)
+    seen = view.project(posed.world_mm)
+    depth = rasterize(seen[None], body.mesh.triangles, SHADOW_SIDE, SHADOW_SIDE, "numba-one-core").depth_mm[0]
+    if hair is not None:
+        picture = np.zeros((SHADOW_SIDE, SHADOW_SIDE, 3), np.float32)
+        part = posed.to_world(hair.points[::2])
+        width = np.full(part.shape[:2], 1.3, np.float32)
+        strands.draw_strands(
+            picture, depth, np.zeros(depth.shape, np.uint8), view.project(part), width, np.zeros_like(part),
+            np.ones(len(part), np.float32), 0.0, 0,
+        )  # fmt: skip
+    return view, depth
+
+
+def _draw_mesh(
+    head: MorphableHead, body: Anatomy, posed: Posed, normals: np.ndarray, rig: Rig, view: ShadowView, shadow: np.ndarray,
+    owner: Person, wearer: Person, scene: Scene, reading: str,
+) -> _Canvas:  # fmt: skip
+    side = posed.camera.size_px * SAMPLES
+    raster = rasterize(
+        to_pixels(posed.world_mm, posed.camera.resized(side))[None], body.mesh.triangles, side, side, "numba-one-core"
+    )
+    rest = body.mesh.points.astype(np.float32)
+    table = np.empty((len(rest), shading.COLUMNS), np.float32)
+    table[:, 0:3], table[:, 3:5], table[:, 5] = normals, body.uv, body.occlusion
+    table[:, 6:9] = vertex_albedo(head, owner, wearer, reading)
+    table[:, 9:12] = rest
+    for eye in (0, 1):
+        ball = body.eye_of == eye
+        table[ball, 9:12] -= (rest[ball].max(0) + rest[ball].min(0)) / 2
+    table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, rest)
+    gaze = _gaze_axes(posed)
+    canvas = _Canvas(
+        np.zeros((side, side, 3), np.float32), raster.depth_mm[0], np.zeros((side, side), np.uint8), raster.triangle[0]
+    )
+    moles = np.array(wearer.moles, np.float64).reshape(-1, 3)
+    shading.shade_mesh(
+        raster.triangle[0], raster.barycentric[0], canvas.depth, body.mesh.triangles, table, body.material, body.fine,
+        body.features, noise_maps(), parameters(wearer, scene, gaze), moles, rig.lamps, rig.ambient, _view_vector(view),
+        shadow, 0.5 + 2.2 * float(rig.lamps[0, 6]), posed.camera.focal_px * SAMPLES, canvas.colour, canvas.ids,
+    )  # fmt: skip
+    return canvas
+
+
+def _gaze_axes(posed: Posed) -> np.ndarray:
+    """(2, 3) world direction of both eyes."""
+    from faces.camera import rotation_matrices
+
+    turn = rotation_matrices(np.array([[posed.gaze_rad[1], posed.gaze_rad[0], 0.0]]))[0]
+    return np.repeat((posed.turn @ turn @ [0.0, 0.0, 1.0])[None], 2, 0)
+
+
+def _draw_strands(
+    canvas: _Canvas, made: Strands, posed: Posed, rig: Rig, view: ShadowView, shadow: np.ndarray, identity: int, bias_mm: float,
+    scene: Scene,
+) -> None:  # fmt: skip
+    world = posed.to_world(made.points)
+    normals = made.normals @ posed.turn.T.astype(np.float32)
+    light = shading.strand_light(world, _view_vector(view), shadow, 1.5, 9.0)
+    gloss = 0.5 + scene.hair_gloss if identity == shading.ID_HAIR else 0.5
+    colours = strands.shade_strands(world, normals, made.colour, made.layer, rig.lamps, rig.ambient, light, gloss)
+    camera = posed.camera.resized(posed.camera.size_px * SAMPLES)
+    pixels = to_pixels(world, camera)
+    width_px = made.width_mm * camera.focal_px / pixels[..., 2]
+    strands.draw_strands(
+        canvas.colour,
+        canvas.depth,
+        canvas.ids,
+        pixels,
+        width_px.astype(np.float32),
+        colours,
+        made.alpha,
+        bias_mm,
+        identity,
+    )
+
+
+def _contact(canvas: _Canvas, size_px: int) -> None:
+    """Darken eyes and mouth near their edges (lids and lips shade them), in place."""
+    for identity, sigma_mm, low in ((shading.ID_EYE, 1.5, 0.30), (shading.ID_MOUTH, 1.8, 0.12)):
+        inside = canvas.ids == identity
+        if not inside.any():
+            continue
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        pad = max(4, size_px // 24)
+        y0, y1 = max(rows[0] - pad, 0), rows[-1] + pad
+        x0, x1 = max(columns[0] - pad, 0), columns[-1] + pad
+        part = inside[y0:y1, x0:x1].astype(np.float32)
+        sigma = sigma_mm * size_px * SAMPLES / 256
+        soft = cv2.GaussianBlur(part, (0, 0), sigma)
+        shift = np.float32([[1, 0, 0], [0, 1, 0.8 * sigma]])
+        soft = np.minimum(soft, cv2.warpAffine(soft, shift, soft.shape[::-1]))
+        factor = low + (1 - low) * np.clip((soft - 0.12) / 0.62, 0, 1)
+        canvas.colour[y0:y1, x0:x1] *= np.where(part > 0, factor, 1.0)[..., None]
+
+
+def _collect(
+    canvas: _Canvas, posed: Posed, rig: Rig, scene: Scene, backdrop: np.ndarray, head: MorphableHead, size_px: int
+) -> _Rendered:
+    ids = canvas.ids
+    bare = (ids == shading.ID_NONE)[..., None]
+    wall = cv2.resize(backdrop * scene.exposure, canvas.ids.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    light = film.reduce(np.where(bare, wall, canvas.colour), size_px)
+    mine = (
+        (ids == shading.ID_SKIN) | (ids == shading.ID_EYE) | (ids == shading.ID_MOUTH) | (ids == shading.ID_FACE_HAIR)
+    )
+    face = mine & head.face_triangles[np.maximum(canvas.triangle, 0)] & (canvas.triangle >= 0)
+    occluder = (ids == shading.ID_GLASSES) | (ids == shading.ID_OCCLUDER)
+    return _Rendered(
+        posed, rig, light, film.reduce(face, size_px), film.reduce(ids == shading.ID_HAIR, size_px),
+        film.reduce(occluder, size_px), film.reduce(mine, size_px),
+    )  # fmt: skip
+
+
+def _finish(
+    head: MorphableHead, owner: Person, wearer: Person, scene: Scene, shown: _Rendered, plain: _Rendered, reading: str
+) -> Portrait:
+    light, changed = shown.light, np.zeros(shown.mask.shape, np.uint8)
+    if shown is not plain:
+        light, changed = _keep_outside(shown, plain, scene, reading)
+    return Portrait(
+        image=film.develop(light, scene),
+        landmarks_px=shown.posed.landmarks_px,
+        coefficients=coefficients_of(head, owner, wearer, shown.posed, shown.rig, reading),
+        camera=shown.posed.camera,
+        mask=_bytes(shown.mask),
+        hair=_bytes(shown.hair),
+        occluder=_bytes(shown.occluder),
+        skin=skin_of(owner, wearer, reading),
+        changed=changed,
+    )
+
+
+def _bytes(share: np.ndarray) -> np.ndarray:
+    return (np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _keep_outside(shown: _Rendered, plain: _Rendered, scene: Scene, reading: str) -> tuple[np.ndarray, np.ndarray]:
+    """Outside both faces (both skins in the reading "full"), the target's own light; and the map of what may differ."""
+    size_px = len(shown.light)
+    area = shown.mask + plain.mask if reading == "face" else shown.skin_area + plain.skin_area
+    reach = max(3, size_px // 24) | 1
+    region = cv2.dilate((area > 0).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), max(1.0, size_px / 128))[..., None]
+    soft = np.where(soft > 0.003, soft, 0.0)
+    light = plain.light + soft * (shown.light - plain.light)
+    changed = (soft[..., 0] > 0).astype(np.uint8)
+    spread = int(np.ceil(4 * scene.blur_px * size_px / 256)) * 2 + 1
+    changed = cv2.dilate(changed, np.ones((spread, spread), np.uint8))
+    if scene.jpeg_quality:
+        rows, columns = np.nonzero(changed)
+        for y, x in set(zip((rows // 16).tolist(), (columns // 16).tolist(), strict=True)):
+            changed[max(0, y * 16 - 2) : y * 16 + 18, max(0, x * 16 - 2) : x * 16 + 18] = 1
+    return light, changed * 255

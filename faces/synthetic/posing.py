@@ -1,0 +1,127 @@
+"""From person and scene to posed geometry in FFHQ's framing. Ours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from faces.camera import Camera, head_to_camera, project, rotation_matrices
+from faces.landmarks import ffhq_transform
+from faces.morphable.base import MorphableHead
+from faces.synthetic import shading as s
+from faces.synthetic.anatomy import Anatomy
+from faces.synthetic.look import NECKLINES
+from faces.synthetic.numerics import smoothstep
+from faces.synthetic.person import Person
+from faces.synthetic.scene import Scene
+
+NECK_PIVOT = np.array([0.0, -118.0, -78.0])
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Geometry of one picture. V vertices.
+
+    Attributes:
+        owner_mm, head_mm: (V, 3) float32, head frame: of the picture's owner, and of what is shown (differs in a swap).
+        rotation_rad, translation_mm: (3,) pose.  gaze_rad: (2,) in the head frame.  expression: (E,).
+        turn: (3, 3) the head's rotation; head frame -> world frame without translation.
+        world_mm: (V, 3) float32 camera-centred world frame (x right, y up, z to the viewer), shoulders and clothes in place.
+        landmarks_px: (68, 2) of what is shown.  camera: of the picture.
+    """
+
+    owner_mm: np.ndarray
+    head_mm: np.ndarray
+    rotation_rad: np.ndarray
+    translation_mm: np.ndarray
+    gaze_rad: np.ndarray
+    expression: np.ndarray
+    turn: np.ndarray
+    world_mm: np.ndarray
+    landmarks_px: np.ndarray
+    camera: Camera
+
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Head frame (..., 3) -> world frame, rigid with the head, float32."""
+        moved = points.reshape(-1, 3) @ self.turn.T.astype(np.float32)
+        moved += (self.translation_mm * np.array([1.0, -1.0, -1.0])).astype(np.float32)
+        return moved.reshape(points.shape)
+
+
+def to_pixels(world_mm: np.ndarray, camera: Camera) -> np.ndarray:
+    """World frame (..., 3) -> (u_px, v_px, depth_mm) float32."""
+    return project(world_mm * np.array([1.0, -1.0, -1.0], np.float32), camera).astype(np.float32)
+
+
+def expression_vector(head: MorphableHead, scene: Scene) -> np.ndarray:
+    """(E,) float32 activations of the scene's expression; names that the head lacks are left out."""
+    vector = np.zeros(len(head.expression_names), np.float32)
+    place = {name: i for i, name in enumerate(head.expression_names)}
+    for name, value in scene.expression:
+        if name in place:
+            vector[place[name]] = value
+    return vector
+
+
+def frame(landmarks_mm: np.ndarray, pitch: float, yaw: float, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Roll and translation for which the picture is FFHQ's crop of these landmarks (68, 3), head frame.
+
+    Returns rotation_rad (3,), translation_mm (3,). Fixed point of: project, ask FFHQ's transform, correct; ours.
+    """
+    rotation, translation = np.array([pitch, yaw, 0.0]), np.array([0.0, 10.0, 1150.0])
+    for _ in range(8):
+        seen = project(
+            head_to_camera(landmarks_mm[None].astype(np.float64), rotation[None], translation[None]), camera
+        )[0]
+        matrix = ffhq_transform(seen[:, :2], camera.size_px)
+        scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+        rotation[2] -= float(np.arctan2(matrix[1, 0], matrix[0, 0]))
+        centre = camera.size_px / 2
+        x = (translation[:2] / translation[2]) * camera.focal_px + centre
+        x = matrix[:, :2] @ x + matrix[:, 2]
+        translation[2] /= scale
+        translation[:2] = (x - centre) * translation[2] / camera.focal_px
+    return rotation, translation
+
+
+def pose(head: MorphableHead, anatomy: Anatomy, owner: Person, wearer: Person, scene: Scene, size_px: int) -> Posed:
+    """Decode, frame and place everything. `wearer` gives the face, `owner` the rest and the framing."""
+    camera = Camera.centred(size_px)
+    expression = expression_vector(head, scene)
+    gaze = np.clip([scene.gaze_yaw_rad - scene.yaw_rad, scene.gaze_pitch_rad - scene.pitch_rad], -0.55, 0.55)
+    count = len(head.identity_mm)
+    shapes = np.array([person.shape[:count] for person in (owner, wearer)], np.float32)
+    if owner is wearer:
+        shapes = shapes[:1]
+    decoded = head.decode(shapes, np.repeat(expression[None], len(shapes), 0), np.repeat(gaze[None], len(shapes), 0))
+    mine, shown = decoded[0], decoded[-1]
+    if owner is not wearer:
+        shown = mine + anatomy.face_weight[:, None] * (shown - mine)
+    rotation, translation = frame(mine[head.landmarks], scene.pitch_rad, scene.yaw_rad, camera)
+    turn = rotation_matrices(rotation[None])[0]
+    offset = translation * np.array([1.0, -1.0, -1.0])
+    world = _with_body(anatomy, shown, mine, turn, scene) + offset
+    landmarks = to_pixels(shown[head.landmarks] @ turn.T + offset, camera)[:, :2]
+    return Posed(
+        mine, shown.astype(np.float32), rotation, translation, gaze, expression, turn, world.astype(np.float32),
+        landmarks.astype(np.float32), camera,
+    )  # fmt: skip
+
+
+def _with_body(anatomy: Anatomy, shown: np.ndarray, owner_mm: np.ndarray, turn: np.ndarray, scene: Scene) -> np.ndarray:
+    """Head vertices turned; neck and shoulders bent towards the body's own pose; clothes thickened. World, no offset."""
+    weight = anatomy.body_weight[:, None]
+    raised = shown + weight * np.array([0.0, 14.0, 0.0], np.float32)
+    height, depth, thickness = NECKLINES[scene.clothes]
+    rest = anatomy.mesh.points
+    cloth_top = _neckline(rest, depth, height)
+    normals = s.mesh_normals(owner_mm, anatomy.mesh.triangles)
+    cloth = smoothstep(-1.0, -4.0, rest[:, 1] - cloth_top) * anatomy.mesh.is_piece("skin") * (rest[:, 1] < -95)
+    raised = raised + normals * (cloth * thickness)[:, None]
+    body = rotation_matrices(np.array([[0.0, scene.shoulder_yaw_rad, 0.0]]))[0]
+    pivot = turn @ NECK_PIVOT
+    return (raised @ turn.T) * (1 - weight) + weight * ((raised - NECK_PIVOT) @ body.T + pivot)
+
+
+def _neckline(rest: np.ndarray, depth: float, height: float) -> np.ndarray:
+    front = smoothstep(-95.0, -45.0, rest[:, 2]) * np.maximum(0.0, 1.0 - np.abs(rest[:, 0]) / 62.0)
+    return height - depth * front

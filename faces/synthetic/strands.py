@@ -1,0 +1,205 @@
+"""Hair as strands: growth over a head, shading with the Kajiya-Kay model, and a ribbon rasteriser. Numba, one core.
+
+A strand is P points; it grows from its root by steps of equal length, turning towards its comb direction and gravity, kept
+outside the head by a radial map, and is curled and tangled by sines and noise afterwards. Growth and layers are ours; the
+shading is Kajiya and Kay (1989) with the second, tinted highlight of Scheuermann (2004).
+"""
+
+import math
+
+import numpy as np
+
+from faces.compiled import kernel
+
+
+@kernel
+def _radius_at(x: float, y: float, z: float, radial: np.ndarray) -> float:
+    """Radius of the head (mm) in a direction from the skull's centre; bilinear in (elevation, azimuth)."""
+    rows, columns = radial.shape
+    r = math.sqrt(x * x + y * y + z * z) + 1e-6
+    fy = (math.asin(max(-1.0, min(1.0, y / r))) / math.pi + 0.5) * (rows - 1)
+    fx = (math.atan2(x, z) / (2 * math.pi) + 0.5) * columns - 0.5
+    iy = min(int(fy), rows - 2)
+    ix = int(math.floor(fx))
+    ty, tx = fy - iy, fx - ix
+    a, b = ix % columns, (ix + 1) % columns
+    top = radial[iy, a] * (1 - tx) + radial[iy, b] * tx
+    low = radial[iy + 1, a] * (1 - tx) + radial[iy + 1, b] * tx
+    return top * (1 - ty) + low * ty
+
+
+@kernel
+def grow(
+    roots: np.ndarray, start: np.ndarray, comb: np.ndarray, length: np.ndarray, offset: np.ndarray,
+    radial: np.ndarray, gravity: np.ndarray, weight: float, comb_hold: float, face_guard: float, steps: int,
+) -> np.ndarray:  # fmt: skip
+    """Grow n strands. All vectors are relative to the skull's centre, mm.
+
+    roots, start, comb: (n, 3) root, first direction, combed direction.  length, offset: (n,) mm; offset is the height of
+    the strand's layer over the skin.  radial: map of the head.  gravity: (3,) unit.  weight: bend per 10 mm.
+    comb_hold: mm over which the comb's hold fades.  face_guard: 0..1, how firmly long hair is kept beside the face.
+    Returns (n, steps, 3) float32.
+    """
+    count = roots.shape[0]
+    out = np.empty((count, steps, 3), np.float32)
+    for i in range(count):
+        px, py, pz = roots[i, 0], roots[i, 1], roots[i, 2]
+        dx, dy, dz = start[i, 0], start[i, 1], start[i, 2]
+        step = length[i] / (steps - 1)
+        bend = 1.0 - math.exp(-weight * step / 10.0)
+        for k in range(steps):
+            out[i, k, 0], out[i, k, 1], out[i, k, 2] = px, py, pz
+            hold = math.exp(-k * step / comb_hold)
+            pull = min(1.0, 0.35 * hold + 0.05)
+            dx += pull * comb[i, 0] * hold + bend * gravity[0]
+            dy += pull * comb[i, 1] * hold + bend * gravity[1]
+            dz += pull * comb[i, 2] * hold + bend * gravity[2]
+            if face_guard > 0.0 and pz > 20.0 and py < 25.0 and abs(px) < 72.0:
+                away = face_guard * (1.0 if px >= 0 else -1.0)
+                dx += away * 0.5
+                dz -= face_guard * 0.35
+            norm = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-6
+            dx, dy, dz = dx / norm, dy / norm, dz / norm
+            px, py, pz = px + dx * step, py + dy * step, pz + dz * step
+            r = math.sqrt(px * px + py * py + pz * pz) + 1e-6
+            lift = offset[i] * min(1.0, (k + 1) * step / 14.0)
+            limit = _radius_at(px, py, pz, radial) + lift
+            if r < limit:
+                f = limit / r
+                nx, ny, nz = px / r, py / r, pz / r
+                px, py, pz = px * f, py * f, pz * f
+                inward = dx * nx + dy * ny + dz * nz
+                if inward < 0:
+                    dx, dy, dz = dx - inward * nx, dy - inward * ny, dz - inward * nz
+    return out
+
+
+@kernel
+def curl(
+    points: np.ndarray,
+    amplitude: np.ndarray,
+    wavelength: np.ndarray,
+    phase: np.ndarray,
+    jitter: np.ndarray,
+    frizz: float,
+) -> None:
+    """Curl strands in place: a helix of `amplitude` (n,) mm and `wavelength` (n,) mm at `phase` (n, 2); jitter (n, P, 3) · frizz mm."""
+    count, steps, _ = points.shape
+    for i in range(count):
+        along = 0.0
+        qx, qy, qz = points[i, 0, 0], points[i, 0, 1], points[i, 0, 2]
+        for k in range(1, steps):
+            tx, ty, tz = points[i, k, 0] - qx, points[i, k, 1] - qy, points[i, k, 2] - qz
+            qx, qy, qz = points[i, k, 0], points[i, k, 1], points[i, k, 2]
+            step = math.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6
+            along += step
+            tx, ty, tz = tx / step, ty / step, tz / step
+            ax, ay, az = ty * 0.3 - tz, tz * 0.2 - tx * 0.3, tx - ty * 0.2
+            an = math.sqrt(ax * ax + ay * ay + az * az) + 1e-6
+            ax, ay, az = ax / an, ay / an, az / an
+            bx, by, bz = ty * az - tz * ay, tz * ax - tx * az, tx * ay - ty * ax
+            grown = min(1.0, along / 25.0)
+            turn = 2 * math.pi * along / wavelength[i] + phase[i, 0]
+            ca = amplitude[i] * grown * math.cos(turn)
+            sa = amplitude[i] * grown * math.sin(turn + 0.4 * phase[i, 1])
+            w = frizz * grown
+            points[i, k, 0] += ca * ax + sa * bx + w * jitter[i, k, 0]
+            points[i, k, 1] += ca * ay + sa * by + w * jitter[i, k, 1]
+            points[i, k, 2] += ca * az + sa * bz + w * jitter[i, k, 2]
+
+
+@kernel
+def shade_strands(
+    points: np.ndarray, normals: np.ndarray, colour: np.ndarray, layer: np.ndarray, lamps: np.ndarray, ambient: np.ndarray,
+    shadow: np.ndarray, gloss: float,
+) -> np.ndarray:  # fmt: skip
+    """Light strands. points (n, P, 3) and normals (n, 3) in the world frame (x right, y up, z to the viewer).
+
+    colour (n, 3) linear.  layer (n,) 0 inner .. 1 outer.  lamps (L, 7): direction to the lamp, RGB, softness.
+    ambient (2, 3): from above, from below.  shadow (n, P) 0..1 light of the first lamp that arrives.
+    Returns (n, P, 3) float32 linear RGB.
+    """
+    count, steps, _ = points.shape
+    out = np.empty((count, steps, 3), np.float32)
+    for i in range(count):
+        for k in range(steps):
+            a, b = max(k - 1, 0), min(k + 1, steps - 1)
+            tx, ty, tz = (
+                points[i, b, 0] - points[i, a, 0],
+                points[i, b, 1] - points[i, a, 1],
+                points[i, b, 2] - points[i, a, 2],
+            )
+            norm = math.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6
+            tx, ty, tz = tx / norm, ty / norm, tz / norm
+            up = 0.5 + 0.5 * normals[i, 1]
+            open_ = (0.30 + 0.70 * layer[i]) * (0.55 + 0.45 * k / (steps - 1.0))
+            r = (ambient[0, 0] * up + ambient[1, 0] * (1 - up)) * open_ * 0.8
+            g = (ambient[0, 1] * up + ambient[1, 1] * (1 - up)) * open_ * 0.8
+            bl = (ambient[0, 2] * up + ambient[1, 2] * (1 - up)) * open_ * 0.8
+            red, green, blue = r * colour[i, 0], g * colour[i, 1], bl * colour[i, 2]
+            for j in range(lamps.shape[0]):
+                lx, ly, lz = lamps[j, 0], lamps[j, 1], lamps[j, 2]
+                tl = tx * lx + ty * ly + tz * lz
+                sin_l = math.sqrt(max(0.0, 1 - tl * tl))
+                facing = normals[i, 0] * lx + normals[i, 1] * ly + normals[i, 2] * lz
+                reach = max(0.0, min(1.0, facing * 0.75 + 0.42))
+                if j == 0:
+                    reach *= shadow[i, k]
+                reach *= open_
+                sin_v = math.sqrt(max(0.0, 1 - tz * tz))
+                lobe = max(0.0, sin_l * sin_v - tl * tz)
+                first = lobe**60 * 0.055 * gloss
+                second = lobe**14 * 0.50
+                diffuse = 0.75 * sin_l
+                red += reach * lamps[j, 3] * (colour[i, 0] * (diffuse + second) + first)
+                green += reach * lamps[j, 4] * (colour[i, 1] * (diffuse + second) + first)
+                blue += reach * lamps[j, 5] * (colour[i, 2] * (diffuse + second) + first)
+            out[i, k, 0], out[i, k, 1], out[i, k, 2] = red, green, blue
+    return out
+
+
+@kernel
+def draw_strands(
+    picture: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, points: np.ndarray, width_px: np.ndarray, colours: np.ndarray,
+    alpha: np.ndarray, bias_mm: float, identity: int,
+) -> None:  # fmt: skip
+    """Draw ribbons into `picture` (H, W, 3) with the depth test of `depth_mm` (H, W), in place.
+
+    points (n, P, 3): u_px, v_px, depth_mm.  width_px (n, P).  colours (n, P, 3).  alpha (n,).  A ribbon thinner than a pixel
+    covers in proportion. Where coverage is at least a half, depth is written and ids (H, W) becomes `identity`.
+    """
+    height, width = depth_mm.shape
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1] - 1):
+            u0, v0, u1, v1 = points[i, k, 0], points[i, k, 1], points[i, k + 1, 0], points[i, k + 1, 1]
+            du, dv = u1 - u0, v1 - v0
+            tall = abs(dv) >= abs(du)
+            a0, a1 = (v0, v1) if tall else (u0, u1)
+            low, high = min(a0, a1), max(a0, a1)
+            first = max(0, int(math.ceil(low - 0.5)))
+            last = min((height if tall else width) - 1, int(math.ceil(high - 0.5)) - 1)
+            if first > last or a1 == a0:
+                continue
+            slope = du / dv if tall else dv / du
+            stretch = math.sqrt(1 + slope * slope)
+            for m in range(first, last + 1):
+                t = (m + 0.5 - a0) / (a1 - a0)
+                centre = (u0 + du * t) if tall else (v0 + dv * t)
+                half = 0.5 * stretch * (width_px[i, k] * (1 - t) + width_px[i, k + 1] * t)
+                cover = alpha[i]
+                if half < 0.5:
+                    cover *= 2 * half
+                    start = stop = int(math.floor(centre))
+                else:
+                    start, stop = int(math.floor(centre - half + 0.5)), int(math.floor(centre + half - 0.5))
+                z = points[i, k, 2] * (1 - t) + points[i, k + 1, 2] * t
+                for c in range(max(start, 0), min(stop, (width if tall else height) - 1) + 1):
+                    y, x = (m, c) if tall else (c, m)
+                    if z - bias_mm >= depth_mm[y, x]:
+                        continue
+                    for channel in range(3):
+                        value = colours[i, k, channel] * (1 - t) + colours[i, k + 1, channel] * t
+                        picture[y, x, channel] += cover * (value - picture[y, x, channel])
+                    if cover >= 0.5:
+                        depth_mm[y, x] = min(z, depth_mm[y, x])
+                        ids[y, x] = identity
