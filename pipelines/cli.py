@@ -159,3 +159,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("samae: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

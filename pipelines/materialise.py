@@ -105,14 +105,17 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> None
     from pipelines.definitions import defs
 
     job = defs.resolve_implicit_global_asset_job_def()
-    job.execute_in_process(
-        instance=instance,
-        asset_selection=[dg.AssetKey(stage)],
-        partition_key=partition,
-        run_config=QUIET_LOG,
-        tags=RUN_TAGS,
-        raise_on_error=True,
-    )
+    try:
+        job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(stage)],
+            partition_key=partition,
+            run_config=QUIET_LOG,
+            tags=RUN_TAGS,
+            raise_on_error=True,
+        )
+    except dg.Failure as failure:
+        raise SamaeError(failure.description or f"{stage} failed; its run on the Dagster page says why") from None
 
 
 def register_partitions(settings: Settings, instance: dg.DagsterInstance) -> None:

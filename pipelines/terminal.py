@@ -19,14 +19,14 @@ class Terminal:
     """Shows the stages as they are made. A context manager: it listens to the progress of this process."""
 
     def __init__(self, plain: bool = False) -> None:
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, markup=False)
         self._bars = not plain and sys.stdout.isatty()
         self._progress = Progress(
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}  {task.fields[note]}"),
+            TextColumn("{task.fields[left]}  {task.fields[note]}", markup=False),
             console=self._console,
             transient=True,
         )

@@ -36,9 +36,10 @@ class MlflowTracking(dg.ConfigurableResource):
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
 
         try:
             client = MlflowClient(tracking_uri=self.uri)

@@ -152,11 +152,12 @@ def _gpus() -> list[str]:
     return [f"{kind.name}, {kind.total_memory / 2**30:.0f} GiB" for kind in kinds]
 
 
-def _rasterisers(problems: list[str]) -> list[str]:
+def _rasterisers(problems: list[str]) -> dict[str, str]:
+    """Backend -> "ready", or why it cannot be used here."""
     from faces.render.rasterize import available_backends
 
-    backends = list(available_backends())
-    if not backends:
+    backends = dict(available_backends())
+    if "ready" not in backends.values():
         problems.append("no rasteriser works here: numba is missing, run `make setup`")
     return backends
 
@@ -190,7 +191,7 @@ def in_words(found: dict[str, Any]) -> str:
         f"machine      {found['machine']}",
         f"free         {found['memory_free_gib']} GiB memory, {found['disk_free_gib']} GiB disk at {found['home']}",
         f"GPUs         {', '.join(found['gpus']) or 'none; everything runs on the processor'}",
-        f"rasteriser   {', '.join(found['rasteriser_backends'])}",
+        "rasteriser   " + "; ".join(f"{name}: {state}" for name, state in found["rasteriser_backends"].items()),
         f"python       {found['python']}; " + ", ".join(f"{k} {v}" for k, v in found["versions"].items()),
         "encoders     " + ", ".join(f"{e['name']} ({'found' if e['path'] else 'missing'})" for e in found["encoders"]),
         "",
