@@ -5,16 +5,18 @@ surroundings blurred into the hole, outside the hole the picture itself. The gen
 the first thousand pictures already look like faces.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from faces.camera import Camera
-from faces.masks import silhouette
+from faces.camera import Camera, head_to_camera, project
+from faces.fitting.view import fill_holes
 from faces.morphable.base import CoefficientLayout, MorphableHead
 from faces.render.mesh_image import render_mesh
+from faces.render.rasterize import rasterize
 from faces.render.shading import to_linear, to_srgb
 from training.config import MeshSettings
 
@@ -28,52 +30,119 @@ class MeshPictures:
 
 
 class MeshRenderer:
-    """Renders one head's face region with the neutral albedo (gamma_neu, reading a of systems.md 1.5: the mean)."""
+    """Renders one head's face region with the neutral albedo (gamma_neu, reading a of systems.md 1.5: the mean).
+
+    A picture's own render is made once, `antialias` times as large, and remembered up to `cache_mb`; random mesh
+    scaling then is a resampling about the face's centroid: exactly a change of a weak-perspective camera's scale, and
+    the paper's camera is orthographic.
+    """
 
     def __init__(self, head: MorphableHead, size_px: int, settings: MeshSettings, device: torch.device) -> None:
-        self.head, self.settings, self.device = head, settings, device
-        self.camera = Camera.centred(size_px)
-        self._known: dict[bytes, np.ndarray] = {}
+        self.face, self.settings, self.device, self.size_px = face_part(head), settings, device, size_px
+        self.place = head.layout.slices["identity"]
         self.mean_skin = torch.from_numpy(head.albedo_mean[head.face_region].mean(0).astype(np.float32)).to(device)
+        self._memory: dict[bytes, np.ndarray] = {}
+        self._used_bytes = 0
 
-    def render(self, coefficients: torch.Tensor, scale: np.ndarray | None = None) -> MeshPictures:
-        """(N, D) -> the lit face region, antialiased; `scale` (N,) enlarges the mesh about its centroid."""
-        drawn = render_mesh(self.head, coefficients.cpu().numpy(), self.camera, "mean", self.settings.antialias, scale)
-        mask = self._on_device(drawn.mask)
-        image = torch.from_numpy(np.ascontiguousarray(drawn.image)).permute(0, 3, 1, 2).to(self.device)
-        return MeshPictures(image * mask, mask)
+    def render(
+        self, coefficients: torch.Tensor, scale: np.ndarray | None = None, remember: bool = False
+    ) -> MeshPictures:
+        """(N, D) -> the lit face region, enlarged by `scale` (N,) about its centroid; `remember` for own faces."""
+        large = self._remembered(b"render", coefficients, self._draw, remember)
+        packed = torch.from_numpy(large).to(self.device).permute(0, 3, 1, 2).float() / 255
+        small = resampled(packed, np.ones(len(large)) if scale is None else scale, self.size_px)
+        return MeshPictures(small[:, :3], small[:, 3:])
 
-    def silhouette(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """(N, D) -> (N, 1, S, S) float32 0..1 coverage of the face region, eyes and mouth filled in."""
-        return self._on_device(silhouette(coefficients.cpu().numpy(), self.head, self.camera.size_px))
-
-    def own_silhouette(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """The same for the pictures' own coefficients, remembered between epochs (`cache_mb`)."""
-        rows = coefficients.cpu().numpy()
-        names = [row.tobytes() for row in rows]
-        unknown = [row for row, name in enumerate(names) if name not in self._known]
-        fresh = silhouette(rows[unknown], self.head, self.camera.size_px) if unknown else ()
-        known = self._known | {
-            names[row]: np.rint(255 * one).astype(np.uint8) for row, one in zip(unknown, fresh, strict=True)
-        }
-        if len(known) * self.camera.size_px**2 <= self.settings.cache_mb << 20:
-            self._known = known
-        return self._on_device(np.stack([known[name] for name in names]).astype(np.float32) / 255)
-
-    def _on_device(self, masks: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(masks))[:, None].to(self.device)
+    def silhouette(self, coefficients: torch.Tensor, remember: bool = False) -> torch.Tensor:
+        """(N, D) -> (N, 1, S, S) float32 0..1 coverage of the face region, eyes and mouth filled in (2 x 2 samples)."""
+        masks = self._remembered(b"silhouette", coefficients, self._cover, remember).astype(np.float32) / 255
+        return torch.from_numpy(masks)[:, None].to(self.device)
 
     def with_identity(self, coefficients: torch.Tensor, identity_of: torch.Tensor) -> torch.Tensor:
         """(N, D), (N, D) -> (N, D): the first with the second's shape (v_swap: shape of one, the rest of the other)."""
         mixed = coefficients.clone()
-        place = self.head.layout.slices["identity"]
-        mixed[:, place] = identity_of[:, place]
+        mixed[:, self.place] = identity_of[:, self.place]
         return mixed
 
     def tinted(self, pictures: MeshPictures, skin: torch.Tensor) -> MeshPictures:
         """The render in another skin colour: linear RGB times skin (N, 3) over the head's mean skin."""
         ratio = (skin.float() / self.mean_skin.clamp_min(1e-3)).clamp(0.05, 8.0)[:, :, None, None]
         return MeshPictures(to_srgb((to_linear(pictures.image) * ratio).clamp(0, 1)), pictures.mask)
+
+    def _draw(self, rows: np.ndarray) -> np.ndarray:
+        """(N, D) -> (N, kS, kS, 4) uint8: sRGB over black inside the face region, and its coverage."""
+        camera = Camera.centred(self.size_px * self.settings.antialias)
+        drawn = render_mesh(self.face, rows, camera, "mean", 1)
+        packed = np.concatenate([drawn.image * drawn.mask[..., None], drawn.mask[..., None]], -1)
+        return np.rint(255 * packed).astype(np.uint8)
+
+    def _cover(self, rows: np.ndarray) -> np.ndarray:
+        """(N, D) -> (N, S, S) uint8 coverage 0..255."""
+        take, side = self.face.layout.take, 2 * self.size_px
+        vertices = self.face.decode(take(rows, "identity"), take(rows, "expression"))
+        placed = head_to_camera(vertices, take(rows, "rotation_rad"), take(rows, "translation_mm"))
+        shown = rasterize(project(placed, Camera.centred(side)), self.face.triangles, side, side).triangle >= 0
+        filled = np.stack([fill_holes(one) for one in shown]).astype(np.float32)
+        cover = filled.reshape(len(rows), self.size_px, 2, self.size_px, 2).mean((2, 4))
+        return np.rint(255 * cover).astype(np.uint8)
+
+    def _remembered(
+        self, kind: bytes, coefficients: torch.Tensor, make: Callable[[np.ndarray], np.ndarray], remember: bool
+    ) -> np.ndarray:
+        rows = coefficients.cpu().numpy()
+        if not remember:
+            return make(rows)
+        names = [kind + row.tobytes() for row in rows]
+        unknown = [row for row, name in enumerate(names) if name not in self._memory]
+        fresh = dict(zip([names[row] for row in unknown], make(rows[unknown]), strict=True)) if unknown else {}
+        made = np.stack([fresh[name] if name in fresh else self._memory[name] for name in names])
+        self._used_bytes += sum(one.nbytes for one in fresh.values())
+        if self._used_bytes <= self.settings.cache_mb << 20:
+            self._memory |= fresh
+        return made
+
+
+def face_part(head: MorphableHead) -> MorphableHead:
+    """The head without scalp, ears and neck: its face region and the whole eyeballs. Landmarks are not kept."""
+    kept = head.face_region.copy()
+    kept[head.eye_left] = kept[head.eye_right] = True
+    number = np.cumsum(kept) - 1
+    triangles = head.triangles[head.face_triangles]
+    return replace(
+        head,
+        mean_mm=head.mean_mm[kept],
+        identity_mm=np.ascontiguousarray(head.identity_mm[:, kept]),
+        expression_mm=np.ascontiguousarray(head.expression_mm[:, kept]),
+        albedo_mean=head.albedo_mean[kept],
+        albedo_modes=np.ascontiguousarray(head.albedo_modes[:, kept]),
+        triangles=number[triangles].astype(np.int32),
+        uv=head.uv[kept],
+        parts=head.parts[head.face_triangles],
+        landmarks=np.zeros(68, np.int32),
+        eye_left=number[head.eye_left],
+        eye_right=number[head.eye_right],
+        face_region=head.face_region[kept],
+        _torch={},
+    )
+
+
+def resampled(large: torch.Tensor, scale: np.ndarray, size_px: int) -> torch.Tensor:
+    """(N, 4, kS, kS), coverage last -> (N, 4, S, S), enlarged by `scale` (N,) about the coverage's centroid.
+
+    At scale 1 and k = 2 every pixel is the mean of its four samples.
+    """
+    count, side = len(large), large.shape[-1]
+    axis = (torch.arange(side, device=large.device) + 0.5) * 2 / side - 1
+    weight = large[:, 3].clamp_min(1e-6)
+    total = weight.sum((1, 2))
+    x = (weight.sum(1) * axis).sum(1) / total
+    y = (weight.sum(2) * axis).sum(1) / total
+    shrink = torch.from_numpy(1.0 / np.asarray(scale)).to(large)
+    theta = torch.zeros(count, 2, 3, dtype=large.dtype, device=large.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = shrink
+    theta[:, 0, 2], theta[:, 1, 2] = x * (1 - shrink), y * (1 - shrink)
+    grid = F.affine_grid(theta, [count, 4, size_px, size_px], align_corners=False)
+    return F.grid_sample(large, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def random_scales(settings: MeshSettings, draws: np.ndarray) -> np.ndarray:

@@ -121,7 +121,7 @@ class Samae(MethodBase):
         batch = self._checked(batch).to(self.device)
         turned = flips(seed, positions) if self._may_flip() else torch.zeros(len(batch), dtype=torch.bool)
         draws = np.stack([generator_at(seed, position, "scale").uniform(size=2) for position in positions])
-        own = self.renderer.render(batch.coefficients, random_scales(self.recipe.mesh, draws))
+        own = self.renderer.render(batch.coefficients, random_scales(self.recipe.mesh, draws), remember=True)
         hole = self._perforated(batch, seed, positions)
         image, face, hole = (mirror(picture, turned) for picture in (batch.image, batch.mask, hole))
         own = MeshPictures(mirror(own.image, turned), mirror(own.mask, turned))
@@ -154,21 +154,32 @@ class Samae(MethodBase):
         return Conditions(start, image * (1 - hole), hole, shown, torch.cat(parts, 1))
 
     def _perforated(self, batch: FaceBatch, seed: int, positions: Sequence[int]) -> torch.Tensor:
-        other = batch.coefficients[partners(positions, seed)]
-        settings = PerforationSettings(enabled=self.recipe.mask.perforation, dilate_px=self.recipe.mask.dilate_px)
-        if not settings.enabled:
+        """The hole (N, 1, S, S): systems.md 1.2; each face draws alone, so that it does not depend on its batch."""
+        if not self.recipe.mask.perforation:
             return batch.mask
-        others = self.renderer.silhouette(self.renderer.with_identity(batch.coefficients, other))
-        occluders = self._occluders(batch)
-        holes = [
-            perforate(batch.mask[i : i + 1], others[i : i + 1], rng, settings, occluders[i : i + 1])
-            for i, rng in enumerate(generator_at(seed, position, "mask") for position in positions)
-        ]
+        settings = PerforationSettings(dilate_px=self.recipe.mask.dilate_px, other_shape_probability=1.0)
+        rngs = [generator_at(seed, position, "mask") for position in positions]
+        shared = PerforationSettings().other_shape_probability
+        borrowed = [row for row, rng in enumerate(rngs) if rng.random() < shared]
+        others = dict(zip(borrowed, self._other_shapes(batch, borrowed, partners(positions, seed)), strict=True))
+        occluders, holes = self._occluders(batch), []
+        for row, rng in enumerate(rngs):
+            other = others[row][None] if row in others else None
+            holes.append(perforate(batch.mask[row : row + 1], other, rng, settings, occluders[row : row + 1]))
         return torch.cat([torch.as_tensor(hole) for hole in holes]).to(batch.image)
+
+    def _other_shapes(self, batch: FaceBatch, rows: list[int], partner: list[int]) -> torch.Tensor:
+        """Silhouettes (R, 1, S, S) of these rows' views with their partners' shapes."""
+        if not rows:
+            return batch.mask[:0]
+        mixed = self.renderer.with_identity(
+            batch.coefficients[rows], batch.coefficients[[partner[row] for row in rows]]
+        )
+        return self.renderer.silhouette(mixed)
 
     def _occluders(self, batch: FaceBatch) -> torch.Tensor:
         """M_occ (N, 1, S, S): where the silhouette is not the visible face."""
-        return (self.renderer.own_silhouette(batch.coefficients) - batch.mask).clamp(0, 1)
+        return (self.renderer.silhouette(batch.coefficients, remember=True) - batch.mask).clamp(0, 1)
 
     def _may_flip(self) -> bool:
         return self.recipe.flip and self.recipe.mesh.condition == "image"
