@@ -6,9 +6,7 @@ L* is 0..100; a* and b* about -128..127. A difference of 1 is about what an eye 
 import numpy as np
 
 #: Linear sRGB primaries to XYZ, D65 (IEC 61966-2-1), and the white point.
-RGB_TO_XYZ = np.array(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-)
+RGB_TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
 
 

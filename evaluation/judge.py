@@ -161,8 +161,6 @@ def judge_chunk(chunk: Chunk, context: JudgeContext, rows_folder: Path | None) -
     return table
 
 
-
-
 def _provenance(context: JudgeContext, system_digest: str) -> dict[str, Any]:
     judges = independent(context.encoders, context.trained_with)
     return {

@@ -35,8 +35,8 @@ def leaderboard_page(
         "lead": _lead(ranked),
         "facts": _facts(first, settings),
         "verdict": _verdict(verdict),
-        "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. In bold: the best recipe "
-        "of a row. No single row decides: a pasted source wins identity and loses everything else.",
+        "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. Bold: the best recipe of "
+        "a row. No single row decides: a pasted source wins identity and loses everything else.",
         "systems": [{"name": e.name, "colour": colours[e.name]} for e in ranked],
         "baselines": list(first.baselines),
         "rows": [_row(info, ranked) for info in infos],

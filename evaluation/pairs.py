@@ -94,7 +94,11 @@ class ShardSetLike(Protocol):
 
 
 def make_pairs(
-    shard_set: ShardSetLike, split: str, count: int, seed: int, protocol: str = "cross",
+    shard_set: ShardSetLike,
+    split: str,
+    count: int,
+    seed: int,
+    protocol: str = "cross",
     layout: CoefficientLayout | None = None,
 ) -> PairList:
     """Freeze `count` pairs of a split of a shard set. `layout` is needed for large-pose and large-shape."""
@@ -136,13 +140,18 @@ def choose_pairs(index: FaceIndex, count: int, seed: int, protocol: str = "cross
 
 def _cross_pairs(index: FaceIndex, count: int, rng: np.random.Generator, exact: bool) -> np.ndarray:
     """(P, 2) int source and target positions of different people: every face about equally often on both sides."""
-    n_faces, rows, seen = len(index.keys), [], set()
+    n_faces = len(index.keys)
+    rows: list[tuple[int, int]] = []
+    seen: set[tuple[int, int]] = set()
     for _ in range(4 * (count // max(n_faces, 1) + 1)):
-        for source, target in zip(rng.permutation(n_faces), rng.permutation(n_faces), strict=True):
-            pair = (int(source), int(target))
-            if pair not in seen and _strangers(index, *pair):
-                seen.add(pair)
-                rows.append(pair)
+        waiting = [int(i) for i in rng.permutation(n_faces)]
+        for target in (int(i) for i in rng.permutation(n_faces)):
+            source = next((s for s in waiting if (s, target) not in seen and _strangers(index, s, target)), None)
+            if source is None:
+                continue
+            waiting.remove(source)
+            seen.add((source, target))
+            rows.append((source, target))
             if len(rows) == count:
                 return np.array(rows, np.int64)
     if exact:

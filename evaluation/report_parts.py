@@ -97,7 +97,7 @@ def curve_charts(curves: Curves | None) -> list[dict[str, Any]]:
         else:
             flat[name] = value
     return [
-        {"title": name, "chart": Markup(charts.line_chart({name: points}, "kimg", f"{name} over thousands of pictures"))}
+        {"title": name, "chart": Markup(charts.line_chart({name: points}, "kimg", f"{name} over pictures seen"))}
         for name, points in flat.items()
         if len(points) > 1
     ]

@@ -1,0 +1,104 @@
+"""The gate opens for a better model alone, and stays shut whenever something is missing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from evaluation.evaluation import Evaluation
+from evaluation.gate import Beat, Floor, GateSettings, decide
+from evaluation.judge import judge
+from evaluation.rows import column
+from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
+
+LOOSE = GateSettings(floors=(Floor(metric="background_psnr_db", allowance=1.0),))
+
+
+def judged(share: float, seed: int = 3, **options: tuple[str, ...]) -> Evaluation:
+    return judge(FakeSwapper(share, **options), pairs(seed=seed), load_faces, [ColourEncoder()], truth)
+
+
+def with_column(evaluation: Evaluation, name: str, values: np.ndarray) -> Evaluation:
+    place = evaluation.rows.column_names.index(name)
+    return replace(evaluation, rows=evaluation.rows.set_column(place, name, pa.array(values, from_pandas=True)))
+
+
+@pytest.fixture(scope="module")
+def weak() -> Evaluation:
+    return judged(0.3)
+
+
+@pytest.fixture(scope="module")
+def strong() -> Evaluation:
+    return judged(0.9)
+
+
+def test_a_better_challenger_is_promoted_and_a_worse_one_is_not(weak: Evaluation, strong: Evaluation) -> None:
+    up, down = decide(weak, strong, LOOSE), decide(strong, weak, LOOSE)
+    assert up.promote
+    assert up.deltas[0].low > 0
+    assert not down.promote
+    assert "identity_similarity" in down.reasons[0]
+
+
+def test_an_equal_challenger_is_not_promoted(strong: Evaluation) -> None:
+    assert not decide(strong, strong, LOOSE).promote
+
+
+def test_the_gain_must_exceed_the_tolerance(weak: Evaluation, strong: Evaluation) -> None:
+    gain = decide(weak, strong, LOOSE).deltas[0].low
+    assert not decide(weak, strong, replace(LOOSE, min_gain=gain + 0.01)).promote
+    assert decide(weak, strong, replace(LOOSE, min_gain=gain - 0.01)).promote
+
+
+def test_a_floor_holds(weak: Evaluation, strong: Evaluation) -> None:
+    ruined = with_column(strong, "background_psnr_db", np.full(strong.rows.num_rows, 12.0))
+    verdict = decide(weak, ruined, LOOSE)
+    assert not verdict.promote
+    assert any("background_psnr_db" in reason for reason in verdict.reasons)
+    assert verdict.deltas[0].passed
+
+
+def test_other_pairs_or_another_judge_refuse(weak: Evaluation, strong: Evaluation) -> None:
+    assert "different pairs" in decide(judged(0.3, seed=4), strong, LOOSE).reasons[0]
+    other = replace(weak, provenance={**weak.provenance, "judge_digest": "other"})
+    assert "different code or encoders" in decide(other, strong, LOOSE).reasons[0]
+    assert not decide(replace(weak, provenance={}), replace(strong, provenance={}), LOOSE).promote
+
+
+def test_what_is_missing_or_no_number_refuses(weak: Evaluation, strong: Evaluation) -> None:
+    absent = GateSettings(floors=(Floor(metric="gaze", allowance=1.0),))
+    assert "cannot be said" in decide(weak, strong, absent).reasons[0]
+    assert decide(weak, strong, GateSettings(floors=(Floor(metric="gaze", allowance=1.0, required=False),))).promote
+    blank = with_column(strong, "background_psnr_db", np.full(strong.rows.num_rows, np.nan))
+    assert not decide(weak, blank, LOOSE).promote
+    assert not decide(weak, replace(strong, summary={}), LOOSE).promote
+
+
+def test_failing_more_often_than_the_champion_refuses(weak: Evaluation) -> None:
+    failing = judged(0.9, fails_on=(pairs().target_keys[0],))
+    verdict = decide(weak, failing, LOOSE)
+    assert not verdict.promote
+    assert "of the pairs failed" in verdict.reasons[0]
+    assert decide(weak, failing, replace(LOOSE, max_failed_share=0.5)).promote
+
+
+def test_the_first_champion_must_beat_the_baselines(strong: Evaluation) -> None:
+    rules = GateSettings(first=(Beat(metric="identity_similarity", baseline="copy-target"),
+                                Beat(metric="truth_face_psnr_db", baseline="paste-source")))  # fmt: skip
+    assert decide(None, strong, rules).promote
+    copy = judge("copy-target", pairs(), load_faces, [ColourEncoder()], truth)
+    assert not decide(None, copy, rules).promote
+    paste = judge("paste-source", pairs(), load_faces, [ColourEncoder()], truth)
+    assert not decide(None, paste, rules).promote
+    alone = judge(FakeSwapper(0.9), pairs(), load_faces, [ColourEncoder()], truth, baselines=())
+    assert "cannot be said" in decide(None, alone, rules).reasons[0]
+
+
+def test_a_verdict_says_why_in_json(weak: Evaluation, strong: Evaluation) -> None:
+    raw = decide(weak, strong, LOOSE).as_dict()
+    assert raw["promote"] is True
+    assert raw["pairs_digest"] == strong.pairs.digest
+    assert len(raw["reasons"]) == len(raw["deltas"]) == 2
+    assert np.isfinite(column(strong.rows, "identity_similarity")).all()

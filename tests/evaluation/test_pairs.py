@@ -1,0 +1,123 @@
+"""Pair lists: frozen, pure functions of their inputs, honest about who meets whom."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evaluation.pairs import (
+    PROTOCOLS,
+    FaceIndex,
+    PairList,
+    choose_pairs,
+    make_pairs,
+    pose_difference_degrees,
+    read_pairs,
+    write_pairs,
+)
+from faces.errors import SamaeError
+from faces.morphable.base import CoefficientLayout
+from tests.evaluation.fakes import KEYS, index, person_of
+
+
+def rows(pairs: PairList) -> list[tuple[int, int]]:
+    return [(KEYS.index(s), KEYS.index(t)) for s, t in zip(pairs.source_keys, pairs.target_keys, strict=True)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_list_is_a_pure_function_of_its_inputs(protocol: str) -> None:
+    first, second = choose_pairs(index(), 12, 7, protocol), choose_pairs(index(), 12, 7, protocol)
+    assert first == second
+    assert len(set(first.ids)) == 12
+    assert first.digest != choose_pairs(index(), 12, 8, protocol).digest
+
+
+def test_the_digest_covers_the_data() -> None:
+    other = index()
+    other = FaceIndex(other.keys, other.person, digest="data-2")
+    assert choose_pairs(index(), 5, 0).digest != choose_pairs(other, 5, 0).digest
+
+
+def test_strangers_meet_in_cross_and_one_person_in_same() -> None:
+    for protocol in ("cross", "large-pose", "large-shape", "skin-tone"):
+        assert all(person_of(KEYS[s]) != person_of(KEYS[t]) for s, t in rows(choose_pairs(index(), 20, 1, protocol)))
+    same = rows(choose_pairs(index(), 20, 1, "same"))
+    assert all(s != t and person_of(KEYS[s]) == person_of(KEYS[t]) for s, t in same)
+
+
+def test_unknown_persons_meet_anybody_but_themselves() -> None:
+    unknown = FaceIndex(KEYS, np.full(len(KEYS), -1))
+    assert all(s != t for s, t in rows(choose_pairs(unknown, 100, 0)))
+    assert all(s == t for s, t in rows(choose_pairs(unknown, 10, 0, "same")))
+
+
+def test_every_face_is_used_about_equally_often() -> None:
+    pairs = rows(choose_pairs(index(), 4 * len(KEYS) // 2, 2))
+    for side in (0, 1):
+        counts = np.bincount([p[side] for p in pairs], minlength=len(KEYS))
+        assert counts.min() >= 1
+        assert counts.max() <= 3
+
+
+def test_extremes_are_more_extreme_than_chance() -> None:
+    faces = index()
+    assert faces.rotation_rad is not None
+    assert faces.identity is not None
+    turn, look = faces.rotation_rad, faces.identity
+
+    def mean_turn(protocol: str) -> float:
+        s, t = np.array(rows(choose_pairs(faces, 20, 3, protocol))).T
+        return float(pose_difference_degrees(turn[s], turn[t]).mean())
+
+    def mean_shape(protocol: str) -> float:
+        s, t = np.array(rows(choose_pairs(faces, 20, 3, protocol))).T
+        return float(np.linalg.norm(look[s] - look[t], axis=1).mean())
+
+    assert mean_turn("large-pose") > 1.3 * mean_turn("cross")
+    assert mean_shape("large-shape") > 1.2 * mean_shape("cross")
+
+
+def test_too_many_pairs_or_a_wrong_protocol_name_the_mend() -> None:
+    with pytest.raises(SamaeError, match="ask for fewer or add pictures"):
+        choose_pairs(index(), 10_000, 0)
+    with pytest.raises(SamaeError, match="choose one of cross"):
+        choose_pairs(index(), 1, 0, "random")
+    with pytest.raises(SamaeError, match="needs the rotation"):
+        choose_pairs(FaceIndex(KEYS, np.arange(len(KEYS))), 2, 0, "large-pose")
+
+
+def test_a_list_is_kept_and_a_changed_one_refused(tmp_path: Path) -> None:
+    pairs = choose_pairs(index(), 6, 0)
+    write_pairs(tmp_path / "pairs.json", pairs)
+    assert read_pairs(tmp_path / "pairs.json") == pairs
+    raw = json.loads((tmp_path / "pairs.json").read_text())
+    raw["source_keys"][0] = raw["source_keys"][1]
+    (tmp_path / "pairs.json").write_text(json.dumps(raw))
+    with pytest.raises(SamaeError, match="changed after it was frozen"):
+        read_pairs(tmp_path / "pairs.json")
+    (tmp_path / "pairs.json").write_text('{"name": "x"}')
+    with pytest.raises(SamaeError, match="not a pair list"):
+        read_pairs(tmp_path / "pairs.json")
+
+
+def test_pairs_of_a_shard_set() -> None:
+    layout = CoefficientLayout(4, 2, 1)
+
+    class Shards:
+        digest = "abc"
+
+        def keys(self, split: str) -> list[str]:
+            return list(KEYS) if split == "test" else []
+
+        def persons(self, keys: list[str]) -> np.ndarray:
+            return np.array([person_of(k) for k in keys])
+
+        def read(self, key: str, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+            rng = np.random.default_rng(int(key))
+            return {"coefficients": rng.normal(size=layout.size).astype(np.float32), "skin": rng.uniform(size=3)}
+
+    pairs = make_pairs(Shards(), "test", 8, 0, "large-shape", layout)  # type: ignore[arg-type]
+    assert (pairs.name, pairs.shards_digest, len(pairs)) == ("test-large-shape", "abc", 8)
+    with pytest.raises(SamaeError, match="is empty"):
+        make_pairs(Shards(), "validation", 8, 0)  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""The report: one page, whole in itself, that says what the figures say."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from evaluation.charts import Axis, nice_ticks, range_bar, running_mean, tick_text
+from evaluation.evaluation import Evaluation
+from evaluation.gate import decide
+from evaluation.judge import judge
+from evaluation.report import write_report
+from faces.errors import SamaeError
+from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
+
+CURVES = {"reconstruction": [(0.1 * i, 1 / (1 + i)) for i in range(40)]}
+SETTINGS = {"commit": "abc1234", "recipe": {"name": "fake", "optimiser": {"lr": 2e-4}}, "<script>": "a & b"}
+
+
+class Page(HTMLParser):
+    """Collects what a page loads, its pictures' texts, its headings, and whether its tags are balanced."""
+
+    VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.alts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.loads += [str(given[k]) for k in ("src", "href") if k in given]
+        if tag == "img":
+            self.alts.append(given.get("alt") or "")
+        if tag == "svg" and given.get("role") == "img":
+            self.alts.append(given.get("aria-label") or "")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in self.VOID:
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    return judge(FakeSwapper(0.7), pairs(), load_faces, [ColourEncoder()], truth)
+
+
+def test_a_recipe_page_is_whole_in_itself(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_report(evaluation, CURVES, SETTINGS, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert page.loads
+    assert all(load.startswith("data:image/webp;base64,") for load in page.loads)
+    assert not re.search(r"url\(|@import|<script|<link|http", text)
+    assert all(page.alts)
+    for expected in ("fake", "Face PSNR to the truth", "copy-target", "abc1234", "optimiser.lr", "a &amp; b",
+                     evaluation.pairs.digest, "colours", "reconstruction", "Best"):  # fmt: skip
+        assert expected in text, expected
+
+
+def test_what_was_not_measured_is_said(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_report(evaluation, None, None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "no trustworthy fit of the results was at hand" in text
+    assert "LPIPS and FID need network weights" in text
+    assert "How it learned" not in text
+
+
+def test_failures_show(tmp_path: Path) -> None:
+    failing = judge(FakeSwapper(0.7, fails_on=(pairs().target_keys[0],)), pairs(), load_faces, [ColourEncoder()], truth)
+    write_report(failing, None, None, tmp_path / "report.html")
+    assert "of 20 pairs failed" in (tmp_path / "report.html").read_text()
+
+
+def test_without_truth_there_is_no_such_column(tmp_path: Path) -> None:
+    bare = judge(FakeSwapper(0.7), pairs(), load_faces, [ColourEncoder()], None)
+    write_report(bare, None, None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "true swap</span>" not in text
+    assert "PSNR to the truth" not in text
+
+
+def test_the_leaderboard_orders_and_shows_the_verdict(evaluation: Evaluation, tmp_path: Path) -> None:
+    class Weak(FakeSwapper):
+        name = "weak"
+
+    weak = judge(Weak(0.2), pairs(), load_faces, [ColourEncoder()], truth)
+    verdict = decide(weak, evaluation)
+    write_report([weak, evaluation], {"weak": CURVES}, SETTINGS, tmp_path / "l.html", verdict=verdict)
+    text = (tmp_path / "l.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert all(page.alts)
+    assert text.index(">fake<") < text.index(">weak<")
+    assert "2 recipes, one judge" in text
+    assert "promoted over weak" in text
+    assert "weak · reconstruction" in text
+
+
+def test_different_pairs_are_not_compared(evaluation: Evaluation, tmp_path: Path) -> None:
+    other = judge(FakeSwapper(0.7), pairs(seed=9), load_faces, [ColourEncoder()], truth)
+    with pytest.raises(SamaeError, match="different pair lists"):
+        write_report([evaluation, other], None, None, tmp_path / "l.html")
+    with pytest.raises(SamaeError, match="nothing to report"):
+        write_report([], None, None, tmp_path / "l.html")
+    assert not (tmp_path / "l.html").exists()
+
+
+def test_axes_and_ticks() -> None:
+    assert nice_ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert nice_ticks(-3, 47, 5) == [0, 10, 20, 30, 40]
+    axis = Axis(0, 10, 100, 200)
+    assert (axis.at(5), axis.at(-4), axis.at(99)) == (150, 100, 200)
+    assert tick_text(-0.25) == "−0.25"
+    assert running_mean([(0, 1), (1, 3)], 1.0) == [(0, 2), (1, 2)]
+
+
+def test_a_bar_survives_numbers_that_are_none() -> None:
+    nan = float("nan")
+    assert "circle" not in range_bar({"mean": nan, "low": nan, "high": nan}, {"copy-target": nan}, "x")
