@@ -8,6 +8,7 @@ import numpy as np
 
 from faces.morphable.builtin_layout import catmull_rom
 from faces.morphable.builtin_parts import Piece, grid_triangles
+from faces.morphable.builtin_surface import to_line
 
 #: outline (p, q) from the root of the helix over the top and the back to the lobe and its joint with the cheek.
 OUTLINE = (
@@ -23,8 +24,8 @@ RELIEF: tuple[tuple[tuple[tuple[float, float], ...], float, float], ...] = (
     (((24.0, 15.0), (15.0, 16.5), (9.0, 16.0)), 2.2, 2.2),  # its lower leg
     (((19.0, -13.5), (23.5, -11.0), (27.0, -9.0)), 3.4, 2.8),  # antitragus
     (((2.0, -4.0), (4.6, -1.0), (4.4, -7.0)), 5.2, 2.8),  # tragus
-    (((13.0, -2.0), (16.0, -5.0)), -9.5, 6.8),  # concha
-    (((14.0, 9.0), (19.0, 8.0)), -5.5, 4.0),  # upper concha
+    (((13.0, -2.0), (16.0, -5.0)), -7.5, 6.8),  # concha
+    (((14.0, 9.0), (19.0, 8.0)), -4.5, 4.0),  # upper concha
     (((8.0, 4.5), (15.0, 3.0)), 3.4, 1.9),  # root of the helix
     (((30.5, 6.0), (28.5, 16.0), (21.5, 25.5)), -2.6, 1.9),  # groove under the helix
     (((12.0, 21.0), (16.0, 20.0)), -2.2, 2.4),  # triangular hollow
@@ -32,36 +33,28 @@ RELIEF: tuple[tuple[tuple[tuple[float, float], ...], float, float], ...] = (
     (((11.0, -22.5), (16.0, -19.5)), 1.6, 4.5),  # lobe
 )
 RINGS = np.array([0.0, 0.12, 0.24, 0.36, 0.47, 0.57, 0.66, 0.74, 0.81, 0.87, 0.92, 0.96, 1.0])
-STEPS = 52
-
-
-def _to_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """(V,) distance of (V, 2) points to a polyline."""
-    best = np.full(len(points), np.inf)
-    for a, b in zip(line[:-1], line[1:], strict=True):
-        t = np.clip(((points - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
-        best = np.minimum(best, np.linalg.norm(points - a - t[:, None] * (b - a), axis=1))
-    return best
+STEPS = 64
 
 
 def _relief(plane: np.ndarray, ring: np.ndarray) -> np.ndarray:
     height = np.zeros(len(plane))
     for line, rise, half_width in RELIEF:
-        height += rise * np.exp(-((_to_line(plane, np.array(line)) / half_width) ** 2))
+        height += rise * np.exp(-((to_line(plane, np.array(line)) / (1.15 * half_width)) ** 2))
     lobe = np.clip((plane[:, 1] + 12) / 10, 0, 1)  # the helix fades out into the lobe
     front = np.clip((plane[:, 0] - 2.0) / 6, 0, 1) * 0.75 + 0.25
     rim = np.exp(-(((ring - 0.93) / 0.075) ** 2))
-    return height + 3.8 * rim * lobe * front
+    sink = 2.6 * np.exp(-((np.clip(plane[:, 0], 0, None) / 2.6) ** 2))
+    return height + 3.8 * rim * lobe * front - sink
 
 
 def place(plane: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Ear plane (V, 2) and height over it (V,) -> (V, 3) head frame: turned out from the skull and tilted back."""
     p, q = plane[:, 0], plane[:, 1]
-    out, tilt = np.radians(27.0), np.radians(9.0)
+    out, tilt = np.radians(23.0), np.radians(9.0)
     p, q = p * np.cos(tilt) - (q) * np.sin(tilt) * -1.0, q * np.cos(tilt) - p * np.sin(tilt)
     back, side = p * np.cos(out) - height * np.sin(out), p * np.sin(out) + height * np.cos(out)
     curve = 0.0042 * (q - 4) ** 2  # top and lobe lean towards the skull
-    return np.stack([68.2 + side - curve + 0.02 * q, q - 12.5, -71.0 - back], 1)
+    return np.stack([70.2 + side - curve + 0.02 * q, q - 12.5, -71.0 - back], 1)
 
 
 def ear() -> Piece:

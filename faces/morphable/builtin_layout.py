@@ -11,7 +11,16 @@ import numpy as np
 from scipy.spatial import Delaunay, cKDTree
 
 from faces.morphable import builtin_points as table
-from faces.morphable.builtin_surface import DOME_Y, LAYOUT_RADIUS, NOSTRIL_CENTRE, NOSTRIL_RADII, lid_depth, unroll
+from faces.morphable.builtin_surface import (
+    CREASE_RING,
+    DOME_Y,
+    LAYOUT_RADIUS,
+    NOSTRIL_CENTRE,
+    NOSTRIL_RADII,
+    OPENING_HALF_MM,
+    lid_depth,
+    unroll,
+)
 
 BOTTOM_B = -262.0
 HALF_WIDTH = LAYOUT_RADIUS * np.pi / 2
@@ -57,7 +66,7 @@ def spacing_mm(chart: np.ndarray) -> np.ndarray:
         (0, -66, 29, 12, 1.5, 0.13),  # mouth
         (0, -40, 21, 9, 1.25, 0.15),  # base of the nose
         (0, -16, 17, 24, 1.9, 0.15),  # bridge
-        (0, -30, 62, 78, 2.9, 0.13),  # face
+        (0, -30, 62, 78, 3.1, 0.13),  # face
         (0, -95, 30, 20, 2.9, 0.15),  # chin
         (60, -90, 62, 34, 4.2, 0.1),  # jaw
     ):
@@ -82,7 +91,7 @@ def catmull_rom(points: np.ndarray, count: int, closed: bool) -> np.ndarray:
 
 
 EYE_STEPS = 44
-EYE_RINGS = ((1.0, 1.1), (2.1, 2.3), (3.3, 3.6), (4.6, 5.0))
+EYE_RINGS = ((1.0, 1.1), (2.1, 2.3), CREASE_RING, (4.6, 5.0), (6.0, 6.5))
 MOUTH_STEPS = 27
 LIP_RINGS = 5
 
@@ -200,7 +209,7 @@ def skin_layout() -> SkinLayout:
     """Lay out and triangulate the left half of the skin."""
     opening = eye_opening()
     centre = unroll(np.array([[31.0, 0.0, 12.0]]))[0]
-    rings = [centre + (opening - centre) * (1 + np.array(grow) / np.array([15.5, 5.3])) for grow in EYE_RINGS]
+    rings = [centre + (opening - centre) * (1 + np.array(grow) / np.array(OPENING_HALF_MM)) for grow in EYE_RINGS]
     upper, lower = _lip_rings(UPPER_INNER, UPPER_OUTER), _lip_rings(LOWER_INNER, LOWER_OUTER)
     angle = np.linspace(0, 2 * np.pi, 18, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], 1)

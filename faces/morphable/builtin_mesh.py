@@ -130,11 +130,24 @@ def _skin_parts(layout: SkinLayout, points: np.ndarray) -> np.ndarray:
     return parts
 
 
+def _seal_lips(points: np.ndarray, layout: SkinLayout) -> None:
+    """Bring the inner edges of both lips onto one smooth line (in place); the lips' rings follow, less and less."""
+    line = (points[layout.upper_inner] + points[layout.lower_inner]) / 2
+    for _ in range(2):
+        line[1:-1] = 0.5 * line[1:-1] + 0.25 * (line[:-2] + line[2:])
+    fade = np.linspace(1, 0, len(layout.lip_upper))[:, None, None] ** 1.5
+    for rings, gap in ((layout.lip_upper, 0.04), (layout.lip_lower, -0.04)):
+        edge = line + np.array([0.0, gap, 0.0]) * (np.arange(len(line)) < len(line) - 1)[:, None]
+        points[rings[:, :-1]] += (fade * (edge - points[rings[0]]))[:, :-1]
+    points[layout.upper_inner[-1]] = line[-1]
+
+
 def _half() -> tuple[_Half, SkinLayout]:
     layout = skin_layout()
     points = surface(layout.chart)
     points[np.abs(layout.chart[:, 0]) < 1e-9, 0] = 0.0
     points[np.abs(layout.chart[:, 0] - np.pi * LAYOUT_RADIUS) < 1e-6, 0] = 0.0
+    _seal_lips(points, layout)
     half = _Half(
         points, layout.chart, np.full((len(points), 2), np.nan), ["skin"] * len(points), [layout.triangles],
         [_skin_parts(layout, points)],

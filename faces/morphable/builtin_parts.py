@@ -76,7 +76,7 @@ def lid_edge(loop: np.ndarray) -> Piece:
     points = np.concatenate(rings)
     steps = len(loop)
     local = np.stack(np.meshgrid(np.arange(len(rings)), np.arange(steps), indexing="ij"), -1).reshape(-1, 2)
-    return Piece(points, grid_triangles(len(rings), steps, closed=True), "skin", local.astype(float))
+    return Piece(points, grid_triangles(len(rings), steps, closed=True, flip=True), "skin", local.astype(float))
 
 
 #: rings of the cavity behind the lips: (outward along y, back along z, narrowing of x), millimetres and a factor.
@@ -163,7 +163,7 @@ def teeth(upper: bool) -> Piece:
     points[
         np.concatenate([np.abs(r[:, 1] * 0 + a) < 1e-9 for r, a in zip(rows, [arc] * len(rows), strict=True)]), 0
     ] = 0.0
-    return Piece(points, grid_triangles(len(profile), len(arc), flip=not upper), "teeth", np.concatenate(local))
+    return Piece(points, grid_triangles(len(profile), len(arc), flip=upper), "teeth", np.concatenate(local))
 
 
 def tongue() -> Piece:

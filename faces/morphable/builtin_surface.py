@@ -9,6 +9,7 @@ r³ over the skull's surface (thin-plate splines' smoother sister: Duchon 1977),
 from functools import lru_cache
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 from scipy.spatial.distance import cdist
 
 from faces.morphable import builtin_points as table
@@ -72,8 +73,9 @@ def control_points() -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
 class Spline:
     """Residual of the control points to the skull, interpolated with r³ and an affine part over skull points."""
 
-    def __init__(self, stiffness: float = 0.0) -> None:
-        _, position, chart = control_points()
+    def __init__(self) -> None:
+        names, position, chart = control_points()
+        stiffness = np.array([table.stiffness(name) for name in names])
         twin = position[:, 0] > 1e-9
         mirror = np.array([-1.0, 1.0, 1.0])
         source = skull(chart)
@@ -83,7 +85,7 @@ class Spline:
         count = len(self.nodes)
         system = np.zeros((count + 4, count + 4))
         system[:count, :count] = cdist(self.nodes, self.nodes) ** 3
-        system[np.arange(count), np.arange(count)] -= stiffness
+        system[np.arange(count), np.arange(count)] += np.concatenate([stiffness, stiffness[twin]])
         system[:count, count:] = self._affine(self.nodes)
         system[count:, :count] = system[:count, count:].T
         self.weights = np.linalg.solve(system, np.concatenate([values, np.zeros((4, 3))]))
@@ -110,6 +112,7 @@ def surface(chart: np.ndarray) -> np.ndarray:
     points = spline()(np.asarray(chart, dtype=np.float64))
     points = _over_eyeball(points)
     points = _lid_crease(points)
+    points = _alar_groove(points, chart)
     return _nostril(points, chart)
 
 
@@ -123,19 +126,53 @@ def _over_eyeball(points: np.ndarray) -> np.ndarray:
     return np.array(table.EYE_CENTRE) + offset * scale[:, None]
 
 
+#: the fold of the upper lid runs along the third ring of vertices round the eye's opening: growth along x and y, mm.
+CREASE_RING = (3.3, 3.6)
+OPENING_HALF_MM = (15.5, 5.3)
+
+
+@lru_cache(maxsize=1)
+def _crease_curve() -> np.ndarray:
+    xy = np.array(table.EYE_OPENING)[:10] - [31.0, 0.0]
+    return xy * (1 + np.array(CREASE_RING) / np.array(OPENING_HALF_MM)) + [31.0 - table.EYE_CENTRE[0], 0.0]
+
+
 def crease_height(x_from_centre: np.ndarray) -> np.ndarray:
     """Height of the fold of the left upper lid over the eye's centre, mm, at x (positive towards the outer corner)."""
-    t = (x_from_centre - 0.5) / 17.0
-    return 8.9 - 6.2 * t**2 + 0.4 * t
+    curve = _crease_curve()
+    return PchipInterpolator(curve[:, 0], curve[:, 1])(np.clip(x_from_centre, curve[0, 0], curve[-1, 0]))
 
 
 def _lid_crease(points: np.ndarray) -> np.ndarray:
     x, y = points[:, 0] - table.EYE_CENTRE[0], points[:, 1]
     above = y - crease_height(x)
-    along = np.clip(1 - (np.abs(x - 0.5) / 16.5) ** 4, 0, 1) * (points[:, 2] > -5)
-    groove = -1.25 * np.exp(-((above / 0.9) ** 2)) + 0.75 * np.exp(-(((above - 2.4) / 1.7) ** 2))
+    along = np.clip(1 - (np.abs(x - 0.8) / 17.0) ** 4, 0, 1) * (points[:, 2] > -5)
+    groove = -1.1 * np.exp(-((above / 1.0) ** 2)) + 0.8 * np.exp(-(((above - 2.6) / 1.9) ** 2))
     moved = points.copy()
     moved[:, 2] += groove * along
+    return moved
+
+
+#: groove behind the wing of the nose in the layout, and where the wing itself is full.
+ALAR_GROOVE = ((11.5, -31.2), (15.0, -32.0), (18.4, -34.2), (20.0, -38.0), (20.0, -42.0), (18.2, -45.8))
+
+
+def to_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """(V,) distance of (V, 2) points to a polyline (P, 2)."""
+    best = np.full(len(points), np.inf)
+    for a, b in zip(line[:-1], line[1:], strict=True):
+        t = np.clip(((points - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
+        best = np.minimum(best, np.linalg.norm(points - a - t[:, None] * (b - a), axis=1))
+    return best
+
+
+def _alar_groove(points: np.ndarray, chart: np.ndarray) -> np.ndarray:
+    near = to_line(chart, np.array(ALAR_GROOVE))
+    fade = np.clip((chart[:, 0] - 10.0) / 5.0, 0, 1)
+    full = np.exp(-((((chart - [14.6, -39.0]) / [3.6, 4.6]) ** 2).sum(1)))
+    moved = points.copy()
+    moved[:, 2] += -1.3 * fade * np.exp(-((near / 1.5) ** 2)) + 0.7 * full
+    moved[:, 0] += 0.5 * full
     return moved
 
 
