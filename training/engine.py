@@ -6,6 +6,8 @@ The only module that imports deepspeed (lazily; it takes 2.4 s). What DeepSpeed 
   `step` alone are the engine's. Freezing the discriminator in the generator's step works with two engines.
 - The parameters are float32 masters and no "bf16" section is set: bfloat16 comes from torch.autocast in the method, on
   the CPU as on the GPU. Client torch optimisers need `zero_allow_untested_optimizer`.
+- It broadcasts the weights as bytes, which fails for channels_last ones: they are made contiguous for the start and
+  channels_last again after it at stage 0 (from stage 1 on the weights are views of one flat buffer).
 - The shared-memory op for the CPU would be compiled with g++ at the start; it is declared incompatible, gloo serves.
 - Its own checkpoints are pickles bound to a rank count. Here the optimiser's state is gathered by parameter name into
   plain tensors, which another rank count, another stage or the plain engine can load.
@@ -205,9 +207,13 @@ class DeepSpeedEngine:
     ) -> None:
         deepspeed = _import_deepspeed(world)
         config = deepspeed_config(stage) | {"gradient_accumulation_steps": micro_batches}
+        is_channels_last = any(not parameter.is_contiguous() for parameter in module.parameters())
+        module.to(memory_format=torch.contiguous_format)
         self._engine, *_ = deepspeed.initialize(
             model=module, optimizer=optimiser, model_parameters=list(named.values()), config=config
         )
+        if is_channels_last and stage == 0:
+            module.to(memory_format=torch.channels_last)
         self.module: nn.Module = self._engine.module
         self._named, self._optimiser, self._world, self._stage = named, optimiser, world, stage
         self._waiting = False

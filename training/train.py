@@ -223,7 +223,7 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
     for what, made_with, here in (("head", shard_set.head, head), ("encoder", shard_set.encoder, encoder)):
         if made_with["digest"] != here.digest:
             raise SamaeError(
-                f"the shards in {shard_set.folder} were made with another {what} ({made_with}) than this run's "
+                f"the shards in {shard_set.folder} were made with another {what} ({made_with['digest']}) than this run's "
                 f"({here.digest}): materialise training_shards anew, or choose the {what} they were made with"
             )
     return head, encoder

@@ -125,6 +125,16 @@ def test_a_gradient_that_is_not_a_number_shows(world: World, name: str, stage: i
     assert not torch.isfinite(engine.gradient_norm())
 
 
+@pytest.mark.parametrize(("name", "stage"), CASES)
+def test_channels_last_weights_train_too(world: World, name: str, stage: int) -> None:
+    module = built().to(memory_format=torch.channels_last)
+    engine = make_engine(name, module, SETTINGS, world, stage=stage)
+    run(engine, 0, 3)
+    assert_close(engine.module, plain_torch(3), 1e-5)
+    kernel = dict(engine.module.named_parameters())["0.weight"]
+    assert kernel.is_contiguous(memory_format=torch.channels_last) == (stage == 0)
+
+
 def test_an_empty_state_and_a_foreign_one(world: World) -> None:
     engine = make_engine("ddp", built(), SETTINGS, world)
     assert engine.state() == {}
