@@ -49,12 +49,12 @@ class EncoderRecipe:
     loss: str = "arcface"
     scale: float = 32.0
     margin: float = 0.3
-    people: int = 1600
-    pictures_per_person: int = 10
-    held_out_people: int = 100
+    people: int = 800
+    pictures_per_person: int = 8
+    held_out_people: int = 80
     render_px: int = 128
     seed: int = 101
-    epochs: int = 14
+    epochs: int = 24
     batch_size: int = 128
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
@@ -92,16 +92,18 @@ def margin_logits(cosine: torch.Tensor, labels: torch.Tensor, loss: str, scale: 
 def _render_person(task: tuple[EncoderRecipe, int]) -> np.ndarray:
     """All crops of one person: (pictures, crop_px, crop_px, 3) uint8. Runs in a worker process."""
     from faces.identity.crops import identity_crops
-    from faces.synthetic import person_from_seed, render_person, scene_from_seed
+    from faces.synthetic.person import person_from_seed
+    from faces.synthetic.portrait import render_person
+    from faces.synthetic.scene import scene_from_seed
 
     recipe, index = task
     torch.set_num_threads(1)
     person = person_from_seed(recipe.seed, index)
-    first = index * recipe.pictures_per_person
-    portraits = [
-        render_person(person, scene_from_seed(recipe.seed, first + k), recipe.render_px)
-        for k in range(recipe.pictures_per_person)
-    ]
+    portraits = []
+    for picture in range(index * recipe.pictures_per_person, (index + 1) * recipe.pictures_per_person):
+        # Every other scene (hair, clothes, glasses) was drawn for somebody else, so that hair does not tell who it is.
+        owner = person if picture % 2 == 0 else person_from_seed(recipe.seed, 1_000_000 + picture)
+        portraits.append(render_person(person, scene_from_seed(recipe.seed, picture, owner), recipe.render_px))
     pictures = torch.from_numpy(np.stack([p.image for p in portraits])).permute(0, 3, 1, 2).float() / 255
     marks = torch.from_numpy(np.stack([p.landmarks_px for p in portraits]))
     crops = identity_crops(pictures, marks, recipe.crop_px)
@@ -202,7 +204,7 @@ def train_encoder(recipe: EncoderRecipe, crops: np.ndarray, report: Callable[[st
 def check(network: IResNet, crops: np.ndarray) -> Verification:
     """Verification figures on people the network never saw; crops is (people, pictures, S, S, 3) uint8."""
     encoder = TorchEncoder(network, "new", "", "")
-    flat = torch.from_numpy(np.ascontiguousarray(crops.reshape(-1, *crops.shape[2:]))).permute(0, 3, 1, 2)
+    flat = torch.from_numpy(np.array(crops).reshape(-1, *crops.shape[2:])).permute(0, 3, 1, 2)
     with torch.inference_mode():
         parts = [encoder.network(part.float() / 127.5 - 1).float() for part in flat.split(256)]
     embeddings = functional.normalize(torch.cat(parts), dim=1).numpy()
