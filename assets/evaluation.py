@@ -89,7 +89,7 @@ def training_curves(store: Store, recipe: str) -> dict[str, list[tuple[float, fl
     for line in path.read_text().splitlines() if path.is_file() else []:
         stats = json.loads(line)
         for name, value in stats.items():
-            if name.startswith("loss") and isinstance(value, float):
+            if "/" in name and not name.startswith("perf/") and isinstance(value, float):
                 curves.setdefault(name, []).append((stats["kimg"], value))
     return curves
 

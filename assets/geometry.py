@@ -50,9 +50,8 @@ def _mean(values: np.ndarray) -> float:
 
 def fit_faces(task: tuple[str, Path, slice, np.ndarray]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, which, landmarks (N, 68, 2) px) -> columns of N rows. Runs in a worker."""
-    from faces.morphable.registry import load_head
-
     from faces.fitting import fit
+    from faces.morphable.registry import load_head
 
     head_name, aligned, part, landmarks_px = task
     images = np.ascontiguousarray(read_array(aligned, "images")[part])
@@ -105,9 +104,8 @@ def _map_fitted(function: Any, samae: Samae, pool: Pool, partition: str, report:
 
 def neutralise_faces(task: tuple[str, Path, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, positions, coefficients) -> {"albedo": (N, S, S, 3) uint8}. Runs in a worker."""
-    from faces.morphable.registry import load_head
-
     from faces.albedo import neutral_albedo as neutralise
+    from faces.morphable.registry import load_head
 
     head_name, aligned, where, coefficients = task
     return {"albedo": neutralise(read_array(aligned, "images")[where], coefficients, load_head(head_name))}
@@ -143,10 +141,9 @@ def face_masks(
 
 def mask_faces(task: tuple[str, Path, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, positions, coefficients) -> {"mask", "skin"}. Runs in a worker."""
-    from faces.morphable.registry import load_head
-
     from faces.albedo import skin_colour
     from faces.masks import face_mask
+    from faces.morphable.registry import load_head
 
     head_name, aligned, where, coefficients = task
     images, head = read_array(aligned, "images")[where], load_head(head_name)

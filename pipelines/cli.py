@@ -149,6 +149,11 @@ def models_rollback() -> None:
     command.rollback()
 
 
+def _is_interruption(error: BaseException) -> bool:
+    """Ctrl-C, or what Dagster makes of it and of SIGTERM during a run (by its name: dagster is not imported here)."""
+    return isinstance(error, KeyboardInterrupt) or type(error).__name__ == "DagsterExecutionInterruptedError"
+
+
 def main() -> None:
     """Entry point of the `samae` script."""
     try:
@@ -156,7 +161,9 @@ def main() -> None:
     except SamaeError as error:
         print(f"samae: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not _is_interruption(error):
+            raise
         print("samae: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
         sys.exit(130)
 

@@ -1,0 +1,34 @@
+"""The pool: order, progress, errors. Real Ray is in tests/integration; here the serial way and the refusals."""
+
+import pytest
+
+from faces.errors import SamaeError
+from pipelines.ray_pool import RayPool, _call
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def refuse(value: int) -> int:
+    if value == 2:
+        raise SamaeError(f"photograph {value} is missing: restore it")
+    return value
+
+
+def test_order_and_progress() -> None:
+    heard: list[tuple[float, float]] = []
+    answers = RayPool(address="serial").map(double, [3, 1, 2], lambda done, total, _: heard.append((done, total)))
+    assert answers == [6, 2, 4]
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_nothing_to_do() -> None:
+    assert RayPool(address="serial").map(double, []) == []
+
+
+def test_the_sentence_of_a_worker_comes_out() -> None:
+    with pytest.raises(SamaeError, match="photograph 2 is missing"):
+        RayPool(address="serial").map(refuse, [1, 2, 3])
+    assert _call(refuse, 2) == (None, "photograph 2 is missing: restore it")
+    assert _call(refuse, 3) == (3, None)

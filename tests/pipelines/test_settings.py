@@ -1,0 +1,70 @@
+"""Settings: what the environment says, and one sentence for what it says wrongly."""
+
+from pathlib import Path
+
+import pytest
+
+from assets.plan import Plan
+from faces.errors import SamaeError
+from pipelines.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("SAMAE_")]:
+        monkeypatch.delenv(name)
+
+
+def test_defaults_make_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    assert settings.home == tmp_path / ".samae"
+    assert settings.recipes == ("samae", "simswap")
+    assert settings.raw is None
+    assert settings.tracking_uri == f"sqlite:///{tmp_path}/.samae/mlflow/mlflow.db"
+
+
+def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMAE_RECIPES", "samae, simswap")
+    monkeypatch.setenv("SAMAE_KIMG", "samae=1.5,simswap=2")
+    monkeypatch.setenv("SAMAE_OVERRIDES", "train.batch_size=8,simswap:train.batch_size=4")
+    settings = load_settings()
+    assert settings.kimg_of("samae") == 1.5
+    assert settings.kimg_of("other") is None
+    assert settings.plan.overrides_of("samae") == ["train.batch_size=8"]
+    assert settings.plan.overrides_of("simswap") == ["train.batch_size=8", "train.batch_size=4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mentions"),
+    [
+        ("SAMAE_PHOTOGRAPHS", "many", "SAMAE_PHOTOGRAPHS is 'many'"),
+        ("SAMAE_PICTURE_PX", "3", "SAMAE_PICTURE_PX is '3'"),
+        ("SAMAE_RAY", "cluster", "neither serial, local, auto nor an address"),
+        ("SAMAE_KIMG", "samae=long", "'samae=long' is not recipe=kimg"),
+        ("SAMAE_RECIPES", "", "name at least one recipe"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, mentions: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SamaeError, match="wrong setting") as caught:
+        load_settings()
+    assert mentions in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_plan_alone_decides_what_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = load_settings(home="/tmp/a", ray="serial").plan
+    there = load_settings(home="/tmp/b", ray="local", cores=3).plan
+    assert here == there
+    assert here.digest == there.digest
+    assert load_settings(seed=1).plan.digest != here.digest
+
+
+def test_one_more_folder_does_not_change_which_set_it_is() -> None:
+    a, b = Plan(raw=Path("/x/ffhq"), photographs=8), Plan(raw=Path("/y/ffhq"), photographs=16)
+    assert a.source_identity == b.source_identity
+    assert Plan(seed=1).source_identity != Plan(seed=2).source_identity
+    assert a.set_name == "ffhq"
