@@ -72,7 +72,7 @@ def judge_batch(chunk: Chunk, context: JudgeContext) -> pa.Table:
     tables = []
     for name, swapper in context.systems.items():
         images, reasons = run_system(name, swapper, source_batch, target_batch, source, target, truth)
-        result = Pictures(images, target.landmarks_px, target.mask)
+        result = Pictures(images, target.landmarks_px, target.mask, target.coefficients)
         pair_context = PairContext(source, target, result, truth, context.gallery, source_keys, target_keys)
         pair_context.measured = _measure_result(context, source, target, result, anchors)
         tables.append(_table(name, chunk, pair_context, reasons, covariates, context))
@@ -177,7 +177,7 @@ def _measure_result(
     expected = known_coefficients(target).copy()
     expected[:, layout.slices["identity"]] = layout.take(known_coefficients(source), "identity")
     coefficients, landmarks_px = context.measurer.measure(result, expected)
-    return Measured(layout, anchors[0], anchors[1], coefficients, landmarks_px)
+    return Measured(context.head, anchors[0], anchors[1], coefficients, landmarks_px)
 
 
 def _table(

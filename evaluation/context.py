@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluation.colour import picture_to_lab
 from faces.errors import SamaeError
-from faces.morphable.base import CoefficientLayout
+from faces.morphable.base import MorphableHead
 from training.batch import FaceBatch
 
 
@@ -128,12 +128,12 @@ class Measured:
     """Coefficients that were fitted alike to target and result, and the landmarks they were fitted to.
 
     Attributes:
-        layout: of the coefficient vectors.
+        head: whose coefficients they are.
         source, target, result: (N, D) float32. A row that could not be fitted is NaN.
         landmarks_px: (N, 68, 2) float32, found in the result.
     """
 
-    layout: CoefficientLayout
+    head: MorphableHead
     source: np.ndarray
     target: np.ndarray
     result: np.ndarray

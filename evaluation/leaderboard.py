@@ -13,7 +13,7 @@ from evaluation.gate import Verdict
 from faces.errors import SamaeError
 
 COLUMNS = (
-    "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_distance", "shape_distance",
+    "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_mm", "shape_mm",
     "skin_delta_e", "background_psnr_db", "truth_face_psnr_db", "truth_face_ssim",
 )  # fmt: skip
 RANKED_BY = "identity_similarity"
@@ -35,8 +35,8 @@ def leaderboard_page(
         "lead": _lead(ranked),
         "facts": _facts(first, settings),
         "verdict": _verdict(verdict),
-        "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. Bold: the best recipe of "
-        "a row. No single row decides: a pasted source wins identity and loses everything else.",
+        "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. Bold: the best recipe "
+        "of a row. No single row decides: a pasted source wins identity and loses everything else.",
         "systems": [{"name": e.name, "colour": colours[e.name]} for e in ranked],
         "baselines": list(first.baselines),
         "rows": [_row(info, ranked) for info in infos],

@@ -18,7 +18,7 @@ class Metric:
     Attributes:
         name: column of the rows table, e.g. "skin_delta_e" or "identity_similarity.judge-1".
         title: a few words for people.
-        unit: "cosine", "degrees", "dB", "ΔE00", "%", "sd", "L*/px" or "" for a plain ratio.
+        unit: "cosine", "degrees", "dB", "ΔE00", "%", "mm", "L*/px" or "" for a plain ratio.
         direction: whether more is better; "none" for numbers that only describe.
         compute: PairContext of N pairs -> (N,) float; NaN where it cannot be said.
         about: one sentence, for reports.

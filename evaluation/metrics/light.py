@@ -22,7 +22,7 @@ def compute(context: PairContext) -> np.ndarray:
     measured = context.measured
     assert measured is not None, "needs_fit metrics are only computed where there is a fit"
     result, target = (
-        normalised_light(measured.layout.take(v, "light").astype(np.float64))
+        normalised_light(measured.head.layout.take(v, "light").astype(np.float64))
         for v in (measured.result, measured.target)
     )
     return np.linalg.norm(result - target, axis=1) / np.linalg.norm(target, axis=1)

@@ -16,7 +16,7 @@ def compute(context: PairContext) -> np.ndarray:
     """(N,) degrees."""
     measured = context.measured
     assert measured is not None, "needs_fit metrics are only computed where there is a fit"
-    take = measured.layout.take
+    take = measured.head.layout.take
     return pose_difference_degrees(take(measured.result, "rotation_rad"), take(measured.target, "rotation_rad"))
 
 

@@ -127,7 +127,7 @@ def test_the_training_encoder_is_kept_out_of_the_headline() -> None:
 
 
 def test_without_a_fit_its_metrics_are_absent_and_not_invented() -> None:
-    assert {"pose_degrees", "expression_distance", "shape_distance", "light_distance"}.isdisjoint(run().summary)
+    assert {"pose_degrees", "expression_mm", "shape_mm", "light_distance"}.isdisjoint(run().summary)
 
 
 def test_an_evaluation_is_kept_and_read_back(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from evaluation.metrics.retrieval import retrieval
 from evaluation.metrics.truth_landmarks import nme_percent
 from evaluation.metrics.truth_ssim import METRIC as SSIM
 from evaluation.metrics.truth_ssim import ssim_map
-from faces.morphable.base import CoefficientLayout
 from tests.evaluation.fakes import SIZE_PX, ColourEncoder, disc
+from tests.faces.toy_head import toy_head
 
 RNG = np.random.default_rng(5)
 
@@ -101,10 +101,12 @@ def test_consistency_by_hand() -> None:
     assert np.isnan(identity_consistency(vectors, list("abcd")))
 
 
+HEAD = toy_head()
+
+
 def measured(**groups: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Measured:
-    layout = CoefficientLayout(3, 2, 1)
-    packed = [layout.pack(**{name: values[side] for name, values in groups.items()}) for side in range(3)]
-    return Measured(layout, *packed, np.zeros((len(packed[0]), 68, 2)))
+    packed = [HEAD.layout.pack(**{name: values[side] for name, values in groups.items()}) for side in range(3)]
+    return Measured(HEAD, *packed, np.zeros((len(packed[0]), 68, 2)))
 
 
 def test_pose_is_the_angle_between_rotations() -> None:
@@ -118,10 +120,24 @@ def test_pose_is_the_angle_between_rotations() -> None:
 
 
 def test_expression_is_to_the_target_and_shape_to_the_source() -> None:
-    shots, zero, one = noise(1), np.zeros((1, 3)), np.ones((1, 3))
-    given = measured(identity=(one, zero, zero), expression=(zero[:, :2], one[:, :2], zero[:, :2]))
-    assert expression.compute(context(shots, shots, None, given))[0] == pytest.approx(np.sqrt(2))
-    assert shape.compute(context(shots, shots, None, given))[0] == pytest.approx(np.sqrt(3))
+    shots = noise(1)
+    shy, wide = np.zeros((1, len(HEAD.expression_mm))), np.zeros((1, len(HEAD.expression_mm)))
+    plain, other = np.zeros((1, len(HEAD.identity_mm))), np.zeros((1, len(HEAD.identity_mm)))
+    wide[0, 0], other[0, 0] = 1, 2
+    given = measured(identity=(other, plain, plain), expression=(shy, wide, shy))
+    moved = HEAD.expression_mm[0, HEAD.landmarks[17:]]
+    by_hand = np.sqrt((moved.astype(float) ** 2).sum(-1).mean())
+    assert expression.compute(context(shots, shots, None, given))[0] == pytest.approx(by_hand, rel=1e-5)
+    assert shape.compute(context(shots, shots, None, given))[0] > 0.1
+    alike = measured(identity=(other, plain, other), expression=(shy, wide, wide))
+    assert expression.compute(context(shots, shots, None, alike))[0] == 0
+    assert shape.compute(context(shots, shots, None, alike))[0] == 0
+
+
+def test_shape_forgives_size() -> None:
+    basis = HEAD.mean_mm[None].copy()
+    faces = shape.neutral_faces(np.array([[0.0], [0.3]]), HEAD.mean_mm, basis)
+    assert np.allclose(faces[0], faces[1], atol=1e-3)
 
 
 def test_light_forgives_brightness_alone() -> None:

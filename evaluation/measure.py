@@ -1,0 +1,60 @@
+"""Coefficients of pictures that nobody has fitted yet: find landmarks near the expected ones, then fit the head.
+
+Source, target and result all go the same way, so what the locator and the fit get wrong on everybody cancels in their
+differences; what is left is seen in the rows of copy-target (which should be 0) and true-swap. Ours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.context import Pictures, known_coefficients
+from evaluation.locator import Locator, load_locator
+from faces.camera import Camera, head_to_camera, project
+from faces.files import digest_of
+from faces.morphable.base import MorphableHead
+
+
+def project_landmarks(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> np.ndarray:
+    """(N, D) -> (N, 68, 2) float32 px of the head's landmark vertices, Camera.centred(size_px)."""
+    take = head.layout.take
+    vertices = head.decode(take(coefficients, "identity"), take(coefficients, "expression"))[:, head.landmarks]
+    seen = head_to_camera(vertices, take(coefficients, "rotation_rad"), take(coefficients, "translation_mm"))
+    return project(seen, Camera.centred(size_px))[..., :2].astype(np.float32)
+
+
+def expected_landmarks(
+    landmarks_px: np.ndarray, known: np.ndarray, expected: np.ndarray, head: MorphableHead, size_px: int
+) -> np.ndarray:
+    """Landmarks of pictures of `known` coefficients, moved as the change to `expected` moves the model's own."""
+    moved = project_landmarks(expected, head, size_px) - project_landmarks(known, head, size_px)
+    return landmarks_px + moved
+
+
+@dataclass(frozen=True, eq=False)
+class FitMeasurer:
+    """Locate, then fit. Photometric too, so that light is measured."""
+
+    head: MorphableHead
+    locator: Locator
+
+    @property
+    def digest(self) -> str:
+        """Names the locator and the head."""
+        return digest_of({"locator": self.locator.digest, "head": self.head.digest, "version": 1})
+
+    def measure(self, pictures: Pictures, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures, (N, D) expected coefficients -> (N, D) fitted (NaN where that failed), (N, 68, 2) px found."""
+        from faces.fitting import fit
+
+        known = known_coefficients(pictures)
+        begin = expected_landmarks(pictures.landmarks_px, known, start, self.head, pictures.size_px)
+        found = self.locator.locate(pictures.image, begin)
+        fitted = fit(pictures.image, found, self.head, pictures.size_px)
+        coefficients = np.where(fitted.ok[:, None], fitted.coefficients, np.nan).astype(np.float32)
+        return coefficients, found
+
+
+def default_measurer(head: MorphableHead) -> FitMeasurer:
+    """The measurer with the shipped locator."""
+    return FitMeasurer(head, load_locator())
