@@ -13,8 +13,8 @@ from faces.morphable.builtin_mesh import PART_NAMES, Mesh
 from faces.morphable.builtin_surface import crease_height, unroll
 
 SKIN = np.array([0.43, 0.255, 0.182])
-MELANIN = np.array([0.145, 0.098, 0.074])
-HAEMOGLOBIN = np.array([0.014, -0.009, -0.006])
+MELANIN = np.array([0.15, 0.091, 0.066])
+HAEMOGLOBIN = np.array([0.009, -0.004, -0.003])
 LIP_RATIO = np.array([0.82, 0.52, 0.56])
 #: left brow from the inner to the outer end: (x, y, half-height) mm.
 BROW = ((10.5, 19.0, 3.4), (18, 21.2, 3.5), (27, 23.4, 3.0), (36, 24.4, 2.4), (44, 22.6, 1.7), (51, 18.6, 0.8))
@@ -48,7 +48,7 @@ STAIN_COLOURS: dict[str, tuple[float, float, float]] = {
     "sideburn_shadow": (-0.05, -0.03, -0.018), "neck_light": (0.03, 0.024, 0.02), "temples_dark": (-0.03, -0.024, -0.018),
     "cheekbone_light": (0.03, 0.022, 0.018), "nose_ridge_light": (0.03, 0.022, 0.018), "freckle_zone": (-0.04, -0.036, -0.028),
 }  # fmt: skip
-SMOOTH_RMS = 0.007
+SMOOTH_RMS = 0.004
 SMOOTH_WIDTHS_MM = (60.0, 60.0, 40.0, 40.0, 40.0, 26.0, 26.0, 26.0, 17.0, 17.0, 17.0, 17.0)
 
 
@@ -121,7 +121,7 @@ def mean_albedo(mesh: Mesh) -> np.ndarray:
         gum = mesh.local[tooth, 0] < -0.02
         across = mesh.local[tooth, 1] % 1.0
         gap = np.clip(np.minimum(across, 1 - across) / 0.05, 0.45, 1)
-        back = np.clip(1.25 - mesh.local[tooth, 1] / 9.0, 0.35, 1)
+        back = np.clip(1.3 - mesh.local[tooth, 1] / 4.5, 0.22, 1)
         colours[tooth] = np.where(
             gum[:, None], [0.34, 0.12, 0.11], np.array([0.66, 0.60, 0.50]) * (gap * back)[:, None]
         )
@@ -189,7 +189,7 @@ def albedo_modes(mesh: Mesh) -> np.ndarray:
     """(A, V, 3) float32 linear RGB change by one standard deviation of every colour mode."""
     skin = mesh.is_piece("skin", "lid", "ear").astype(float)
     lips, brows, dark = lip_weight(mesh), brow_weight(mesh), nostril_weight(mesh)
-    flesh = skin * (1 - 0.75 * brows) * (1 - 0.85 * dark) * (1 - 0.25 * lips)
+    flesh = skin * (1 - 0.75 * brows) * (1 - 0.85 * dark)
     shoulders = np.zeros(len(skin), bool)
     shoulders[mesh.triangles[mesh.parts == PART_NAMES.index("shoulders")]] = True
     flesh[shoulders] = 0.0
@@ -198,16 +198,16 @@ def albedo_modes(mesh: Mesh) -> np.ndarray:
     white = (angle >= 29).astype(float)
     tooth = (mesh.is_piece("teeth_upper", "teeth_lower") & (mesh.local[:, 0] > -0.02)).astype(float)
     modes = [
-        flesh[:, None] * MELANIN, flesh[:, None] * HAEMOGLOBIN, flesh[:, None] * [0.012, 0.004, -0.016],
-        lips[:, None] * [0.05, -0.02, -0.015], lips[:, None] * [-0.07, -0.04, -0.035], brows[:, None] * [-0.05, -0.035, -0.025],
+        (flesh[:, None] * (1 - lips[:, None] * (1 - LIP_RATIO * [0.9, 0.8, 0.85])) * MELANIN), flesh[:, None] * HAEMOGLOBIN, flesh[:, None] * [0.006, 0.003, -0.008],
+        lips[:, None] * [0.03, -0.010, -0.007], lips[:, None] * [-0.05, -0.022, -0.018], brows[:, None] * [-0.05, -0.035, -0.025],
         iris[:, None] * [0.06, 0.045, 0.03], iris[:, None] * [-0.015, 0.015, 0.05], iris[:, None] * [0.0, 0.018, 0.0],
         white[:, None] * [0.0, -0.02, -0.02], tooth[:, None] * [-0.02, -0.04, -0.07],
     ]  # fmt: skip
-    modes += [0.6 * (flesh * stain(mesh, STAINS[name]))[:, None] * np.array(STAIN_COLOURS[name]) for name in STAINS]
+    modes += [0.45 * (flesh * stain(mesh, STAINS[name]))[:, None] * np.array(STAIN_COLOURS[name]) for name in STAINS]
     rng = np.random.Generator(np.random.PCG64(77))
     for width in SMOOTH_WIDTHS_MM:
         places = mesh.points[mesh.is_piece("skin")][rng.choice(int(mesh.is_piece("skin").sum()), 40, replace=False)]
-        tint = rng.standard_normal((40, 1)) * [1.0, 0.75, 0.6] + 0.25 * rng.standard_normal((40, 3))
+        tint = rng.standard_normal((40, 1)) * [1.0, 0.75, 0.6] + 0.12 * rng.standard_normal((40, 3))
         spots = np.exp(-cdist(mesh.points, places, "sqeuclidean") / width**2) @ tint
         modes.append(flesh[:, None] * spots * (SMOOTH_RMS / np.sqrt((spots[flesh > 0.9] ** 2).mean())))
     return np.stack(modes).astype(np.float32)

@@ -41,12 +41,15 @@ class Brush:
 def stroke(brush: Brush, points: np.ndarray, sign: float) -> np.ndarray:
     """Displacement (V, 3) by one brush on the left (sign +1) or, mirrored, on the right (sign -1)."""
     flip = np.array([sign, 1.0, 1.0])
-    local = points * flip
+    near = np.flatnonzero((np.abs(points * flip - np.array(brush.at)) < 3.2 * np.array(brush.r)).all(1))
+    local = points[near] * flip
     offset = local - np.array(brush.at)
     weight = np.exp(-((offset / np.array(brush.r)) ** 2).sum(1))
     about = np.array(brush.at if brush.about is None else brush.about)
     moved = weight[:, None] * (np.array(brush.move) + np.array(brush.grow) * (local - about))
-    return moved * (flip if brush.side != 2 else np.ones(3))
+    total = np.zeros_like(points)
+    total[near] = moved * (flip if brush.side != 2 else np.ones(3))
+    return total
 
 
 def paint(brushes: tuple[Brush, ...], points: np.ndarray, upper: np.ndarray, broad_only: np.ndarray) -> np.ndarray:
@@ -62,7 +65,7 @@ def paint(brushes: tuple[Brush, ...], points: np.ndarray, upper: np.ndarray, bro
     for brush in brushes:
         signs = {0: (1.0, -1.0), 2: (1.0, -1.0), 1: (1.0,), -1: (-1.0,)}[brush.side]
         signs = signs[:1] if brush.at[0] == 0 else signs
-        moved = sum(stroke(brush, points, sign) for sign in signs)
+        moved = np.sum([stroke(brush, points, sign) for sign in signs], axis=0)
         mask = {"": 1.0, "upper": upper[:, None], "lower": 1.0 - upper[:, None]}[brush.lip]
         moved = moved * mask
         if not brush.is_broad:

@@ -13,24 +13,20 @@ from faces.morphable.builtin_surface import to_line
 #: outline (p, q) from the root of the helix over the top and the back to the lobe and its joint with the cheek.
 OUTLINE = (
     (1.0, 10.0), (0.8, 18.0), (3.0, 25.5), (9.0, 31.0), (17.5, 33.2), (26.0, 30.6), (32.0, 24.0), (34.6, 15.0),
-    (34.2, 5.0), (31.4, -5.0), (27.0, -13.5), (21.8, -20.5), (17.0, -26.2), (11.8, -29.2), (6.8, -28.2), (3.4, -24.0),
+    (34.2, 5.0), (32.2, -5.0), (28.6, -14.0), (24.0, -21.5), (18.6, -27.2), (12.2, -30.0), (6.4, -28.6), (3.4, -24.0),
     (1.6, -18.0), (0.4, -10.0), (0.0, -2.0), (0.4, 5.0),
 )  # fmt: skip
 CENTRE = (13.5, 2.0)
 #: ridges and hollows: (polyline of (p, q)), height mm, half-width mm.
 RELIEF: tuple[tuple[tuple[tuple[float, float], ...], float, float], ...] = (
-    (((27.0, -9.0), (28.6, 2.0), (26.6, 12.0), (21.0, 19.0)), 3.6, 3.4),  # antihelix
-    (((21.0, 19.0), (16.0, 24.0)), 2.0, 2.6),  # its upper leg
-    (((24.0, 15.0), (15.0, 16.5), (9.0, 16.0)), 2.2, 2.2),  # its lower leg
-    (((19.0, -13.5), (23.5, -11.0), (27.0, -9.0)), 3.4, 2.8),  # antitragus
-    (((2.0, -4.0), (4.6, -1.0), (4.4, -7.0)), 5.2, 2.8),  # tragus
-    (((13.0, -2.0), (16.0, -5.0)), -7.5, 6.8),  # concha
-    (((14.0, 9.0), (19.0, 8.0)), -4.5, 4.0),  # upper concha
-    (((8.0, 4.5), (15.0, 3.0)), 3.4, 1.9),  # root of the helix
-    (((30.5, 6.0), (28.5, 16.0), (21.5, 25.5)), -2.6, 1.9),  # groove under the helix
-    (((12.0, 21.0), (16.0, 20.0)), -2.2, 2.4),  # triangular hollow
-    (((10.5, -11.0), (13.0, -14.5)), -3.6, 2.2),  # notch
-    (((11.0, -22.5), (16.0, -19.5)), 1.6, 4.5),  # lobe
+    (((19.0, -14.0), (24.0, -11.5), (27.2, -6.0), (28.0, 2.0), (26.4, 10.0), (21.5, 17.0), (17.0, 22.0)), 3.4, 3.6),  # antihelix
+    (((22.0, 15.0), (15.0, 16.0), (9.5, 14.5)), 1.8, 2.6),  # its lower leg
+    (((1.6, -8.0), (3.4, -4.0), (3.0, 0.0)), 4.6, 3.0),  # tragus
+    (((11.5, -4.0), (15.0, -6.0)), -6.5, 6.5),  # concha
+    (((13.0, 7.5), (19.0, 6.0)), -4.5, 4.6),  # upper concha
+    (((29.6, 2.0), (28.6, 14.0), (22.5, 24.0), (14.0, 27.0)), -1.8, 2.4),  # groove under the helix
+    (((10.0, -13.0), (12.0, -16.0)), -2.2, 3.0),  # notch
+    (((11.0, -23.0), (16.0, -20.0)), 1.4, 5.0),  # lobe
 )
 RINGS = np.array([0.0, 0.12, 0.24, 0.36, 0.47, 0.57, 0.66, 0.74, 0.81, 0.87, 0.92, 0.96, 1.0])
 STEPS = 64
@@ -39,11 +35,11 @@ STEPS = 64
 def _relief(plane: np.ndarray, ring: np.ndarray) -> np.ndarray:
     height = np.zeros(len(plane))
     for line, rise, half_width in RELIEF:
-        height += rise * np.exp(-((to_line(plane, np.array(line)) / (1.15 * half_width)) ** 2))
+        height += rise * np.exp(-((to_line(plane, np.array(line)) / half_width) ** 2))
     lobe = np.clip((plane[:, 1] + 12) / 10, 0, 1)  # the helix fades out into the lobe
     front = np.clip((plane[:, 0] - 2.0) / 6, 0, 1) * 0.75 + 0.25
     rim = np.exp(-(((ring - 0.93) / 0.075) ** 2))
-    sink = 2.6 * np.exp(-((np.clip(plane[:, 0], 0, None) / 2.6) ** 2))
+    sink = 5.0 * np.exp(-((np.clip(plane[:, 0], 0, None) / 2.6) ** 2))
     return height + 3.8 * rim * lobe * front - sink
 
 
@@ -66,10 +62,10 @@ def ear() -> Piece:
         plane = centre + (outline - centre) * t
         sheets.append(place(plane, _relief(plane, np.full(STEPS, t))))
         planes.append(plane)
-    for t, drop in ((1.012, -1.2), (1.0, -2.8), (0.94, -4.2), (0.8, -4.8), (0.5, -9.0)):
+    rim = _relief(outline, np.ones(STEPS))
+    for t, keep, drop in ((1.015, 0.8, -0.9), (1.0, 0.6, -2.2), (0.94, 0.35, -3.4), (0.8, 0.15, -4.8), (0.5, 0.0, -9.0)):
         plane = centre + (outline - centre) * t
-        thick = drop * (0.75 + 0.25 * np.clip((plane[:, 1] + 20) / 20, 0, 1))
-        sheets.append(place(plane, thick + 3.0 * np.clip((plane[:, 1] + 12) / 10, 0, 1) * (t > 0.9)))
+        sheets.append(place(plane, np.minimum(rim, rim * keep) + drop))
         planes.append(plane)
     points = np.concatenate([place(centre[None], _relief(centre[None], np.zeros(1))), *sheets])
     body = grid_triangles(len(sheets), STEPS, closed=True) + 1

@@ -80,7 +80,10 @@ def jaw_weight(mesh: Mesh, upper: np.ndarray) -> np.ndarray:
     )  # the cheek shears along a line from the corner of the mouth to the ear
     width = 0.8 + 0.85 * np.clip(a - 24, 0, 40)
     chart_b = np.where(np.isnan(mesh.chart[:, 1]), 0, mesh.chart[:, 1])
-    weight = np.where(a < 27, 1 - upper, 0.0)
+    # The middle of the lower lip follows the jaw whole and the corners half, so that the open mouth is round.
+    t = np.clip(a / 27.0, 0, 1)
+    near = np.exp(-((np.clip(np.abs(chart_b + 66.5) - 2.5, 0, None) / 7.0) ** 2))
+    weight = np.where(a < 27, (1 - upper) * (1 - 0.5 * t**2.6 * near) + upper * 0.42 * t**3.5 * near, 0.0)
     slope = _smooth((line - chart_b) / width * 0.5 + 0.5)
     beside = _smooth((a - 24) / 3.0)
     weight = weight * (1 - beside) + slope * beside

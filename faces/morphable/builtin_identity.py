@@ -15,9 +15,9 @@ from faces.morphable.builtin_mesh import Mesh
 from faces.morphable.builtin_surface import control_points
 
 #: (how many, width mm, mean displacement of the face at one standard deviation mm, are the halves different)
-SMOOTH_MODES = ((8, 46.0, 0.9, False), (10, 27.0, 0.7, False), (8, 15.0, 0.45, False), (6, 34.0, 0.5, True))
+SMOOTH_MODES = ((8, 46.0, 0.6, False), (10, 27.0, 0.42, False), (8, 15.0, 0.26, False), (6, 34.0, 0.32, True))
 #: one factor on all modes: many of them move the same places, and their variances add up.
-SPREAD = 0.72
+SPREAD = 0.88
 MIRROR = np.array([-1.0, 1.0, 1.0])
 CAVITY_FADE = np.array([1.0, 0.9, 0.6, 0.3, 0.15, 0.1, 0.1, 0.1, 0.1])
 

@@ -8,9 +8,9 @@ from faces.morphable.builtin_brush import Brush as B
 
 IDENTITY: dict[str, tuple[B, ...]] = {
     # proportions of the whole
-    "face_width": (B((0, -20, -30), (150, 85, 95), grow=(0.036, 0, 0)),),
+    "face_width": (B((0, -20, -30), (150, 85, 95), grow=(0.055, 0, 0)),),
     "lower_face_height": (B((0, -90, 0), (110, 62, 110), grow=(0, 0.042, 0), about=(0, -8, 0)),),
-    "middle_face_height": (B((0, -75, 0), (110, 55, 110), move=(0, -2.3, 0)),),
+    "middle_face_height": (B((0, -75, 0), (110, 55, 110), move=(0, -1.6, 0)),),
     "face_depth": (B((0, -45, 20), (60, 70, 60), move=(0, 0, 2.6)),),
     "face_taper": (B((0, -85, -10), (130, 45, 90), grow=(-0.05, 0, 0)), B((0, 30, -30), (150, 40, 90), grow=(0.022, 0, 0))),
     "skull_width": (B((0, 60, -70), (150, 70, 100), grow=(0.04, 0, 0)),),
@@ -34,9 +34,9 @@ IDENTITY: dict[str, tuple[B, ...]] = {
     "chin_cleft": (B((0, -99, 25), (3.4, 7, 14), move=(0, 0, -1.1)),),
     "chin_dip": (B((0, -83, 22), (16, 6, 16), move=(0, 0, -1.3)),),
     # nose
-    "nose_length": (B((0, -44, 34), (21, 19, 34), move=(0, -2.8, 0)),),
+    "nose_length": (B((0, -44, 34), (21, 19, 34), move=(0, -1.9, 0)),),
     "nose_width": (B((0, -41, 28), (30, 12, 24), grow=(0.115, 0, 0)),),
-    "nose_protrusion": (B((0, -37, 42), (17, 16, 26), move=(0, 0, 2.5)),),
+    "nose_protrusion": (B((0, -37, 42), (17, 16, 26), move=(0, 0, 1.9)),),
     "nose_bridge_height": (B((0, -8, 26), (9.5, 19, 18), move=(0, 0, 2.2)),),
     "nose_bridge_width": (B((0, -12, 22), (18, 20, 18), grow=(0.16, 0, 0)),),
     "nose_hump": (B((0, -16, 31), (7, 8.5, 14), move=(0, 0, 1.5)),),
@@ -49,8 +49,8 @@ IDENTITY: dict[str, tuple[B, ...]] = {
     "columella_drop": (B((0, -43, 37), (5, 4, 10), move=(0, -1.3, 0)),),
     "nose_base_depth": (B((16, -44, 20), (10, 10, 12), move=(0, 0, 1.6)), B((0, -47, 27), (9, 5, 12), move=(0, 0, 1.0))),
     # mouth
-    "mouth_width": (B((0, -67, 18), (38, 11, 26), grow=(0.085, 0, 0)),),
-    "mouth_height": (B((0, -67, 24), (36, 13, 26), move=(0, 2.0, 0)),),
+    "mouth_width": (B((0, -67, 18), (38, 11, 26), grow=(0.072, 0, 0)),),
+    "mouth_height": (B((0, -67, 24), (36, 13, 26), move=(0, 1.3, 0)),),
     "mouth_protrusion": (B((0, -66, 26), (25, 15, 22), move=(0, 0, 2.2)),),
     "upper_lip_fullness": (
         B((0, -58.5, 30), (19, 3.8, 16), move=(0, 1.5, 0.4), lip="upper"), B((0, -62, 31), (18, 3.4, 16), move=(0, 0.3, 1.2), lip="upper"),
@@ -62,10 +62,10 @@ IDENTITY: dict[str, tuple[B, ...]] = {
     "upper_lip_peak": (B((0, -63.5, 30), (6, 3.5, 12), move=(0, -0.7, 0.6), lip="upper"),),
     "mouth_corner_height": (B((25, -67, 14), (10, 7, 14), move=(0, 1.4, 0)),),
     "mouth_corner_depth": (B((27, -67, 13), (8, 9, 12), move=(0, 0, -1.4)),),
-    "philtrum_length": (B((0, -62, 29), (30, 10, 24), move=(0, -1.3, 0)), B((0, -46, 29), (14, 5, 14), move=(0, 0.6, 0))),
+    "philtrum_length": (B((0, -62, 29), (30, 10, 24), move=(0, -0.9, 0)), B((0, -46, 29), (14, 5, 14), move=(0, 0.4, 0))),
     "philtrum_depth": (B((0, -52, 28), (3.0, 5, 10), move=(0, 0, -0.7)), B((5.4, -52, 28.5), (2.4, 5, 10), move=(0, 0, 0.45))),
     # eyes (strokes that move the whole eye leave its ball round: see builtin_identity.py)
-    "eye_spacing": (B((33, 0, 4), (20, 24, 24), move=(1.6, 0, 0)),),
+    "eye_spacing": (B((33, 0, 4), (20, 24, 24), move=(1.2, 0, 0)),),
     "eye_depth": (B((33, 0, 6), (21, 14, 18), move=(0, 0, -1.9)),),
     "eye_height": (B((33, 0, 6), (26, 16, 22), move=(0, 1.6, 0)),),
     "eye_bag": (B((32, -12.5, 11), (13, 3.8, 10), move=(0, 0, 1.1)), B((31, -17.5, 13.5), (14, 3, 10), move=(0, 0, -0.7))),

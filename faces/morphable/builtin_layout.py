@@ -24,7 +24,7 @@ from faces.morphable.builtin_surface import (
 
 BOTTOM_B = -262.0
 HALF_WIDTH = LAYOUT_RADIUS * np.pi / 2
-LEVELS_MM = (1.25, 1.75, 2.5, 3.5, 5.0, 7.0, 9.5)
+LEVELS_MM = (1.25, 1.75, 2.5, 3.5, 5.0, 7.0, 10.0)
 
 
 def flatten(chart: np.ndarray) -> np.ndarray:
@@ -60,15 +60,16 @@ def _beyond(chart: np.ndarray, a: float, b: float, ra: float, rb: float) -> np.n
 
 def spacing_mm(chart: np.ndarray) -> np.ndarray:
     """Wanted distance between neighbouring vertices at layout points, mm."""
-    h = 9.5 + 0.0 * chart[:, 0]
+    h = 10.5 + 0.0 * chart[:, 0]
     for a, b, ra, rb, size, growth in (
         (32.5, 1, 19, 13, 1.5, 0.13),  # eye
+        (35, 22, 26, 6, 2.0, 0.3),  # brow
         (0, -66, 29, 12, 1.5, 0.13),  # mouth
         (0, -40, 21, 9, 1.25, 0.15),  # base of the nose
-        (0, -16, 17, 24, 1.9, 0.15),  # bridge
-        (0, -30, 62, 78, 3.1, 0.13),  # face
-        (0, -95, 30, 20, 2.9, 0.15),  # chin
-        (60, -90, 62, 34, 4.2, 0.1),  # jaw
+        (0, -16, 17, 24, 2.1, 0.15),  # bridge
+        (0, -30, 62, 78, 3.2, 0.13),  # face
+        (0, -95, 30, 20, 3.1, 0.15),  # chin
+        (60, -90, 62, 34, 4.6, 0.1),  # jaw
     ):
         h = np.minimum(h, size + growth * _beyond(chart, a, b, ra, rb))
     return h
