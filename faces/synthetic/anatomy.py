@@ -306,6 +306,8 @@ def anatomy(head: MorphableHead) -> Anatomy:
     eye_of = np.full(len(points), -1)
     eye_of[m.is_piece("eye_right")], eye_of[m.is_piece("eye_left")] = 0, 1
     occlusion[eye_of >= 0] = 0.7
+    occlusion[m.is_piece("teeth_upper", "teeth_lower")] = 0.8
+    occlusion[m.is_piece("mouth", "tongue")] = 0.45
     return Anatomy(
         mesh=m,
         features=_features(m),

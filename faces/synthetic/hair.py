@@ -71,12 +71,24 @@ def _comb(style: Style, scene: Scene, direction: np.ndarray, normals: np.ndarray
         field = np.stack([away, -0.15 - 0.6 * (y < 0.35), -0.30 - 0.3 * (z > 0.5)], 1)
         if style.guard == 0:
             field = np.stack([away, np.full_like(x, -0.1), np.where(z > 0.3, 0.35, -0.4)], 1)
+    elif style.comb == "fringe":
+        away = np.tanh((x - 0.1 * scene.parting) / 0.10)
+        sides = np.stack([away, np.full_like(x, -0.55), -0.25 - 0.3 * (z > 0.5)], 1)
+        ahead = np.stack([0.25 * x + 0.3 * scene.parting, np.full_like(x, -0.5), np.ones_like(x)], 1)
+        field = np.where(_is_fringe(direction)[:, None], ahead, sides)
+    elif style.bun:
+        field = _bun_centre(scene) - direction * 95.0 - SKULL_CENTRE
     elif style.comb == "back":
         field = np.stack([0.35 * x, 0.35 - 0.5 * (z < -0.2), np.full_like(x, -1.0)], 1)
     else:
         return normals
     field = field - (field * normals).sum(1, keepdims=True) * normals
     return unit(field)
+
+
+def _is_fringe(direction: np.ndarray) -> np.ndarray:
+    """(n, 3) root directions -> (n,) bool: hair that is cut as a fringe."""
+    return (np.abs(direction[:, 0]) < 0.46) & (direction[:, 2] > 0.22)
 
 
 def _lengths(
@@ -86,12 +98,26 @@ def _lengths(
     side = smoothstep(0.55, 0.80, np.abs(x)) * smoothstep(0.75, 0.35, y)
     back = smoothstep(-0.25, -0.75, z) * smoothstep(0.6, 0.1, y)
     front = smoothstep(30.0, 5.0, scalp_mm) * smoothstep(0.25, 0.6, z) * (1 - side)
+    if style.comb == "fringe":
+        front = _is_fringe(direction) * 1.0
+        front *= 1.0 + 0.55 * smoothstep(0.75, 0.3, z)
+        return _trimmed(style, scene, front, side, back, rng)
     length = style.top * (1 - front) + style.front * front
     length = length * (1 - side) + style.side * side
     length = length * (1 - back) + style.back * back
     edge = smoothstep(-2.0, 34.0, scalp_mm) * (1 - front) + front
     length *= 1 - style.taper * (1 - edge) * np.maximum(side, back)
     return (length * scene.hair_length * rng.uniform(0.72, 1.05, len(x))).astype(np.float32)
+
+
+def _trimmed(
+    style: Style, scene: Scene, front: np.ndarray, side: np.ndarray, back: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Lengths of a cut with a fringe: the fringe does not grow with the rest."""
+    rest = (style.top * (1 - np.maximum(side, back)) + np.where(side > back, style.side * side, style.back * back))
+    rest = rest * scene.hair_length
+    length = np.where(front > 0, style.front * front, rest)
+    return (length * rng.uniform(0.85, 1.05, len(front))).astype(np.float32)
 
 
 def scalp_hair(
@@ -114,7 +140,8 @@ def scalp_hair(
     direction = unit(roots)
     comb = _comb(style, scene, direction, normal) + 0.16 * _clumped(rng, clump, 3) + 0.05 * rng.standard_normal((n, 3))
     comb = unit(comb.astype(np.float32))
-    lift = style.lift * (0.75 + 0.25 * scene.hair_volume)
+    flat = 1.0 - 0.6 * smoothstep(0.45, 0.75, np.abs(direction[:, :1])) * (style.comb != "up")
+    lift = style.lift * (0.75 + 0.25 * scene.hair_volume) * flat
     start = unit(comb * (1 - lift) + normal * lift + 0.10 * rng.standard_normal((n, 3)))
     length = _lengths(style, scene, direction, scalp_mm[chosen], rng)
     length *= np.exp(0.08 * _clumped(rng, clump, 1)[:, 0])
@@ -122,8 +149,10 @@ def scalp_hair(
     offset = 1.0 + style.layer * scene.hair_volume * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
     points = strands.grow(
         roots.astype(np.float32), start.astype(np.float32), comb, length.astype(np.float32), offset.astype(np.float32),
-        radial_map(anatomy, vertices_mm), down.astype(np.float32), style.weight, style.hold, style.guard, style.steps,
+        radial_map(anatomy, vertices_mm), down.astype(np.float32), style.weight, style.hold, style.guard, style.cling, style.steps,
     )  # fmt: skip
+    locks = (style.clump * np.linspace(0, 1, style.steps) ** 0.8).astype(np.float32)
+    strands.gather(points, clump, locks, 1024)
     _curl(points, style, scene, clump, rng)
     points = np.ascontiguousarray(points + SKULL_CENTRE)
     colour = _colours(scene, clump, rng)
@@ -137,6 +166,36 @@ def scalp_hair(
         np.ones(n, np.float32),
     )
     return _with_bun(made, scene, rng) if style.bun else made
+
+
+def loose_lock(
+    hair: Strands | None, anatomy: Anatomy, vertices_mm: np.ndarray, scene: Scene, down: np.ndarray
+) -> Strands | None:
+    """A lock that has come loose and hangs over one side of the face; None unless the scene's occluder is one."""
+    if hair is None or scene.occluder != "strand" or STYLES[scene.hair_style].top < 30:
+        return None
+    rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x10C))
+    n, steps = 110, 18
+    skin = np.flatnonzero(anatomy.mesh.is_piece("skin") & (np.abs(anatomy.scalp_mm - 5.0) < 6.0))
+    rest = anatomy.mesh.points[skin]
+    spot = skin[np.argmin(np.abs(rest[:, 0] - scene.occluder_side * 26.0) + 200.0 * (rest[:, 2] < -30))]
+    root = vertices_mm[spot] - SKULL_CENTRE + rng.normal(0, 5.0, (n, 3))
+    start = unit(np.array([scene.occluder_side * 0.35, 0.25, 0.9]) + 0.12 * rng.standard_normal((n, 3)))
+    comb = unit(np.array([scene.occluder_side * 0.3, -0.6, 0.5]) + 0.06 * rng.standard_normal((n, 3)))
+    length = rng.uniform(90, 150, n)
+    points = strands.grow(
+        root.astype(np.float32), start.astype(np.float32), comb.astype(np.float32), length.astype(np.float32),
+        rng.uniform(1.5, 5.0, n).astype(np.float32), radial_map(anatomy, vertices_mm), down.astype(np.float32),
+        0.6, 50.0, 0.0, 0.4, steps,
+    )  # fmt: skip
+    strands.gather(points, np.zeros(n, np.int64), np.linspace(0, 0.5, steps).astype(np.float32), 1)
+    points = np.ascontiguousarray(points + SKULL_CENTRE)
+    picked = rng.integers(0, len(hair.colour), n)
+    width = np.repeat(np.linspace(0.9, 0.4, steps, dtype=np.float32)[None], n, 0)
+    return Strands(
+        points, np.tile(np.array([0, 0.3, 0.95], np.float32), (n, 1)), hair.colour[picked], np.full(n, 0.9, np.float32),
+        width, np.full(n, 0.9, np.float32),
+    )  # fmt: skip
 
 
 def _clump_ids(chart: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -157,7 +216,9 @@ def _curl(points: np.ndarray, style: Style, scene: Scene, clump: np.ndarray, rng
     wavelength = style.wave * np.exp(0.12 * rng.standard_normal(n) + 0.1 * _clumped(rng, clump, 1)[:, 0])
     phase = 3.0 * _clumped(rng, clump, 2) + 0.45 * rng.standard_normal((n, 2))
     jitter = rng.standard_normal((n, steps, 3), dtype=np.float32)
-    jitter[:, 1:] = 0.6 * jitter[:, 1:] + 0.55 * jitter[:, :-1]
+    for k in range(1, steps):
+        jitter[:, k] = 0.80 * jitter[:, k - 1] + 0.45 * jitter[:, k]
+    jitter[:, 1:-1] = 0.25 * jitter[:, :-2] + 0.5 * jitter[:, 1:-1] + 0.25 * jitter[:, 2:]
     strands.curl(
         points,
         amplitude.astype(np.float32),
@@ -172,18 +233,24 @@ def _colours(scene: Scene, clump: np.ndarray, rng: np.random.Generator) -> np.nd
     n = len(clump)
     shade = np.exp(0.16 * _clumped(rng, clump, 1) + 0.16 * rng.standard_normal((n, 1)))
     colour = np.array(scene.hair_linear) * shade
-    grey = np.clip(scene.hair_grey + 0.35 * _clumped(rng, clump, 1) * scene.hair_grey, 0, 1) > rng.random((n, 1))
+    share = scene.hair_grey + 0.2 * scene.hair_grey * (1 - scene.hair_grey) * 4 * _clumped(rng, clump, 1)
+    grey = np.clip(share + 0.5 * (rng.random((n, 1)) - 0.5), 0, 1) * (scene.hair_grey > 0.02)
     silver = (
         (0.30 + 0.25 * scene.hair_grey) * np.exp(0.12 * rng.standard_normal((n, 1))) * np.array([1.0, 0.985, 0.955])
     )
-    return np.where(grey, silver, colour).astype(np.float32)
+    return (colour * (1 - grey) + silver * grey).astype(np.float32)
+
+
+def _bun_centre(scene: Scene) -> np.ndarray:
+    """Middle of the knot, head frame, mm: on the crown or low at the back."""
+    return np.array([0.0, 112.0, -122.0]) if scene.parting > 0 else np.array([0.0, 40.0, -186.0])
 
 
 def _with_bun(hair: Strands, scene: Scene, rng: np.random.Generator) -> Strands:
     """Add a knot: strands wound round a ball at the crown."""
     n, steps = 700, hair.points.shape[1]
     radius = 24.0 * (0.8 + 0.25 * scene.hair_volume)
-    centre = np.array([0.0, 108.0, -118.0]) if scene.parting > 0 else np.array([0.0, 40.0, -186.0])
+    centre = _bun_centre(scene)
     axis = unit(rng.standard_normal((n, 3)) * 0.35 + np.array([0.0, 0.6, -0.8]))
     first = unit(np.cross(axis, rng.standard_normal((n, 3))))
     second = np.cross(axis, first)

@@ -15,6 +15,7 @@ class Style:
         layer: mm between the lowest and the highest strands.
         curl, wave: amplitude and wavelength of the helix, mm.  frizz: random displacement, mm.
         guard: 0..1, how firmly hair is kept out of the face.
+        cling: 0..1, how closely the hair follows the skull.  clump: 0..1, how far tips gather into locks.
         strands: number of ribbons.  width: of a ribbon, mm.  steps: points a strand.
         bun: whether a knot sits on the back of the head.  taper: fade of length towards the hairline at sides and nape.
     """
@@ -32,6 +33,8 @@ class Style:
     wave: float
     frizz: float
     guard: float
+    cling: float
+    clump: float
     strands: int
     width: float
     steps: int
@@ -40,16 +43,16 @@ class Style:
 
 
 STYLES: dict[str, Style] = {
-    "buzz": Style(7, 4, 5, 6, "crown", 0.8, 30, 0.0, 2.0, 0.2, 20, 0.3, 0, 4200, 0.75, 4, taper=0.5),
-    "short": Style(42, 15, 18, 36, "crown", 0.45, 60, 0.12, 9.0, 1.2, 40, 1.0, 0, 4200, 1.15, 8, taper=0.6),
-    "side_part": Style(75, 20, 20, 68, "part", 0.38, 90, 0.12, 9.0, 1.0, 60, 0.7, 0, 4200, 1.2, 10, taper=0.6),
-    "quiff": Style(62, 12, 14, 58, "back", 0.72, 70, 0.10, 12.0, 1.0, 60, 0.9, 0, 4200, 1.2, 9, taper=0.7),
-    "pixie": Style(58, 38, 30, 52, "part", 0.36, 60, 0.25, 10.0, 1.6, 50, 1.2, 0, 4200, 1.25, 9, taper=0.2),
-    "afro": Style(46, 42, 40, 40, "up", 0.95, 80, 0.0, 26.0, 3.6, 9, 3.2, 0, 4600, 1.25, 12),
-    "curly": Style(95, 100, 105, 80, "part", 0.55, 30, 0.55, 17.0, 5.5, 24, 3.0, 0.9, 3200, 1.35, 20),
-    "bob": Style(135, 125, 95, 130, "part", 0.32, 40, 0.75, 11.0, 1.2, 90, 0.8, 1.0, 3600, 1.35, 14),
-    "long_straight": Style(280, 270, 255, 270, "part", 0.30, 40, 0.85, 11.0, 1.6, 140, 0.9, 1.0, 3400, 1.5, 22),
-    "long_wavy": Style(270, 255, 240, 255, "part", 0.38, 40, 0.75, 15.0, 6.0, 62, 2.0, 1.0, 3400, 1.5, 26),
-    "fringe": Style(260, 250, 235, 62, "crown", 0.32, 60, 0.80, 11.0, 1.2, 120, 0.7, 1.0, 3600, 1.45, 22),
-    "bun": Style(120, 105, 100, 125, "back", 0.10, 300, 0.0, 5.0, 0.8, 90, 0.5, 0, 3600, 1.2, 10, bun=True),
+    "buzz": Style(5, 3, 3.5, 5, "crown", 0.6, 30, 0.0, 1.0, 0.0, 20, 0.2, 0, 0.3, 0.0, 5200, 0.5, 4, taper=0.4),
+    "short": Style(44, 14, 14, 34, "crown", 0.30, 60, 0.15, 8.0, 0.8, 45, 0.8, 0, 1.0, 0.35, 4800, 0.85, 9, taper=0.7),
+    "side_part": Style(85, 18, 16, 80, "part", 0.30, 90, 0.12, 8.0, 0.8, 70, 0.6, 0, 1.0, 0.40, 4800, 0.85, 11, taper=0.7),
+    "quiff": Style(66, 11, 12, 62, "back", 0.42, 45, 0.10, 12.0, 1.0, 60, 0.8, 0, 0.8, 0.45, 4800, 0.85, 10, taper=0.8),
+    "pixie": Style(66, 44, 34, 58, "part", 0.26, 60, 0.30, 9.0, 1.2, 60, 0.9, 0, 1.0, 0.45, 4800, 0.9, 11, taper=0.3),
+    "afro": Style(50, 44, 40, 42, "up", 0.95, 80, 0.0, 24.0, 3.4, 10, 2.6, 0, 0.0, 0.10, 6500, 1.1, 14),
+    "curly": Style(100, 105, 110, 85, "part", 0.45, 30, 0.55, 17.0, 4.5, 30, 1.2, 0.9, 0.5, 0.35, 4200, 0.95, 24),
+    "bob": Style(140, 125, 95, 138, "part", 0.28, 40, 0.75, 10.0, 1.0, 100, 0.6, 1.0, 1.0, 0.35, 4000, 1.0, 15),
+    "long_straight": Style(280, 270, 255, 275, "part", 0.26, 40, 0.85, 10.0, 1.2, 150, 0.7, 1.0, 1.0, 0.45, 3800, 1.05, 22),
+    "long_wavy": Style(270, 255, 240, 260, "part", 0.34, 40, 0.75, 14.0, 6.0, 75, 0.8, 1.0, 0.8, 0.55, 4200, 0.95, 26),
+    "fringe": Style(255, 250, 235, 66, "fringe", 0.22, 60, 0.80, 10.0, 1.0, 120, 0.6, 1.0, 1.0, 0.35, 4000, 1.0, 22),
+    "bun": Style(120, 105, 100, 128, "back", 0.05, 300, 0.0, 4.0, 0.6, 90, 0.4, 0, 1.0, 0.25, 4400, 0.9, 11, bun=True),
 }

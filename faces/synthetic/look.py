@@ -22,8 +22,8 @@ def brow_linear(person: Person) -> np.ndarray:
     """Linear RGB of a person's brows: the natural hair, darkened; greying late."""
     natural = np.array(skin.HAIR_COLOURS[person.hair_colour])
     dark = natural * (0.75 - 0.4 * person.brow_darkness)
-    grey = 0.5 * person.grey**2
-    return dark * (1 - grey) + 0.30 * grey
+    grey = 0.45 * person.grey**2
+    return dark * (1 - grey) + np.array([0.21, 0.185, 0.16]) * grey
 
 
 def parameters(person: Person, scene: Scene, axes: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def parameters(person: Person, scene: Scene, axes: np.ndarray) -> np.ndarray:
     p[s.P_BROW] = person.brow_density + 0.3 * scene.brow_makeup
     p[s.P_LIPSTICK], p[s.P_LINER], p[s.P_EYESHADOW] = scene.lipstick, 0.25 + 0.6 * scene.eyeliner, scene.eyeshadow
     hair = np.array(scene.hair_linear) * (1 - scene.hair_grey) + 0.36 * scene.hair_grey
-    p[s.P_SCALP] = {"bald": 0.0, "buzz": 0.62}.get(scene.hair_style, 0.9)
+    p[s.P_SCALP] = {"bald": 0.0, "buzz": 0.8}.get(scene.hair_style, 0.9)
     p[s.P_HAIR_RGB : s.P_HAIR_RGB + 3] = hair * 0.6
     p[s.P_BROW_RGB : s.P_BROW_RGB + 3] = brow_linear(person)
     offsets = np.random.Generator(np.random.PCG64(person.texture_seed)).uniform(0, 512, 2)

@@ -126,7 +126,7 @@ def person_from_seed(seed: int, person_id: int) -> Person:
     hair = str(rng.choice(names, p=odds))
     styles, weights = style_odds(masculinity, age, lightness)
     beard, beard_mm = _beard(rng, masculinity)
-    brow = 1.0 + 0.22 * rng.standard_normal() + 0.18 * masculinity
+    brow = 1.0 + 0.2 * rng.standard_normal() + 0.22 * masculinity
     red_haired = hair in ("red", "auburn")
     return Person(
         person_id=person_id,
@@ -165,14 +165,15 @@ def person_from_seed(seed: int, person_id: int) -> Person:
 
 #: Leanings of the named shape modes (builtin_identity_table.py) in standard deviations: masculine, old, dark skin.
 _LEANINGS: dict[str, tuple[float, float, float]] = {
-    "masculine": (1.3, 0.0, 0.0), "jaw_width": (0.3, 0.0, 0.0), "brow_ridge": (0.35, 0.2, 0.0), "neck_width": (0.8, 0.1, 0.0),
-    "larynx": (0.9, 0.3, 0.0), "chin_square": (0.4, 0.0, 0.0), "nose_width": (0.15, 0.3, 0.75), "brow_height": (-0.4, -0.3, 0.0),
-    "upper_lip_fullness": (-0.2, -0.7, 0.75), "lower_lip_fullness": (-0.2, -0.5, 0.75), "mouth_protrusion": (0.0, 0.0, 0.4),
-    "nose_bridge_height": (0.2, 0.1, -0.5), "ear_size": (0.3, 0.9, 0.0), "ear_lobe": (0.0, 0.8, 0.0), "eye_bag": (0.0, 1.2, 0.0),
+    "masculine": (1.5, 0.0, 0.0), "jaw_width": (0.6, 0.0, 0.0), "brow_ridge": (0.6, 0.2, 0.0), "neck_width": (1.1, 0.1, 0.0),
+    "larynx": (0.9, 0.3, 0.0), "chin_square": (0.6, 0.0, 0.0), "nose_width": (0.3, 0.3, 0.75), "brow_height": (-0.6, -0.3, 0.0),
+    "upper_lip_fullness": (-0.45, -0.7, 0.75), "lower_lip_fullness": (-0.35, -0.5, 0.75), "mouth_protrusion": (0.0, 0.0, 0.4),
+    "nose_bridge_height": (0.25, 0.1, -0.5), "ear_size": (0.3, 0.9, 0.0), "ear_lobe": (0.0, 0.8, 0.0), "eye_bag": (0.0, 1.2, 0.0),
     "tear_trough": (0.0, 0.9, 0.0), "naso_labial_fold": (0.1, 1.3, 0.0), "marionette_fold": (0.0, 1.2, 0.0), "jowls": (0.0, 1.3, 0.0),
-    "age_sag": (0.0, 1.3, 0.0), "cheek_fullness": (-0.15, -0.4, 0.0), "temple_width": (0.0, -0.4, 0.0), "philtrum_length": (0.2, 0.7, 0.0),
-    "cheekbone_width": (0.1, 0.0, 0.0), "cheek_hollow": (0.2, 0.4, 0.0), "nose_length": (0.1, 0.5, 0.0),
-    "nostril_flare": (0.0, 0.0, 0.5),
+    "age_sag": (0.0, 1.3, 0.0), "cheek_fullness": (-0.3, -0.4, 0.0), "temple_width": (0.0, -0.4, 0.0), "philtrum_length": (0.3, 0.7, 0.0),
+    "cheekbone_width": (0.0, 0.0, 0.0), "cheek_hollow": (0.3, 0.4, 0.0), "nose_length": (0.3, 0.5, 0.0), "eye_height": (-0.5, -0.2, 0.0),
+    "nostril_flare": (0.1, 0.0, 0.5), "lower_face_height": (0.4, 0.0, 0.0), "chin_width": (0.3, 0.0, 0.0), "face_taper": (-0.4, 0.0, 0.0),
+    "ear_protrusion": (-0.4, 0.0, 0.0), "nose_tip_up": (-0.25, -0.2, 0.0), "forehead_round": (-0.4, 0.0, 0.0),
 }  # fmt: skip
 #: Spread of a person's shape coefficients: people are drawn a little nearer the mean than the head allows.
 _SPREAD = 0.85

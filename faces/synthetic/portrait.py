@@ -16,14 +16,14 @@ from faces.render.rasterize import rasterize
 from faces.synthetic import accessories, face_hair, film, shading, strands
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
-from faces.synthetic.hair import Strands, recede_mm, scalp_hair
+from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
 from faces.synthetic.noise import noise_maps
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
-from faces.synthetic.truth import coefficients_of, skin_of, vertex_albedo
+from faces.synthetic.truth import albedo_coefficients, coefficients_of, skin_of, vertex_albedo
 
 SAMPLES = 2
 SHADOW_SIDE = 192
@@ -57,12 +57,13 @@ class Portrait:
 
 @dataclass
 class _Canvas:
-    """Samples on their way: colour (H, W, 3) float32, depth (H, W), ids (H, W), triangle (H, W)."""
+    """Samples on their way: colour (H, W, 3) float32, depth (H, W), ids (H, W), triangle (H, W); albedo (A,) truth."""
 
     colour: np.ndarray
     depth: np.ndarray
     ids: np.ndarray
     triangle: np.ndarray
+    albedo: np.ndarray
 
 
 def render_person(
@@ -86,6 +87,7 @@ class _Rendered:
     hair: np.ndarray
     occluder: np.ndarray
     skin_area: np.ndarray
+    albedo: np.ndarray
 
 
 def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, size_px: int, reading: str) -> _Rendered:
@@ -101,23 +103,18 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     view, shadow = _shadow_map(body, posed, hair, rig)
     canvas = _draw_mesh(head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
-    tone = _toned(owner, wearer, reading)
-    del tone
     for made, identity, bias in (
         (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
         (face_hair.beard(surface, wearer), shading.ID_FACE_HAIR, 1.0),
         (face_hair.lashes(surface, wearer, scene), shading.ID_FACE_HAIR, 2.5),
         (hair, shading.ID_HAIR, 0.5),
+        (loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1]), shading.ID_OCCLUDER, 0.5),
     ):
         if made is not None:
             _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
-    accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body)
+    accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
     _contact(canvas, size_px)
     return _collect(canvas, posed, rig, scene, backdrop, head, size_px)
-
-
-def _toned(owner: Person, wearer: Person, reading: str) -> Person:
-    return wearer if reading == "full" else owner
 
 
 def _view_vector(view: ShadowView) -> np.ndarray:
@@ -158,14 +155,15 @@ def _draw_mesh(
         ball = body.eye_of == eye
         table[ball, 9:12] -= (rest[ball].max(0) + rest[ball].min(0)) / 2
     table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, rest)
-    gaze = _gaze_axes(posed)
+    numbers = parameters(wearer, scene, _gaze_axes(posed))
     canvas = _Canvas(
-        np.zeros((side, side, 3), np.float32), raster.depth_mm[0], np.zeros((side, side), np.uint8), raster.triangle[0]
-    )
+        np.zeros((side, side, 3), np.float32), raster.depth_mm[0], np.zeros((side, side), np.uint8), raster.triangle[0],
+        albedo_coefficients(head, table, body, numbers),
+    )  # fmt: skip
     moles = np.array(wearer.moles, np.float64).reshape(-1, 3)
     shading.shade_mesh(
         raster.triangle[0], raster.barycentric[0], canvas.depth, body.mesh.triangles, table, body.material, body.fine,
-        body.features, noise_maps(), parameters(wearer, scene, gaze), moles, rig.lamps, rig.ambient, _view_vector(view),
+        body.features, noise_maps(), numbers, moles, rig.lamps, rig.ambient, _view_vector(view),
         shadow, 0.5 + 2.2 * float(rig.lamps[0, 6]), posed.camera.focal_px * SAMPLES, canvas.colour, canvas.ids,
     )  # fmt: skip
     return canvas
@@ -186,11 +184,14 @@ def _draw_strands(
     world = posed.to_world(made.points)
     normals = made.normals @ posed.turn.T.astype(np.float32)
     light = shading.strand_light(world, _view_vector(view), shadow, 1.5, 9.0)
-    gloss = 0.5 + scene.hair_gloss if identity == shading.ID_HAIR else 0.5
+    gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
     colours = strands.shade_strands(world, normals, made.colour, made.layer, rig.lamps, rig.ambient, light, gloss)
     camera = posed.camera.resized(posed.camera.size_px * SAMPLES)
     pixels = to_pixels(world, camera)
-    width_px = made.width_mm * camera.focal_px / pixels[..., 2]
+    width_px = (made.width_mm * camera.focal_px / pixels[..., 2]).astype(np.float32)
+    if made.points.shape[1] > 12:
+        pixels, colours = strands.refine(pixels), strands.refine(colours)
+        width_px = strands.refine(width_px[..., None])[..., 0]
     strands.draw_strands(
         canvas.colour,
         canvas.depth,
@@ -237,7 +238,7 @@ def _collect(
     occluder = (ids == shading.ID_GLASSES) | (ids == shading.ID_OCCLUDER)
     return _Rendered(
         posed, rig, light, film.reduce(face, size_px), film.reduce(ids == shading.ID_HAIR, size_px),
-        film.reduce(occluder, size_px), film.reduce(mine, size_px),
+        film.reduce(occluder, size_px), film.reduce(mine, size_px), canvas.albedo,
     )  # fmt: skip
 
 
@@ -250,7 +251,7 @@ def _finish(
     return Portrait(
         image=film.develop(light, scene),
         landmarks_px=shown.posed.landmarks_px,
-        coefficients=coefficients_of(head, owner, wearer, shown.posed, shown.rig, reading),
+        coefficients=coefficients_of(head, wearer, shown.posed, shown.rig, shown.albedo),
         camera=shown.posed.camera,
         mask=_bytes(shown.mask),
         hair=_bytes(shown.hair),

@@ -115,7 +115,7 @@ def scene_from_seed(seed: int, picture_id: int, owner: Person | None = None) -> 
         **_hair(rng, owner),
         **_dress(rng, owner),
         expression=_expression(rng),
-        noise=float(rng.gamma(2.0, 0.0045)),
+        noise=float(rng.gamma(2.0, 0.0026)),
         blur_px=float(abs(rng.normal(0, 0.35))),
         jpeg_quality=int(rng.integers(72, 98)) if rng.random() < 0.5 else 0,
     )
@@ -202,17 +202,17 @@ def _light(rng: np.random.Generator, background: str, owner: Person) -> dict:
     key_k = float(rng.normal(5600, 350) if outdoors else rng.normal(5000, 600))
     side = float(rng.choice([-1.0, 1.0]))
     azimuth = side * float(np.clip(abs(rng.normal(0.45, 0.45)), 0, 1.5))
-    key = Lamp(azimuth, float(np.clip(rng.normal(0.62, 0.25), 0.1, 1.2)), 0.55 + 0.75 * contrast,
+    key = Lamp(azimuth, float(np.clip(rng.normal(0.62, 0.25), 0.1, 1.2)), 0.78 + 0.80 * contrast,
                kelvin_linear(float(np.clip(key_k, 3700, 7000))), float(rng.beta(2.5, 1.6)))  # fmt: skip
     fill = Lamp(-side * float(rng.uniform(0.3, 1.3)), float(rng.uniform(-0.1, 0.5)), float(rng.uniform(0.05, 0.3)),
                 kelvin_linear(float(rng.uniform(5000, 6800))), 1.0)  # fmt: skip
     rim = Lamp(float(rng.choice([-1.0, 1.0])) * float(rng.uniform(2.1, 2.8)), float(rng.uniform(0.2, 0.9)),
                float(max(0.0, rng.normal(0.2, 0.45))), kelvin_linear(float(rng.uniform(4600, 6800))), 0.6)  # fmt: skip
-    level = 0.62 - 0.30 * contrast
+    level = 0.50 - 0.26 * contrast
     sky = kelvin_linear(float(rng.uniform(6000, 7200) if outdoors else rng.uniform(4700, 6200)))
     bounce = kelvin_linear(float(rng.uniform(4600, 6000)))
     dark = (60.0 - owner.lightness) / 33.0
-    exposure = float(np.exp(rng.normal(0.02, 0.14) + 0.20 * dark))
+    exposure = float(np.exp(rng.normal(0.14, 0.13) + 0.22 * dark))
     return {
         "key": key,
         "fill": fill,
@@ -278,7 +278,7 @@ def _dress(rng: np.random.Generator, owner: Person) -> dict:
         "brow_makeup": float(rng.uniform(0.2, 0.8)) if made_up and rng.random() < 0.5 else 0.0,
         "glasses": glasses,
         "glasses_linear": frames[int(rng.integers(len(frames)))],
-        "occluder": str(rng.choice(["none", "strand", "hand"], p=[0.93, 0.045, 0.025])),
+        "occluder": str(rng.choice(["none", "strand", "hand"], p=[0.95, 0.025, 0.025])),
         "occluder_side": float(rng.choice([-1.0, 1.0])),
         "clothes": str(rng.choice(CLOTHES, p=[0.28, 0.2, 0.16, 0.1, 0.12, 0.14])),
         "clothes_linear": tuple(dark * c for c in _FABRICS[int(rng.integers(len(_FABRICS)))]),

@@ -148,6 +148,19 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
 
 
 @kernel
+def albedo_at(table: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray) -> np.ndarray:
+    """Albedo of vertices: table (n, COLUMNS) -> (n, 3) float64 linear RGB."""
+    out = np.empty((table.shape[0], 3))
+    f, a = np.empty(N_FEATURES, np.float64), np.empty(COLUMNS, np.float64)
+    for i in range(table.shape[0]):
+        for c in range(COLUMNS):
+            a[c] = table[i, c]
+        _sample(features, a[UV], a[UV + 1], f)
+        _skin(a, f, noise, p, moles, out[i])
+    return out
+
+
+@kernel
 def _light_skin(
     a: np.ndarray, rgb: np.ndarray, gloss: float, lit: float, lamps: np.ndarray, ambient: np.ndarray, out: np.ndarray,
     wrap_red: float,
@@ -157,7 +170,7 @@ def _light_skin(
     up = 0.5 + 0.5 * ny
     o = a[OCCLUSION]
     for c in range(3):
-        open_ = o ** (0.75, 1.0, 1.1)[c]
+        open_ = o ** (0.95, 1.25, 1.35)[c]
         out[c] = rgb[c] * open_ * (ambient[0, c] * up + ambient[1, c] * (1 - up))
     fresnel = 0.028 + 0.55 * (1 - max(0.0, nz)) ** 5
     for j in range(lamps.shape[0]):
@@ -166,7 +179,7 @@ def _light_skin(
         soft = lamps[j, 6]
         reach = lit if j == 0 else min(1.0, 0.25 + 0.75 * o)
         for c in range(3):
-            wrap = (wrap_red, 0.4 * wrap_red, 0.25 * wrap_red)[c] + 0.22 * soft
+            wrap = (wrap_red, 0.4 * wrap_red, 0.25 * wrap_red)[c] + 0.10 * soft
             diffuse = max(0.0, (cosine + wrap) / (1 + wrap))
             diffuse = diffuse * (0.6 + 0.4 * diffuse)
             bleed = reach ** ((0.7, 1.0, 1.1)[c])
@@ -291,11 +304,10 @@ def _shade_sample(
         return ID_EYE
     if kind == TEETH or kind == CAVITY:
         deep = math.exp(-((a[REST] / 24.0) ** 2))
-        tooth = (0.58, 0.53, 0.44) if kind == TEETH else (0.20, 0.05, 0.045)
         for c in range(3):
-            rgb[c] = tooth[c]
+            rgb[c] = a[ALBEDO + c]
         _light_skin(a, rgb, 0.5 if kind == TEETH else 0.6, lit, lamps, ambient, out, 0.35)
-        dim = (0.25 + 0.75 * deep) * (0.95 if kind == TEETH else 0.35 + 0.5 * deep)
+        dim = (0.30 + 0.70 * deep) * (1.0 if kind == TEETH else 0.5)
         for c in range(3):
             out[c] *= dim
         return ID_MOUTH

@@ -13,6 +13,27 @@ from faces.compiled import kernel
 
 
 @kernel
+def _ramp(low: float, high: float, x: float) -> float:
+    return min(1.0, max(0.0, (x - low) / (high - low)))
+
+
+@kernel
+def gather(points: np.ndarray, clump: np.ndarray, amount: np.ndarray, clumps: int) -> None:
+    """Pull the strands of each clump (n,) towards their mean in place, by `amount` (P,) 0..1 at each step."""
+    count, steps, _ = points.shape
+    mean = np.zeros((clumps, steps, 3), np.float32)
+    size = np.zeros(clumps, np.float32)
+    for i in range(count):
+        size[clump[i]] += 1
+        mean[clump[i]] += points[i]
+    for i in range(count):
+        c = clump[i]
+        for k in range(steps):
+            for axis in range(3):
+                points[i, k, axis] += amount[k] * (mean[c, k, axis] / size[c] - points[i, k, axis])
+
+
+@kernel
 def _radius_at(x: float, y: float, z: float, radial: np.ndarray) -> float:
     """Radius of the head (mm) in a direction from the skull's centre; bilinear in (elevation, azimuth)."""
     rows, columns = radial.shape
@@ -31,13 +52,13 @@ def _radius_at(x: float, y: float, z: float, radial: np.ndarray) -> float:
 @kernel
 def grow(
     roots: np.ndarray, start: np.ndarray, comb: np.ndarray, length: np.ndarray, offset: np.ndarray,
-    radial: np.ndarray, gravity: np.ndarray, weight: float, comb_hold: float, face_guard: float, steps: int,
+    radial: np.ndarray, gravity: np.ndarray, weight: float, comb_hold: float, face_guard: float, cling: float, steps: int,
 ) -> np.ndarray:  # fmt: skip
     """Grow n strands. All vectors are relative to the skull's centre, mm.
 
     roots, start, comb: (n, 3) root, first direction, combed direction.  length, offset: (n,) mm; offset is the height of
     the strand's layer over the skin.  radial: map of the head.  gravity: (3,) unit.  weight: bend per 10 mm.
-    comb_hold: mm over which the comb's hold fades.  face_guard: 0..1, how firmly long hair is kept beside the face.
+    cling: 0..1, how closely hair follows the skull above the ears.  comb_hold: mm over which the comb's hold fades.  face_guard: 0..1, how firmly long hair is kept beside the face.
     Returns (n, steps, 3) float32.
     """
     count = roots.shape[0]
@@ -54,9 +75,9 @@ def grow(
             dx += pull * comb[i, 0] * hold + bend * gravity[0]
             dy += pull * comb[i, 1] * hold + bend * gravity[1]
             dz += pull * comb[i, 2] * hold + bend * gravity[2]
-            if face_guard > 0.0 and pz > 20.0 and py < 25.0 and abs(px) < 72.0:
+            if face_guard > 0.0 and pz > 20.0 and py < 50.0 and abs(px) < 70.0:
                 away = face_guard * (1.0 if px >= 0 else -1.0)
-                dx += away * 0.5
+                dx += away * 0.6
                 dz -= face_guard * 0.35
             norm = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-6
             dx, dy, dz = dx / norm, dy / norm, dz / norm
@@ -64,6 +85,8 @@ def grow(
             r = math.sqrt(px * px + py * py + pz * pz) + 1e-6
             lift = offset[i] * min(1.0, (k + 1) * step / 14.0)
             limit = _radius_at(px, py, pz, radial) + lift
+            inward = cling * _ramp(-40.0, 10.0, py) * min(1.0, max(0.0, (r - limit) / 6.0)) * min(1.0, step / 8.0)
+            dx, dy, dz = dx - 0.6 * inward * px / r, dy - 0.6 * inward * py / r, dz - 0.6 * inward * pz / r
             if r < limit:
                 f = limit / r
                 nx, ny, nz = px / r, py / r, pz / r
@@ -106,6 +129,21 @@ def curl(
             points[i, k, 0] += ca * ax + sa * bx + w * jitter[i, k, 0]
             points[i, k, 1] += ca * ay + sa * by + w * jitter[i, k, 1]
             points[i, k, 2] += ca * az + sa * bz + w * jitter[i, k, 2]
+
+
+@kernel
+def refine(values: np.ndarray) -> np.ndarray:
+    """(n, P, C) -> (n, 2 P - 1, C): points between the given ones on the four-point curve (Dyn, Levin and Gregory 1987)."""
+    count, steps, width = values.shape
+    out = np.empty((count, 2 * steps - 1, width), np.float32)
+    for i in range(count):
+        for c in range(width):
+            for k in range(steps):
+                out[i, 2 * k, c] = values[i, k, c]
+            for k in range(steps - 1):
+                before, after = values[i, max(k - 1, 0), c], values[i, min(k + 2, steps - 1), c]
+                out[i, 2 * k + 1, c] = 0.5625 * (values[i, k, c] + values[i, k + 1, c]) - 0.0625 * (before + after)
+    return out
 
 
 @kernel
