@@ -1,6 +1,8 @@
 """swap_evaluation, leaderboard and champion: how good every recipe is, side by side, and which one is released."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,7 +12,7 @@ from assets.graph import STAGES, provenance
 from assets.judging import judge_export
 from assets.models import EXPORT
 from assets.plan import Plan
-from assets.ports import Samae, Tracking
+from assets.ports import Pool, Samae, Tracking
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import read_manifest, write_json
@@ -23,7 +25,10 @@ KEPT = "evaluation"
 
 @dg.asset(**STAGES["swap_evaluation"].spec())
 def swap_evaluation(
-    context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae], tracking: dg.ResourceParam[Tracking]
+    context: dg.AssetExecutionContext,
+    samae: dg.ResourceParam[Samae],
+    pool: dg.ResourceParam[Pool],
+    tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
     """Swap the frozen pairs with one recipe's model, measure, and compare with the baselines."""
     from evaluation.evaluation import write_evaluation
@@ -31,7 +36,7 @@ def swap_evaluation(
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_evaluation", recipe, plan, store)
     export = store.folder("swap_model", recipe) / EXPORT
-    evaluation = judge_export(plan, store, export, samae.progress(context, "swap_evaluation"))
+    evaluation = judge_export(plan, store, export, pool, samae.progress(context, "swap_evaluation"))
     cycle = store.digest("training_shards")
     run_id = tracking.start(f"evaluation-{recipe}", cycle, {"samae.kind": "evaluation", "recipe": recipe})
     with store.write("swap_evaluation", recipe, made_from) as (folder, metadata):
@@ -109,15 +114,21 @@ def report_settings(plan: Plan, store: Store) -> dict[str, Any]:
 
 @dg.asset(**STAGES["champion"].spec(), pool="registry")
 def champion(
-    context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae], tracking: dg.ResourceParam[Tracking]
+    context: dg.AssetExecutionContext,
+    samae: dg.ResourceParam[Samae],
+    pool: dg.ResourceParam[Pool],
+    tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
     """Register every recipe's model; the best that passes the gate becomes champion, the alias moving last."""
     plan, store = samae.plan, samae.store
     evaluations = {recipe: read_kept(store, recipe) for recipe in plan.recipes}
     versions = {recipe: register(plan, store, tracking, recipe, evaluations[recipe]) for recipe in plan.recipes}
     reigning = tracking.version_at(CHAMPION)
-    report = samae.progress(context, "champion")
-    outcome = promotion(plan, store, tracking, evaluations, versions, reigning, report)
+
+    def judge_again(export: Path) -> Any:
+        return judge_export(plan, store, export, pool, samae.progress(context, "champion"))
+
+    outcome = promotion(tracking, evaluations, versions, reigning, judge_again)
     with store.write("champion", None, provenance("champion", None, plan, store)) as (folder, _):
         write_json(folder / "verdict.json", outcome)
     if outcome["promoted"]:
@@ -149,16 +160,17 @@ def register(plan: Plan, store: Store, tracking: Tracking, recipe: str, evaluati
 
 
 def promotion(
-    plan: Plan,
-    store: Store,
     tracking: Tracking,
     evaluations: dict[str, Any],
     versions: dict[str, str],
     reigning: tuple[str, dict[str, str]] | None,
-    report: Any,
+    judge_again: Callable[[Path], Any],
 ) -> dict[str, Any]:
-    """Which recipe (if any) takes the champion's place, and every verdict on the way; the gate decides, and when in
-    doubt it stays shut."""
+    """Which recipe (if any) takes the champion's place, and every verdict on the way.
+
+    The gate decides, and when in doubt it stays shut. A champion that is none of today's models is judged again with
+    today's code and data.
+    """
     from evaluation.gate import decide
 
     if reigning and reigning[0] in versions.values():
@@ -167,7 +179,7 @@ def promotion(
     elif reigning:
         holder = ""
         try:
-            old = judge_export(plan, store, tracking.export_folder(reigning[0]), report)
+            old = judge_again(tracking.export_folder(reigning[0]))
         except SamaeError as error:
             reason = f"version {reigning[0]}, the champion, cannot be judged on today's data ({error})"
             return {

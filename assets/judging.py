@@ -1,15 +1,17 @@
 """What swap_evaluation and the champion's gate share: one way to judge an export on the frozen pairs of the shards."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assets.plan import Plan
-from assets.ports import Progress
+from assets.ports import Pool, Progress
 from assets.store import Store
 from assets.truth import true_swaps
 from faces.files import read_manifest
+
+#: Pairs a task of the judge.
+PAIRS_PER_TASK = 8
 
 
 def load_faces_of(folder: Path, keys: Any) -> Any:
@@ -24,31 +26,37 @@ def load_faces_of(folder: Path, keys: Any) -> Any:
         shards.close()
 
 
-def judge_export(plan: Plan, store: Store, export: Path, progress: Progress) -> Any:
+def judge_export(plan: Plan, store: Store, export: Path, pool: Pool, progress: Progress) -> Any:
     """Judge a trained export with today's judge on the pairs that shards, plan and seed give; an Evaluation."""
     from evaluation.judge import judge
     from faces.identity.registry import load_encoder
     from faces.morphable.registry import load_head
     from training.export import load_swapper
 
-    shards = store.folder("training_shards")
-    swapper: Any = load_swapper(export)
+    shards, head = store.folder("training_shards"), load_head(plan.head)
+    swapper: Any = load_swapper(export, head=head)
     return judge(
         swapper,
         pairs_of(plan, shards),
         partial(load_faces_of, shards),
         [load_encoder(name) for name in plan.judges],
         true_swaps(plan, store.home / "cache" / "true_swaps"),
-        load_head(plan.head),
-        _counted(progress),
+        head,
+        measurer=measurer_of(head),
         trained_with=plan.encoder,
         system_digest=read_manifest(export).digest,
+        map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
+        chunk_pairs=PAIRS_PER_TASK,
         rows_folder=store.home / "cache" / "judged",
     )
 
 
-def _counted(progress: Progress) -> Callable[[int, int], None]:
-    return lambda done, total: progress(done, total, "pairs")
+def measurer_of(head: Any) -> Any:
+    """What fits the results; None where its tables are not shipped: pose and shape are then left out, not guessed."""
+    from evaluation.locator import WEIGHTS
+    from evaluation.measure import default_measurer
+
+    return default_measurer(head) if WEIGHTS.is_file() else None
 
 
 def pairs_of(plan: Plan, shards: Path) -> Any:

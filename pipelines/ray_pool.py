@@ -69,13 +69,14 @@ class RayPool(dg.ConfigurableResource):
         task = ray.remote(num_cpus=1, max_retries=2)(_call)
         limit = max(int(ray.cluster_resources().get("CPU", 1)), 1) * IN_FLIGHT_PER_CORE
         answers: list[Any] = [None] * len(items)
+        shared = ray.put(function)  # once, not once a task: it may carry a network
         waiting: dict[Any, int] = {}
         queue = iter(enumerate(items))
         done = 0
         try:
             while done < len(items):
                 while len(waiting) < limit and (entry := next(queue, None)) is not None:
-                    waiting[task.remote(function, entry[1])] = entry[0]
+                    waiting[task.remote(shared, entry[1])] = entry[0]
                 ready, _ = ray.wait(list(waiting), num_returns=1)
                 for reference in ready:
                     answers[waiting.pop(reference)] = _answer(ray, reference)
