@@ -1,275 +1,362 @@
 """The CPU rasteriser's inner loops (numba). faces/render/rasterize.py states the rules; this file is how they run fast.
 
-A head of 70,000 triangles at 224 px has about one triangle a pixel, so set-up is what costs. Hence: whole numbers for
-positions (exact edge functions, no branches for the fill rule), a first sweep that keeps only triangles whose bounding
-box holds a pixel centre, one 64-bit key a pixel that holds nearness and index together, and barycentrics only at the
-end, once a pixel.
+A head of 70,000 triangles at 224 px has about one triangle a pixel, so what costs is not filling but finding out, for
+every triangle, which one or two pixel centres it may cover. Hence:
+
+* positions are whole numbers (1/1024 px), so that edge functions are exact and the fill rule is plain arithmetic;
+* each vertex knows its cell, the first pixel centre not left of (above) it. A triangle's cells bound the centres that
+  it can cover: columns min..max - 1, rows likewise. One look-up a corner drops triangles that cover none;
+* blocks of triangles are sorted by how many centres they may cover (1, 2 across, 2 down, 2 x 2, more), fetched into
+  columns, and tested by loops without a branch, which the compiler turns into vector instructions;
+* one 64-bit key a pixel holds nearness (float32 bits: positive floats sort like integers) above the inverted index, so
+  that one `max` settles depth and ties; barycentrics are computed once a pixel at the end.
+
+Unsigned indices spare numba's test for negative ones. Ours throughout.
 """
 
 import numpy as np
 
 from faces.compiled import kernel
 
-#: Fractional bits of a screen position: vertices are rounded to 1/1024 px.
+#: Fractional bits of a screen position.
 SUBPIXEL_BITS = 10
 #: Positions from here on (in either direction) cannot be held; their triangles are dropped.
-LIMIT_PX = float(1 << 19)
+LIMIT_PX = np.float32(1 << 19)
 #: A triangle with a vertex at this depth or nearer (or behind the camera) is dropped; nothing is clipped.
-NEAR_MM = 1.0
+NEAR_MM = np.float32(1.0)
 #: Depth from which on a vertex counts as infinitely far, and its triangles are dropped.
-FAR_MM = 1.0e9
+FAR_MM = np.float32(1.0e9)
+#: Longest side of a picture: cells are kept in 15 bits.
+LONGEST_PX = 16384
 
-_ONE = 1 << SUBPIXEL_BITS
-_HALF = _ONE >> 1
+i32, i64, u64, f32, f64 = np.int32, np.int64, np.uint64, np.float32, np.float64
+
+_BITS, _ONE, _HALF, _UP = i32(SUBPIXEL_BITS), i32(1024), i32(512), i32(511)
+_SCALE, _ROUND, _INF = f32(1024.0), f32(0.5), f32(np.inf)
+_ZERO, _TWO, _TOP, _TILT = i32(0), i32(2), i32(31), i32(13)
+_HIGH, _LOW, _OUTSIDE, _UNUSABLE = i32(16), i32(0x7FFF), i32(0x8000), i32(-(2**31))
 _LAST = 0x7FFFFFFF
-_BLOCK = 2048
+#: Triangles (and pixels) a block. Columns of a block lie in one array, PITCH apart (not a power of two: cache sets).
+_BLOCK, PITCH = 512, 528
+_B1, _B2, _B3, _B4, _B5 = (u64(PITCH * j) for j in range(1, 6))
+_U1, _U2, _U3 = u64(1), u64(2), u64(3)
+#: Sorts of triangle: 0 covers nothing, 1 one centre, 2 two across, 3 two down, 4 two by two, 5 anything else.
+_SORTS = 6
 
 
 @kernel
-def snap_vertices(vertices: np.ndarray, xy: np.ndarray, nearness: np.ndarray) -> None:
-    """(V, 3) float32 u, v, depth -> (V, 2) int32 position in 1/1024 px, (V,) float64 1 / depth (0 marks unusable)."""
-    for i in range(vertices.shape[0]):
-        u, v, depth = np.float64(vertices[i, 0]), np.float64(vertices[i, 1]), np.float64(vertices[i, 2])
-        if depth > NEAR_MM and depth < FAR_MM and abs(u) < LIMIT_PX and abs(v) < LIMIT_PX:
-            xy[i, 0] = np.int32(np.floor(u * _ONE + 0.5))
-            xy[i, 1] = np.int32(np.floor(v * _ONE + 0.5))
-            nearness[i] = 1.0 / depth
-        else:
-            xy[i, 0] = 0
-            xy[i, 1] = 0
-            nearness[i] = 0.0
+def snap_vertices(flat: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray) -> None:
+    """(3 V,) float32 u, v, depth -> (V,) int32 x and y in 1/1024 px, (V,) float64 1 / depth (0 marks unusable)."""
+    for i in range(u64(xs.shape[0])):
+        u, v, depth = flat[i * _U3], flat[i * _U3 + _U1], flat[i * _U3 + _U2]
+        usable = (depth > NEAR_MM) & (depth < FAR_MM) & (abs(u) < LIMIT_PX) & (abs(v) < LIMIT_PX)
+        u = u if usable else f32(0)
+        v = v if usable else f32(0)
+        xs[i] = i32(np.floor(u * _SCALE + _ROUND))
+        ys[i] = i32(np.floor(v * _SCALE + _ROUND))
+        nearness[i] = (1.0 if usable else 0.0) / f64(depth if usable else f32(1))
 
 
 @kernel
-def keep_candidates(
-    xy: np.ndarray, triangles: np.ndarray, first: int, last: int, width: int, height: int, kept: np.ndarray
-) -> int:
-    """Triangles first..last-1 whose bounding box holds a pixel centre of the picture -> kept; returns how many."""
-    count = 0
-    for t in range(first, last):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, bx, by, cx, cy = xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1], xy[c, 0], xy[c, 1]
-        left = max((min(ax, bx, cx) + _HALF - 1) >> SUBPIXEL_BITS, 0)
-        right = min((max(ax, bx, cx) - _HALF) >> SUBPIXEL_BITS, width - 1)
-        top = max((min(ay, by, cy) + _HALF - 1) >> SUBPIXEL_BITS, 0)
-        bottom = min((max(ay, by, cy) - _HALF) >> SUBPIXEL_BITS, height - 1)
-        kept[count] = t
-        count += (left <= right) & (top <= bottom)
-    return count
+def find_cells(
+    xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray, width: int, height: int, cells: np.ndarray
+) -> None:
+    """Cells, row << 16 | column, clamped to the picture; bit 15 says "was clamped", the sign bit "unusable"."""
+    last_column, last_row = i32(width), i32(height)
+    for i in range(u64(cells.shape[0])):
+        column, row = i32(i32(xs[i] + _UP) >> _BITS), i32(i32(ys[i] + _UP) >> _BITS)
+        x, y = min(max(column, _ZERO), last_column), min(max(row, _ZERO), last_row)
+        outside = _OUTSIDE if (x != column) | (y != row) else _ZERO
+        cells[i] = i32(x | i32(y << _HIGH)) | outside if nearness[i] > 0 else _UNUSABLE
 
 
 @kernel
-def draw_triangle(t: int, xy: np.ndarray, nearness: np.ndarray, triangles: np.ndarray, keys: np.ndarray) -> None:
-    """Enter one triangle into keys (H, W) int64 where it covers a pixel centre and is nearer than what is there."""
-    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-    ax, ay = np.int64(xy[a, 0]), np.int64(xy[a, 1])
-    bx, by = np.int64(xy[b, 0]), np.int64(xy[b, 1])
-    cx, cy = np.int64(xy[c, 0]), np.int64(xy[c, 1])
+def fetch_cells(corners: np.ndarray, first: int, n: int, cells: np.ndarray, out: np.ndarray) -> None:
+    """Cells of the corners of triangles first.. into the first three columns of out."""
+    base = u64(3 * first)
+    for i in range(u64(n)):
+        t = base + _U3 * i
+        out[i], out[i + _B1], out[i + _B2] = cells[corners[t]], cells[corners[t + _U1]], cells[corners[t + _U2]]
+
+
+@kernel
+def classify(n: int, columns: np.ndarray, sort: np.ndarray, place: np.ndarray) -> None:
+    """Cells of n triangles -> their sort (see _SORTS) and the first centre they may cover, row << 16 | column."""
+    first, second, third = columns[0:PITCH], columns[PITCH : 2 * PITCH], columns[2 * PITCH :]
+    for i in range(n):
+        a, b, c = first[i], second[i], third[i]
+        ax, bx, cx = a & _LOW, b & _LOW, c & _LOW
+        ay, by, cy = a >> _HIGH, b >> _HIGH, c >> _HIGH
+        left, top = min(ax, bx, cx), min(ay, by, cy)
+        wide, high = i32(max(ax, bx, cx) - left), i32(max(ay, by, cy) - top)
+        covers = (top >= _ZERO) & (wide > _ZERO) & (high > _ZERO)
+        small = (wide <= _TWO) & (high <= _TWO) & (((a | b | c) & _OUTSIDE) == _ZERO)
+        code = i32(wide + i32(high + high) - _TWO)
+        sort[i] = (code if small else i32(5)) if covers else _ZERO
+        place[i] = i32(top << _HIGH) | left
+
+
+@kernel
+def sort_block(
+    n: int, sort: np.ndarray, place: np.ndarray, lists: np.ndarray, places: np.ndarray, count: np.ndarray
+) -> None:
+    """Positions in the block by sort: column s of lists and places gets count[s] entries."""
+    for s in range(_SORTS):
+        count[s] = 0
+    for i in range(u64(n)):
+        s = u64(sort[i])
+        m = u64(count[s])
+        lists[s * _B1 + m] = i32(i)
+        places[s * _B1 + m] = place[i]
+        count[s] = m + _U1
+
+
+@kernel
+def fetch_corners(
+    corners: np.ndarray, first: int, listed: np.ndarray, n: int,
+    xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray, positions: np.ndarray, weights: np.ndarray,
+) -> None:  # fmt: skip
+    """Triangles first + listed[0..n-1]: ax, ay, bx, by, cx, cy into positions, nearness of a, b, c into weights."""
+    base = u64(first)
+    for i in range(u64(n)):
+        t = _U3 * (base + u64(listed[i]))
+        a, b, c = u64(corners[t]), u64(corners[t + _U1]), u64(corners[t + _U2])
+        positions[i], positions[i + _B1] = xs[a], ys[a]
+        positions[i + _B2], positions[i + _B3] = xs[b], ys[b]
+        positions[i + _B4], positions[i + _B5] = xs[c], ys[c]
+        weights[i], weights[i + _B1], weights[i + _B2] = nearness[a], nearness[b], nearness[c]
+
+
+@kernel
+def test_centres(
+    n: int, place: np.ndarray, shift: int, step_x: int, step_y: int,
+    ax_: np.ndarray, ay_: np.ndarray, bx_: np.ndarray, by_: np.ndarray, cx_: np.ndarray, cy_: np.ndarray,
+    na_: np.ndarray, nb_: np.ndarray, nc_: np.ndarray,
+    near0: np.ndarray, miss0: np.ndarray, near1: np.ndarray, miss1: np.ndarray,
+) -> None:  # fmt: skip
+    """Small triangles (under 3 px) against the centre at place + shift, and the one a step further.
+
+    near: float32 1 / depth there; miss: 0 where the triangle covers the centre, else -1. The edge opposite corner i
+    has the function e_i, positive inside when the area is; a top or left edge counts as inside (bias 0), others do not
+    (bias -1): (dy << 13) - dx is negative exactly for dy < 0, or dy = 0 and dx > 0.
+    """
+    to_right, to_below, more = i32(-step_x), i32(-step_y), i32(shift)
+    for i in range(n):
+        where = i32(place[i] + more)
+        px, py = i32(((where & _LOW) << _BITS) + _HALF), i32(((where >> _HIGH) << _BITS) + _HALF)
+        ax, ay, bx, by = i32(ax_[i] - px), i32(ay_[i] - py), i32(bx_[i] - px), i32(by_[i] - py)
+        cx, cy = i32(cx_[i] - px), i32(cy_[i] - py)
+        dx0, dy0, dx1, dy1 = i32(cx - bx), i32(cy - by), i32(ax - cx), i32(ay - cy)
+        dx2, dy2 = i32(bx - ax), i32(by - ay)
+        e0, e1, e2 = i32(dy0 * bx - dx0 * by), i32(dy1 * cx - dx1 * cy), i32(dy2 * ax - dx2 * ay)
+        area = i32(e0 + e1 + e2)
+        flip = i32(area >> _TOP)
+        bias0 = i32(~(i32((((dy0 << _TILT) - dx0) ^ flip) - flip) >> _TOP))
+        bias1 = i32(~(i32((((dy1 << _TILT) - dx1) ^ flip) - flip) >> _TOP))
+        bias2 = i32(~(i32((((dy2 << _TILT) - dx2) ^ flip) - flip) >> _TOP))
+        na, nb, nc, inverse = na_[i], nb_[i], nc_[i], 1.0 / f64(area)
+        outside = (((e0 ^ flip) - flip) + bias0) | (((e1 ^ flip) - flip) + bias1) | (((e2 ^ flip) - flip) + bias2)
+        miss0[i] = i32(i32(outside) >> _TOP) if area != _ZERO else i32(-1)
+        near0[i] = (f64(e0) * na + f64(e1) * nb + f64(e2) * nc) * inverse
+        e0 = i32(e0 + i32(((dx0 & to_below) - (dy0 & to_right)) << _BITS))
+        e1 = i32(e1 + i32(((dx1 & to_below) - (dy1 & to_right)) << _BITS))
+        e2 = i32(e2 + i32(((dx2 & to_below) - (dy2 & to_right)) << _BITS))
+        outside = (((e0 ^ flip) - flip) + bias0) | (((e1 ^ flip) - flip) + bias1) | (((e2 ^ flip) - flip) + bias2)
+        miss1[i] = i32(i32(outside) >> _TOP) if area != _ZERO else i32(-1)
+        near1[i] = (f64(e0) * na + f64(e1) * nb + f64(e2) * nc) * inverse
+
+
+@kernel
+def enter(
+    n: int, first: int, listed: np.ndarray, place: np.ndarray, shift: int, width: int,
+    near_bits: np.ndarray, miss: np.ndarray, key: np.ndarray, pixel: np.ndarray, keys: np.ndarray,
+) -> None:  # fmt: skip
+    """Enter n tested centres (place moved by shift pixels) into keys (H W,); a miss makes the key -1."""
+    last, across, more = _LAST - i64(first), i32(width), i32(shift)
+    for i in range(n):
+        key[i] = ((i64(near_bits[i]) << 32) | (last - listed[i])) | i64(miss[i])
+    for i in range(n):
+        pixel[i] = i32(i32((place[i] >> _HIGH) * across) + (place[i] & _LOW) + more)
+    for i in range(u64(n)):
+        p = u64(pixel[i])
+        old = keys[p]
+        gain = old - key[i]
+        keys[p] = old - (gain & (gain >> 63))
+
+
+@kernel
+def draw_large(
+    t: int, corners: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray,
+    width: int, height: int, keys: np.ndarray,
+) -> None:  # fmt: skip
+    """One triangle of any size into keys, pixel by pixel of its bounding box."""
+    a, b, c = u64(corners[3 * t]), u64(corners[3 * t + 1]), u64(corners[3 * t + 2])
+    ax, ay, bx, by, cx, cy = i64(xs[a]), i64(ys[a]), i64(xs[b]), i64(ys[b]), i64(xs[c]), i64(ys[c])
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-    usable = (nearness[a] > 0.0) & (nearness[b] > 0.0) & (nearness[c] > 0.0)
-    if area == 0 or not usable:
+    if area == 0:
         return
-    sign = np.int64(1) if area > 0 else np.int64(-1)
-    area *= sign
-    # Edge i lies opposite corner i; its function is positive inside and grows by step_x a pixel to the right.
-    dx0, dy0, dx1, dy1, dx2, dy2 = (
-        sign * (cx - bx), sign * (cy - by), sign * (ax - cx), sign * (ay - cy), sign * (bx - ax), sign * (by - ay),
+    sign = i64(1) if area > 0 else i64(-1)
+    dx0, dy0, dx1, dy1, dx2, dy2 = cx - bx, cy - by, ax - cx, ay - cy, bx - ax, by - ay
+    left, right = max((min(ax, bx, cx) + 511) >> 10, 0), min((max(ax, bx, cx) + 511) >> 10, width)
+    top, bottom = max((min(ay, by, cy) + 511) >> 10, 0), min((max(ay, by, cy) + 511) >> 10, height)
+    px, py = left * 1024 + 512, top * 1024 + 512
+    row0, row1, row2 = (
+        dx0 * (py - by) - dy0 * (px - bx), dx1 * (py - cy) - dy1 * (px - cx), dx2 * (py - ay) - dy2 * (px - ax),
     )  # fmt: skip
-    left = max((min(ax, bx, cx) + _HALF - 1) >> SUBPIXEL_BITS, 0)
-    right = min((max(ax, bx, cx) - _HALF) >> SUBPIXEL_BITS, keys.shape[1] - 1)
-    top = max((min(ay, by, cy) + _HALF - 1) >> SUBPIXEL_BITS, 0)
-    bottom = min((max(ay, by, cy) - _HALF) >> SUBPIXEL_BITS, keys.shape[0] - 1)
-    px, py = left * _ONE + _HALF, top * _ONE + _HALF
-    row0 = dx0 * (py - by) - dy0 * (px - bx)
-    row1 = dx1 * (py - cy) - dy1 * (px - cx)
-    row2 = dx2 * (py - ay) - dy2 * (px - ax)
-    bias0 = np.int64(0) if dy0 < 0 or (dy0 == 0 and dx0 > 0) else np.int64(-1)
-    bias1 = np.int64(0) if dy1 < 0 or (dy1 == 0 and dx1 > 0) else np.int64(-1)
-    bias2 = np.int64(0) if dy2 < 0 or (dy2 == 0 and dx2 > 0) else np.int64(-1)
-    k0, k1, k2 = nearness[a] / area, nearness[b] / area, nearness[c] / area
-    for y in range(top, bottom + 1):
+    bias0 = i64(0) if sign * dy0 < 0 or (dy0 == 0 and sign * dx0 > 0) else i64(-1)
+    bias1 = i64(0) if sign * dy1 < 0 or (dy1 == 0 and sign * dx1 > 0) else i64(-1)
+    bias2 = i64(0) if sign * dy2 < 0 or (dy2 == 0 and sign * dx2 > 0) else i64(-1)
+    na, nb, nc = nearness[a], nearness[b], nearness[c]
+    inverse = 1.0 / f64(area)
+    for y in range(top, bottom):
         e0, e1, e2 = row0, row1, row2
-        for x in range(left, right + 1):
-            if ((e0 + bias0) | (e1 + bias1) | (e2 + bias2)) >= 0:
-                near = np.float32(np.float64(e0) * k0 + np.float64(e1) * k1 + np.float64(e2) * k2)
-                key = (np.int64(near.view(np.int32)) << 32) | (_LAST - t)
-                if key > keys[y, x]:
-                    keys[y, x] = key
-            e0 -= dy0 << SUBPIXEL_BITS
-            e1 -= dy1 << SUBPIXEL_BITS
-            e2 -= dy2 << SUBPIXEL_BITS
-        row0 += dx0 << SUBPIXEL_BITS
-        row1 += dx1 << SUBPIXEL_BITS
-        row2 += dx2 << SUBPIXEL_BITS
+        for p in range(y * width + left, y * width + right):
+            if ((sign * e0 + bias0) | (sign * e1 + bias1) | (sign * e2 + bias2)) >= 0:
+                near = f32((f64(e0) * na + f64(e1) * nb + f64(e2) * nc) * inverse)
+                keys[p] = max(keys[p], (i64(near.view(np.int32)) << 32) | (_LAST - t))
+            e0, e1, e2 = e0 - (dy0 << 10), e1 - (dy1 << 10), e2 - (dy2 << 10)
+        row0, row1, row2 = row0 + (dx0 << 10), row1 + (dx1 << 10), row2 + (dx2 << 10)
 
 
 @kernel
-def draw_face(xy: np.ndarray, nearness: np.ndarray, triangles: np.ndarray, kept: np.ndarray, keys: np.ndarray) -> None:
-    """All triangles of one face into keys (H, W) int64, which is cleared to -1 first."""
+def draw_face(
+    corners: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray, cells: np.ndarray,
+    width: int, height: int, ints: np.ndarray, floats: np.ndarray, near: np.ndarray, near_bits: np.ndarray,
+    key: np.ndarray, keys: np.ndarray,
+) -> None:  # fmt: skip
+    """All triangles (corners is (3 T,) uint32) of one face into keys (H W,), which is cleared to -1 first."""
     keys[:] = -1
-    for first in range(0, triangles.shape[0], _BLOCK):
-        last = min(first + _BLOCK, triangles.shape[0])
-        for i in range(keep_candidates(xy, triangles, first, last, keys.shape[1], keys.shape[0], kept)):
-            draw_triangle(kept[i], xy, nearness, triangles, keys)
+    count = np.zeros(_SORTS, np.uint64)
+    n_triangles = corners.shape[0] // 3
+    b = PITCH
+    positions, sort, place, miss0, miss1 = ints[0:], ints[6 * b :], ints[7 * b :], ints[8 * b :], ints[9 * b :]
+    pixel, lists, places = ints[10 * b :], ints[11 * b :], ints[17 * b :]
+    for first in range(0, n_triangles, _BLOCK):
+        n = min(_BLOCK, n_triangles - first)
+        fetch_cells(corners, first, n, cells, positions)
+        classify(n, positions, sort, place)
+        sort_block(n, sort, place, lists, places, count)
+        for s in range(1, 5):
+            m, listed, placed = count[s], lists[s * b :], places[s * b :]
+            fetch_corners(corners, first, listed, m, xs, ys, nearness, positions, floats)
+            step_x, step_y = 1 if s == 2 else 0, 1 if s > 2 else 0
+            for shift in range(2 if s == 4 else 1):
+                test_centres(
+                    m, placed, shift, step_x, step_y,
+                    positions[0:b], positions[b:], positions[2 * b :], positions[3 * b :], positions[4 * b :],
+                    positions[5 * b :], floats[0:b], floats[b:], floats[2 * b :], near[0:b], miss0, near[b:], miss1,
+                )  # fmt: skip
+                enter(m, first, listed, placed, shift, width, near_bits[0:b], miss0, key, pixel, keys)
+                if s > 1:
+                    step = shift + step_x + step_y * width
+                    enter(m, first, listed, placed, step, width, near_bits[b:], miss1, key, pixel, keys)
+        for i in range(count[5]):
+            draw_large(first + lists[5 * b + i], corners, xs, ys, nearness, width, height, keys)
 
 
 @kernel
-def resolve(
-    xy: np.ndarray,
-    nearness: np.ndarray,
-    triangles: np.ndarray,
-    keys: np.ndarray,
-    triangle: np.ndarray,
-    barycentric: np.ndarray,
-    depth: np.ndarray,
-) -> None:
-    """keys (H, W) -> triangle (H, W) int32, barycentric (H, W, 3) float32 perspective-correct, depth (H, W) float32."""
-    for y in range(keys.shape[0]):
-        for x in range(keys.shape[1]):
-            key = keys[y, x]
-            if key < 0:
-                triangle[y, x] = -1
-                barycentric[y, x, 0] = 0.0
-                barycentric[y, x, 1] = 0.0
-                barycentric[y, x, 2] = 0.0
-                depth[y, x] = np.inf
-                continue
-            t = _LAST - (key & _LAST)
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            ax, ay = np.int64(xy[a, 0]), np.int64(xy[a, 1])
-            bx, by = np.int64(xy[b, 0]), np.int64(xy[b, 1])
-            cx, cy = np.int64(xy[c, 0]), np.int64(xy[c, 1])
-            px, py = np.int64(x) * _ONE + _HALF, np.int64(y) * _ONE + _HALF
-            # The sign of the area cancels in the quotient below, so no orientation is needed here.
-            w0 = np.float64((cx - bx) * (py - by) - (cy - by) * (px - bx)) * nearness[a]
-            w1 = np.float64((ax - cx) * (py - cy) - (ay - cy) * (px - cx)) * nearness[b]
-            w2 = np.float64((bx - ax) * (py - ay) - (by - ay) * (px - ax)) * nearness[c]
-            total = w0 + w1 + w2
-            area = np.float64((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
-            share = 1.0 / total
-            triangle[y, x] = t
-            barycentric[y, x, 0] = w0 * share
-            barycentric[y, x, 1] = w1 * share
-            barycentric[y, x, 2] = w2 * share
-            depth[y, x] = area * share
+def solve_pixels(
+    n: int, listed: np.ndarray, base: int, width: int,
+    ax_: np.ndarray, ay_: np.ndarray, bx_: np.ndarray, by_: np.ndarray, cx_: np.ndarray, cy_: np.ndarray,
+    na_: np.ndarray, nb_: np.ndarray, nc_: np.ndarray,
+    wa_: np.ndarray, wb_: np.ndarray, wc_: np.ndarray, depth_: np.ndarray,
+) -> None:  # fmt: skip
+    """Perspective-correct weights and depth at n pixels base + listed[i] of the picture."""
+    for i in range(n):
+        p = i64(base) + listed[i]
+        y = i64((f64(p) + 0.5) / f64(width))
+        px, py = ((p - y * i64(width)) << 10) + 512, (y << 10) + 512
+        ax, ay, bx, by = i64(ax_[i]) - px, i64(ay_[i]) - py, i64(bx_[i]) - px, i64(by_[i]) - py
+        cx, cy = i64(cx_[i]) - px, i64(cy_[i]) - py
+        e0, e1, e2 = bx * cy - by * cx, cx * ay - cy * ax, ax * by - ay * bx
+        wa, wb, wc = f64(e0) * na_[i], f64(e1) * nb_[i], f64(e2) * nc_[i]
+        share = 1.0 / (wa + wb + wc)
+        wa_[i], wb_[i], wc_[i] = wa * share, wb * share, wc * share
+        depth_[i] = f64(e0 + e1 + e2) * share
 
 
 @kernel
-def rasterize_faces(
-    vertices: np.ndarray,
-    triangles: np.ndarray,
-    first: int,
-    step: int,
-    triangle: np.ndarray,
-    barycentric: np.ndarray,
-    depth: np.ndarray,
-) -> None:
-    """Faces first, first + step, ... of (N, V, 3) into the three outputs; scratch memory is shared by these faces."""
-    n_vertices = vertices.shape[1]
-    xy, nearness = np.empty((n_vertices, 2), np.int32), np.empty(n_vertices, np.float64)
-    kept, keys = np.empty(_BLOCK + 1, np.int32), np.empty(triangle.shape[1:], np.int64)
-    for n in range(first, vertices.shape[0], step):
-        snap_vertices(vertices[n], xy, nearness)
-        draw_face(xy, nearness, triangles, kept, keys)
-        resolve(xy, nearness, triangles, keys, triangle[n], barycentric[n], depth[n])
+def resolve_face(
+    corners: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray, width: int, keys: np.ndarray,
+    ints: np.ndarray, floats: np.ndarray, near: np.ndarray,
+    triangle: np.ndarray, barycentric: np.ndarray, depth: np.ndarray,
+) -> None:  # fmt: skip
+    """keys (H W,) -> triangle (H W,) int32, barycentric (3 H W,) float32 and depth (H W,) float32, all flat."""
+    b = PITCH
+    positions, listed, chosen = ints[0:], ints[6 * b :], ints[7 * b :]
+    wa, wb, wc, far = near[0:b], near[b : 2 * b], near[2 * b : 3 * b], near[3 * b : 4 * b]
+    barycentric[:] = 0
+    depth[:] = _INF
+    for base in range(0, keys.shape[0], _BLOCK):
+        n = min(_BLOCK, keys.shape[0] - base)
+        m = u64(0)
+        for i in range(u64(n)):
+            k = keys[u64(base) + i]
+            t = i32(_LAST - (k & _LAST)) if k >= 0 else i32(-1)
+            triangle[u64(base) + i] = t
+            listed[m], chosen[m] = i32(i), t
+            m += u64(k >= 0)
+        fetch_corners(corners, 0, chosen, m, xs, ys, nearness, positions, floats)
+        solve_pixels(
+            m, listed, base, width,
+            positions[0:b], positions[b:], positions[2 * b :], positions[3 * b :], positions[4 * b :],
+            positions[5 * b :], floats[0:b], floats[b:], floats[2 * b :], wa, wb, wc, far,
+        )  # fmt: skip
+        for i in range(m):
+            p = u64(base) + u64(listed[i])
+            barycentric[_U3 * p], barycentric[_U3 * p + _U1], barycentric[_U3 * p + _U2] = wa[i], wb[i], wc[i]
+            depth[p] = far[i]
 
 
 @kernel
-def interpolate_faces(
-    attributes: np.ndarray,
-    triangles: np.ndarray,
-    first: int,
-    step: int,
-    triangle: np.ndarray,
-    barycentric: np.ndarray,
-    out: np.ndarray,
+def interpolate_face(
+    attributes: np.ndarray, corners: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray, out: np.ndarray
 ) -> None:
-    """(1 or N, V, C) attributes at the pixels of faces first, first + step, ... -> out (N, H, W, C); 0 outside."""
-    channels = attributes.shape[2]
-    for n in range(first, triangle.shape[0], step):
-        table = attributes[n if attributes.shape[0] > 1 else 0]
-        for y in range(triangle.shape[1]):
-            for x in range(triangle.shape[2]):
-                t = triangle[n, y, x]
-                if t < 0:
-                    for k in range(channels):
-                        out[n, y, x, k] = 0.0
-                    continue
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                wa, wb, wc = barycentric[n, y, x, 0], barycentric[n, y, x, 1], barycentric[n, y, x, 2]
-                for k in range(channels):
-                    out[n, y, x, k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
+    """(V, C) float32 attributes at the pixels of one face -> out (H W, C); 0 where there is no mesh."""
+    channels = u64(attributes.shape[1])
+    for p in range(u64(triangle.shape[0])):
+        if triangle[p] < 0:
+            for k in range(channels):
+                out[p, k] = f32(0)
+            continue
+        t = _U3 * u64(triangle[p])
+        a, b, c = corners[t], corners[t + _U1], corners[t + _U2]
+        wa, wb, wc = barycentric[_U3 * p], barycentric[_U3 * p + _U1], barycentric[_U3 * p + _U2]
+        for k in range(channels):
+            out[p, k] = wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]
 
 
 @kernel
 def paint_face(
-    xy: np.ndarray,
-    nearness: np.ndarray,
-    triangles: np.ndarray,
-    keys: np.ndarray,
-    colours: np.ndarray,
-    in_mask: np.ndarray,
-    antialias: int,
-    srgb: np.ndarray,
-    picture: np.ndarray,
-) -> None:
-    """keys (a H, a W) and linear vertex colours (V, 3) -> picture (H, W, 6): sRGB, mask, coverage, depth_mm.
+    corners: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray, depth: np.ndarray, colours: np.ndarray,
+    in_mask: np.ndarray, antialias: int, srgb: np.ndarray, picture: np.ndarray,
+) -> None:  # fmt: skip
+    """Samples (a H, a W) and linear vertex colours (V, 3) -> picture (H, W, 6): sRGB, mask, coverage, depth_mm.
 
     Box filter over a x a samples in linear light, black where there is no mesh; depth is the nearest sample's.
     srgb is a table of sRGB at equal steps of linear 0..1, read with linear interpolation.
     """
-    share, last = 1.0 / (antialias * antialias), srgb.shape[0] - 2
+    share, last = f32(1.0 / (antialias * antialias)), srgb.shape[0] - 2
+    fine_width = picture.shape[1] * antialias
     for y in range(picture.shape[0]):
         for x in range(picture.shape[1]):
-            red, green, blue, masked, covered, nearest = 0.0, 0.0, 0.0, 0.0, 0.0, np.inf
-            for sub in range(antialias * antialias):
-                row, column = y * antialias + sub // antialias, x * antialias + sub % antialias
-                key = keys[row, column]
-                if key < 0:
-                    continue
-                t = _LAST - (key & _LAST)
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                ax, ay = np.int64(xy[a, 0]), np.int64(xy[a, 1])
-                bx, by = np.int64(xy[b, 0]), np.int64(xy[b, 1])
-                cx, cy = np.int64(xy[c, 0]), np.int64(xy[c, 1])
-                px, py = column * _ONE + _HALF, row * _ONE + _HALF
-                w0 = np.float64((cx - bx) * (py - by) - (cy - by) * (px - bx)) * nearness[a]
-                w1 = np.float64((ax - cx) * (py - cy) - (ay - cy) * (px - cx)) * nearness[b]
-                w2 = np.float64((bx - ax) * (py - ay) - (by - ay) * (px - ax)) * nearness[c]
-                inverse = 1.0 / (w0 + w1 + w2)
-                w0, w1, w2 = w0 * inverse, w1 * inverse, w2 * inverse
-                red += w0 * colours[a, 0] + w1 * colours[b, 0] + w2 * colours[c, 0]
-                green += w0 * colours[a, 1] + w1 * colours[b, 1] + w2 * colours[c, 1]
-                blue += w0 * colours[a, 2] + w1 * colours[b, 2] + w2 * colours[c, 2]
-                covered += 1.0
-                masked += in_mask[t]
-                area = np.float64((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
-                nearest = min(nearest, area * inverse)
+            red, green, blue, masked, covered, nearest = f32(0), f32(0), f32(0), f32(0), f32(0), _INF
+            for sub_row in range(antialias):
+                base = (y * antialias + sub_row) * fine_width + x * antialias
+                for p in range(u64(base), u64(base + antialias)):
+                    if triangle[p] < 0:
+                        continue
+                    t = u64(triangle[p])
+                    a, b, c = corners[_U3 * t], corners[_U3 * t + _U1], corners[_U3 * t + _U2]
+                    wa, wb, wc = barycentric[_U3 * p], barycentric[_U3 * p + _U1], barycentric[_U3 * p + _U2]
+                    red += wa * colours[a, 0] + wb * colours[b, 0] + wc * colours[c, 0]
+                    green += wa * colours[a, 1] + wb * colours[b, 1] + wc * colours[c, 1]
+                    blue += wa * colours[a, 2] + wb * colours[b, 2] + wc * colours[c, 2]
+                    covered += f32(1)
+                    masked += f32(in_mask[t])
+                    nearest = min(nearest, depth[p])
             picture[y, x, 3], picture[y, x, 4], picture[y, x, 5] = masked * share, covered * share, nearest
             for channel, value in enumerate((red, green, blue)):
-                place = min(max(value * share, 0.0), 1.0) * (last + 1)
-                low = min(np.int64(place), last)
-                picture[y, x, channel] = srgb[low] + (srgb[low + 1] - srgb[low]) * (place - low)
-
-
-@kernel
-def paint_faces(
-    vertices: np.ndarray,
-    triangles: np.ndarray,
-    colours: np.ndarray,
-    in_mask: np.ndarray,
-    antialias: int,
-    srgb: np.ndarray,
-    first: int,
-    step: int,
-    pictures: np.ndarray,
-) -> None:
-    """Faces first, first + step, ... of (N, V, 3) (u, v in pixels of the a H x a W grid) -> pictures (N, H, W, 6)."""
-    n_vertices = vertices.shape[1]
-    xy, nearness = np.empty((n_vertices, 2), np.int32), np.empty(n_vertices, np.float64)
-    kept = np.empty(_BLOCK + 1, np.int32)
-    keys = np.empty((pictures.shape[1] * antialias, pictures.shape[2] * antialias), np.int64)
-    for n in range(first, vertices.shape[0], step):
-        snap_vertices(vertices[n], xy, nearness)
-        draw_face(xy, nearness, triangles, kept, keys)
-        paint_face(xy, nearness, triangles, keys, colours[n], in_mask, antialias, srgb, pictures[n])
+                spot = min(max(value * share, f32(0)), f32(1)) * f32(last + 1)
+                low = min(i64(spot), last)
+                picture[y, x, channel] = srgb[low] + (srgb[low + 1] - srgb[low]) * (spot - f32(low))

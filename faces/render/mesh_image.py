@@ -13,6 +13,7 @@ from faces.compiled import over_faces
 from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead, vertex_normals
 from faces.render import kernels
+from faces.render.rasterize import Scratch
 from faces.render.shading import shade, to_srgb
 
 #: sRGB at 4,097 equal steps of linear light, read with linear interpolation: at most 2e-5 from the formula.
@@ -65,15 +66,19 @@ def render_mesh(
     positions_px, normals = posed_vertices(head, coefficients, camera.resized(camera.size_px * antialias), scale)
     colours = shade(vertex_albedo(head, coefficients, albedo), normals, head.layout.take(coefficients, "light"))
     pictures = np.empty((len(coefficients), camera.size_px, camera.size_px, 6), np.float32)
-    inputs = (
-        np.ascontiguousarray(positions_px, np.float32),
-        np.ascontiguousarray(head.triangles, np.int32),
-        np.ascontiguousarray(colours, np.float32),
-        head.face_triangles,
-    )
+    fine_px = camera.size_px * antialias
+    positions_px = np.ascontiguousarray(positions_px, np.float32)
+    triangles, colours = np.ascontiguousarray(head.triangles, np.int32), np.ascontiguousarray(colours, np.float32)
 
     def paint(first: int, step: int) -> None:
-        kernels.paint_faces(*inputs, antialias, SRGB_TABLE, first, step, pictures)
+        scratch = Scratch(positions_px.shape[1], fine_px, fine_px)
+        triangle, weights = np.empty(fine_px**2, np.int32), np.empty(3 * fine_px**2, np.float32)
+        depth, corners = np.empty(fine_px**2, np.float32), triangles.reshape(-1).view(np.uint32)
+        for n in range(first, len(pictures), step):
+            scratch.draw(positions_px[n], triangles, triangle, weights, depth)
+            kernels.paint_face(
+                corners, triangle, weights, depth, colours[n], head.face_triangles, antialias, SRGB_TABLE, pictures[n]
+            )
 
     over_faces(paint, len(pictures))
     return MeshImage(pictures[..., :3], pictures[..., 3], pictures[..., 4], pictures[..., 5])

@@ -82,10 +82,46 @@ def _rasterize_numba(
     raster = Raster(np.empty(shape, np.int32), np.empty((*shape, 3), np.float32), np.empty(shape, np.float32))
 
     def draw(first: int, step: int) -> None:
-        kernels.rasterize_faces(vertices, triangles, first, step, raster.triangle, raster.barycentric, raster.depth_mm)
+        scratch = Scratch(vertices.shape[1], height_px, width_px)
+        for n in range(first, len(vertices), step):
+            scratch.draw(vertices[n], triangles, raster.triangle[n], raster.barycentric[n], raster.depth_mm[n])
 
     over_faces(draw, len(vertices), threads)
     return raster
+
+
+class Scratch:
+    """Working memory of one thread for meshes of V vertices in pictures of one size (about 20 V + 8 H W bytes)."""
+
+    def __init__(self, n_vertices: int, height_px: int, width_px: int) -> None:
+        block = kernels.PITCH
+        self.size = width_px, height_px
+        self.xs, self.ys, self.cells = np.empty((3, n_vertices), np.int32)
+        self.nearness = np.empty(n_vertices)
+        self.ints, self.floats = np.empty(23 * block, np.int32), np.empty(3 * block)
+        self.near, self.key = np.empty(4 * block, np.float32), np.empty(block, np.int64)
+        self.keys = np.empty(width_px * height_px, np.int64)
+
+    def draw(
+        self,
+        vertices: np.ndarray,
+        triangles: np.ndarray,
+        triangle: np.ndarray,
+        barycentric: np.ndarray,
+        depth: np.ndarray,
+    ) -> None:
+        """One mesh, (V, 3) float32 and (T, 3) int32, both contiguous, into (H, W), (H, W, 3) and (H, W)."""
+        corners, placed = triangles.reshape(-1).view(np.uint32), (self.xs, self.ys, self.nearness)
+        kernels.snap_vertices(vertices.reshape(-1), *placed)
+        kernels.find_cells(*placed, *self.size, self.cells)
+        kernels.draw_face(
+            corners, *placed, self.cells, *self.size,
+            self.ints, self.floats, self.near, self.near.view(np.int32), self.key, self.keys,
+        )  # fmt: skip
+        kernels.resolve_face(
+            corners, *placed, self.size[0], self.keys, self.ints, self.floats, self.near,
+            triangle.reshape(-1), barycentric.reshape(-1), depth.reshape(-1),
+        )  # fmt: skip
 
 
 def _rasterize_tensor(
@@ -140,8 +176,13 @@ def interpolate(attributes: Array, triangles: Array, raster: "Raster[Array]") ->
     faces = np.ascontiguousarray(triangles, np.int32)
     out = np.empty((*raster.triangle.shape, table.shape[2]), np.float32)
 
+    corners, channels = faces.reshape(-1).view(np.uint32), table.shape[2]
+
     def work(first: int, step: int) -> None:
-        kernels.interpolate_faces(table, faces, first, step, raster.triangle, raster.barycentric, out)
+        for n in range(first, len(out), step):
+            shown, weights = raster.triangle[n].reshape(-1), raster.barycentric[n].reshape(-1)
+            rows = table[n if len(table) > 1 else 0]
+            kernels.interpolate_face(rows, corners, shown, weights, out[n].reshape(-1, channels))
 
     over_faces(work, len(out))
     return out
