@@ -139,7 +139,7 @@ class Session:
         seconds, shares = self.shares.take()
         seen, self._logged_samples = self.samples_seen - self._logged_samples, self.samples_seen
         line = self.means.take() | {"perf/images_per_s": seen / max(seconds, 1e-9)}
-        for purpose in ("data_wait", "render"):
+        for purpose in ("data_wait", "render", "optimiser"):
             line[f"perf/{purpose}_percent"] = 100 * shares.get(purpose, 0.0) / max(seconds, 1e-9)
         if self.world.device.type == "cuda":
             line["perf/gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30

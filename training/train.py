@@ -88,16 +88,19 @@ def update(session: Session, stop: Stopper, batches: Iterator[Any]) -> tuple[dic
         prepared.append(inputs)
         engines["generator"].backward(made[-1].total)
     figures, wish = session.checked("generator", made, stop())
-    engines["generator"].step(session.learning_rate(recipe.optimiser.learning_rate))
+    with session.shares.of("optimiser"):
+        engines["generator"].step(session.learning_rate(recipe.optimiser.learning_rate))
     if "discriminator" in engines:
         judged = []
         for inputs, generated in zip(prepared, made, strict=True):
             judged.append(method.discriminator_losses(inputs, generated.fake))
             engines["discriminator"].backward(judged[-1].total)
         figures |= session.checked("discriminator", judged)[0]
-        engines["discriminator"].step(session.learning_rate(recipe.optimiser.discriminator_learning_rate))
+        with session.shares.of("optimiser"):
+            engines["discriminator"].step(session.learning_rate(recipe.optimiser.discriminator_learning_rate))
     session.samples_seen += recipe.train.batch_size
-    method.update_ema(recipe.train.batch_size, session.samples_seen)
+    with session.shares.of("optimiser"):
+        method.update_ema(recipe.train.batch_size, session.samples_seen)
     return figures, wish
 
 
@@ -223,8 +226,8 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
     for what, made_with, here in (("head", shard_set.head, head), ("encoder", shard_set.encoder, encoder)):
         if made_with["digest"] != here.digest:
             raise SamaeError(
-                f"the shards in {shard_set.folder} were made with another {what} ({made_with['digest']}) than this run's "
-                f"({here.digest}): materialise training_shards anew, or choose the {what} they were made with"
+                f"the shards in {shard_set.folder} were made with another {what} ({made_with['digest']}) than this "
+                f"run's ({here.digest}): materialise training_shards anew, or choose the {what} they were made with"
             )
     return head, encoder
 

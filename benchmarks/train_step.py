@@ -1,0 +1,243 @@
+"""How fast a training step is, and what the loop around the bare forward-backward costs.
+
+    samae bench train-step [--set size_px=128] [--set batch_size=32] [--json]
+
+Three things run in turns, so that a noisy machine hurts them alike, and medians are compared: the whole step with
+DeepSpeed, the whole step with plain torch, and the bare forward-backward of both networks on inputs prepared before.
+The peak is measured: the best bfloat16 matrix product and 3x3 convolution of this machine, just before.
+"""
+
+import io
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from faces.identity.registry import load_encoder
+from faces.morphable.base import MorphableHead
+from faces.morphable.registry import load_head
+from faces.records import encode_sample
+from training.config import Recipe, load_recipe
+from training.engine import World
+from training.methods.base import Method, build_method
+from training.session import Session
+from training.shards import ShardSet, write_index
+from training.tracking import NoTracker
+from training.train import Stopper, update
+
+SUMMARY = "images a second of a training step: DeepSpeed, plain torch, bare forward-backward; where the rest goes"
+DEFAULTS: dict[str, Any] = {
+    "recipe": "samae",
+    "size_px": 0,
+    "batch_size": 0,
+    "steps": 12,
+    "warmup": 3,
+    "device": "auto",
+}
+
+
+@dataclass
+class Contender:
+    """One thing that is timed: seconds of every step."""
+
+    name: str
+    step: Callable[[], None]
+    seconds: list[float] = field(default_factory=list)
+
+
+def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
+    """Figures with their units. Settings: recipe, size_px and batch_size (0: the recipe's), steps, warmup, device."""
+    chosen = {key: type(value)(settings.get(key, value)) for key, value in DEFAULTS.items()}
+    world = World(chosen["device"])
+    try:
+        with tempfile.TemporaryDirectory(prefix="samae-bench-") as scratch:
+            return _measure(chosen, world, Path(scratch))
+    finally:
+        world.close()
+
+
+def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, float | int | str]:
+    recipe = _recipe(chosen)
+    head, encoder = load_head("builtin"), load_encoder(recipe.identity.encoder, str(world.device))
+    shards = make_shards(scratch / "shards", max(64, recipe.train.batch_size), recipe.size_px, head, encoder)
+    sessions = {
+        engine: _session(
+            replace(recipe, train=replace(recipe.train, engine=engine)), head, encoder, shards, world, scratch
+        )
+        for engine in ("deepspeed", "ddp")
+    }
+    method = sessions["ddp"].method
+    batch_size = recipe.train.batch_size
+    flop = _count_flop(method, sessions["ddp"])
+    peak = matrix_peak_flop_per_s(world.device)
+    contenders = [Contender(engine, _whole_step(session)) for engine, session in sessions.items()]
+    contenders.append(Contender("bare", _bare_step(method, sessions["ddp"])))
+    _take_turns(contenders, chosen["warmup"], chosen["steps"], world, list(sessions.values()))
+    deepspeed_s, ddp_s, bare_s = (statistics.median(contender.seconds) for contender in contenders)
+    _, shares = sessions["deepspeed"].shares.take()
+    spent = sum(contenders[0].seconds)
+    return {
+        "images_per_s": batch_size / deepspeed_s,
+        "ddp_images_per_s": batch_size / ddp_s,
+        "bare_images_per_s": batch_size / bare_s,
+        "loop_overhead_percent": 100 * (deepspeed_s / bare_s - 1),
+        "ddp_loop_overhead_percent": 100 * (ddp_s / bare_s - 1),
+        "data_wait_percent": 100 * shares["data_wait"] / spent,
+        "render_percent": 100 * shares["render"] / spent,
+        "optimiser_percent": 100 * shares["optimiser"] / spent,
+        "mfu_percent": 100 * flop / bare_s / peak,
+        "gflop_per_image": flop / batch_size / 1e9,
+        "peak_gflop_per_s": peak / 1e9,
+        "recipe": recipe.name,
+        "size_px": recipe.size_px,
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if world.device.type == "cuda" else "cpu",
+    }
+
+
+def _recipe(chosen: dict[str, Any]) -> Recipe:
+    overrides = ["train.total_kimg=1000000", "train.log_every_steps=10", "train.workers=1"]
+    overrides += [f"size_px={chosen['size_px']}"] if chosen["size_px"] else []
+    overrides += [f"train.batch_size={chosen['batch_size']}"] if chosen["batch_size"] else []
+    return load_recipe(chosen["recipe"], overrides)
+
+
+def _session(
+    recipe: Recipe, head: MorphableHead, encoder: Any, shards: ShardSet, world: World, scratch: Path
+) -> Session:
+    method = build_method(recipe, head, encoder, world.device)
+    run_dir = scratch / recipe.train.engine
+    run_dir.mkdir()
+    return Session(recipe, method, encoder, shards, run_dir, world, NoTracker())
+
+
+def _whole_step(session: Session) -> Callable[[], None]:
+    batches: Iterator[Any] = session.stream.placed_at(0)
+    stop = Stopper(0)
+
+    def step() -> None:
+        figures, _ = update(session, stop, batches)
+        session.means.add(figures)
+
+    return step
+
+
+def _bare_step(method: Method, session: Session) -> Callable[[], None]:
+    inputs = _prepared(method, session)
+
+    def step() -> None:
+        made = method.generator_losses(inputs)
+        made.total.backward()
+        method.generator.zero_grad(set_to_none=True)
+        if method.discriminator is not None and made.fake is not None:
+            method.discriminator_losses(inputs, made.fake).total.backward()
+            method.discriminator.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _prepared(method: Method, session: Session) -> Any:
+    placed = next(session.stream.placed_at(0))
+    batch = placed.batch.to(session.world.device)
+    return method.prepare(batch, seed=0, positions=placed.positions, step=1)
+
+
+def _count_flop(method: Method, session: Session) -> float:
+    """Floating-point operations of one bare step (two a multiplication with addition)."""
+    step = _bare_step(method, session)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return float(counter.get_total_flops())
+
+
+def _take_turns(contenders: list[Contender], warmup: int, steps: int, world: World, sessions: list[Session]) -> None:
+    for turn in range(warmup + steps):
+        if turn == warmup:
+            for session in sessions:
+                session.shares.take()
+        for contender in contenders:
+            start = time.perf_counter()
+            contender.step()
+            if world.device.type == "cuda":
+                torch.cuda.synchronize()
+            if turn >= warmup:
+                contender.seconds.append(time.perf_counter() - start)
+
+
+def matrix_peak_flop_per_s(device: torch.device, seconds: float = 0.5) -> float:
+    """The best of a bfloat16 matrix product and a channels_last 3x3 convolution, operations a second."""
+    size = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    conv = torch.nn.Conv2d(256, 256, 3, padding=1, bias=False, device=device, dtype=torch.bfloat16)
+    conv = conv.to(memory_format=torch.channels_last)
+    x = torch.randn(8, 256, 64, 64, device=device, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        candidates: list[tuple[Callable[[], Any], float]] = [
+            (lambda: a @ b, 2.0 * size**3), (lambda: conv(x), 2.0 * 8 * 64 * 64 * 256 * 256 * 9),
+        ]  # fmt: skip
+        return max(flop / _best_time(call, device, seconds) for call, flop in candidates)
+
+
+def _best_time(call: Callable[[], Any], device: torch.device, seconds: float) -> float:
+    best, deadline = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def make_shards(folder: Path, count: int, size_px: int, head: MorphableHead, encoder: Any) -> ShardSet:
+    """Shards of grainy smooth pictures with heads in the middle: what a step costs does not depend on the content."""
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / "00000.tar", "w") as archive:
+        for index in range(count):
+            for extension, data in encode_sample(_sample(index, size_px, head, encoder.dim)).items():
+                member = tarfile.TarInfo(f"{index:05d}.{extension}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    return write_index(
+        folder, size_px=size_px, head={"edition": head.edition, "digest": head.digest},
+        encoder={"name": encoder.name, "digest": encoder.digest}, splits={f"{i:05d}": "train" for i in range(count)},
+    )  # fmt: skip
+
+
+def _sample(index: int, size_px: int, head: MorphableHead, dim: int) -> dict[str, Any]:
+    rng, layout = np.random.default_rng(index), head.layout
+    smooth = cv2.resize(rng.uniform(0, 255, (6, 6, 3)), (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+    image = np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
+    mask = np.zeros((size_px, size_px), np.uint8)
+    cv2.ellipse(mask, (size_px // 2, size_px // 2), (size_px // 4, size_px // 3), 0, 0, 360, 255, -1)
+    light = rng.normal(0, 0.1, (1, 27))
+    light[:, ::9] += 2.5
+    embedding = rng.normal(size=dim).astype(np.float32)
+    coefficients = layout.pack(
+        identity=rng.normal(0, 0.7, (1, layout.n_identity)), rotation_rad=rng.normal(0, 0.2, (1, 3)), light=light,
+        translation_mm=np.array([[0, 0, 1100.0]]),
+    )[0]  # fmt: skip
+    return {
+        "image": image, "albedo": image, "mask": mask, "coefficients": coefficients, "landmarks": _landmarks(size_px),
+        "embedding": embedding / np.linalg.norm(embedding), "skin": np.full(3, 0.4, np.float32),
+        "meta": {"key": f"{index:05d}", "person": index // 4},
+    }  # fmt: skip
+
+
+def _landmarks(size_px: int) -> np.ndarray:
+    """68 points on a plausible face: what the encoder's crop is aligned to."""
+    angle = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    points = np.stack([0.5 + 0.2 * np.cos(angle), 0.5 + 0.25 * np.sin(angle)], 1)
+    points[36:42], points[42:48] = (0.4, 0.45), (0.6, 0.45)
+    points[30], points[48], points[54] = (0.5, 0.55), (0.43, 0.65), (0.57, 0.65)
+    return (points * size_px).astype(np.float32)

@@ -1,0 +1,123 @@
+"""The loop with the real methods, a real head and the shipped encoder, at the smallest size: train, restart, export."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from shard_factory import make_sample, write_tar
+from test_train import StopAfter
+from toy import losses_of
+
+from faces.errors import SamaeError
+from faces.identity.registry import load_encoder
+from faces.morphable.registry import load_head
+from training import train as training_train
+from training.config import load_recipe
+from training.export import load_swapper
+from training.shards import ShardSet, write_index
+from training.stream import load_faces
+from training.train import main, train
+
+SMALL = [
+    "size_px=32", "generator.width=8", "generator.condition_width=16", "train.batch_size=4", "train.total_kimg=0.016",
+    "train.checkpoint_kimg=0.008", "train.snapshot_kimg=0.008", "train.log_every_steps=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen smooth pictures with plausible coefficients of the built-in head."""
+    folder = tmp_path_factory.mktemp("shards")
+    head, encoder = load_head("builtin"), load_encoder("builtin")
+    samples = []
+    for index in range(16):
+        rng = np.random.default_rng(index)
+        light = np.zeros((1, 27))
+        light[:, ::9] = 2.5
+        rows = head.layout.pack(
+            identity=rng.normal(0, 0.7, (1, head.layout.n_identity)), light=light,
+            translation_mm=np.array([[0.0, 0.0, 1100.0]]), rotation_rad=rng.normal(0, 0.1, (1, 3)),
+        )  # fmt: skip
+        samples.append(make_sample(index, dim=encoder.dim) | {"coefficients": rows[0]})
+    write_tar(folder / "00000.tar", samples)
+    splits = {f"{i:05d}": "validation" if i < 4 else "train" for i in range(16)}
+    makers = {"edition": head.edition, "digest": head.digest}, {"name": encoder.name, "digest": encoder.digest}
+    write_index(folder, size_px=32, head=makers[0], encoder=makers[1], splits=splits)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def command(recipe: str, shards: Path, run_dir: Path, *extra: str) -> list[str]:
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    return [
+        "--recipe",
+        recipe,
+        "--shards",
+        str(shards),
+        "--run-dir",
+        str(run_dir),
+        "--device",
+        "cpu",
+        *settings,
+        *extra,
+    ]
+
+
+@pytest.mark.parametrize("recipe", ["samae", "simswap"])
+def test_a_recipe_trains_to_a_swapper(
+    shards: Path, tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = tmp_path / "progress.jsonl"
+    monkeypatch.setenv("SAMAE_PROGRESS", str(progress))
+    assert main(command(recipe, shards, tmp_path / "run", "--engine", "deepspeed")) == 0
+    events = [json.loads(line) for line in progress.read_text().splitlines()]
+    assert events[0]["event"] == "start"
+    assert events[-1] == events[-1] | {"event": "done", "kimg": 0.016, "total_kimg": 0.016}
+    swapper = load_swapper(tmp_path / "run/export")
+    shard_set = ShardSet.open(shards)
+    faces = load_faces(shard_set, shard_set.keys("validation"))
+    result = swapper.swap(faces.select([1, 2]), faces.select([0, 3]))
+    assert result.image.shape == (2, 3, 32, 32)
+    assert torch.isfinite(result.image).all()
+
+
+def test_samae_goes_on_exactly_after_a_stop(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe("samae", [*SMALL, "losses.adversarial=0.1", "train.engine=ddp"])
+    train(recipe, shards, tmp_path / "whole", device="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(training_train, "Stopper", lambda hours: StopAfter(3))
+        assert train(recipe, shards, tmp_path / "parts", device="cpu").samples_seen == 12
+    assert train(recipe, shards, tmp_path / "parts", device="cpu").resumed_from == 12
+    assert losses_of(tmp_path / "parts") == losses_of(tmp_path / "whole")
+
+
+def test_shards_of_another_head_or_size_are_refused(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(SamaeError, match="recipe 'samae' is for 64 px"):
+        train(load_recipe("samae"), shards, tmp_path, device="cpu")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "00000.tar").write_bytes((shards / "00000.tar").read_bytes())
+    encoder = load_encoder("builtin")
+    maker = {"name": encoder.name, "digest": encoder.digest}
+    write_index(other, size_px=32, head={"edition": "builtin-1", "digest": "0" * 16}, encoder=maker)
+    with pytest.raises(SamaeError, match="another head"):
+        train(load_recipe("samae", SMALL), other, tmp_path / "run", device="cpu")
+
+
+def test_a_dry_run_prints_and_trains_nothing(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command("samae", shards, tmp_path / "run", "--dry-run")) == 0
+    out = capsys.readouterr().out
+    assert "train.batch_size: 4" in out
+    assert "steps: 4 of 4 pictures" in out
+    assert "'train': 12, 'validation': 4" in out
+    assert not (tmp_path / "run").exists()
