@@ -9,7 +9,7 @@ from method_fakes import SIZE_PX, TINY, tiny_batch, tiny_encoder, tiny_head
 from faces.errors import SamaeError
 from training.config import load_recipe
 from training.methods.base import PARTNER_GROUP, MethodBase, build_method, partners
-from training.methods.mesh_inputs import filled, random_scales, start_picture
+from training.methods.mesh_inputs import filled, occluders_beyond, random_scales, start_picture
 from training.methods.samae import Samae, SamaeInputs
 from training.methods.simswap import SimSwap, same_person
 
@@ -209,6 +209,16 @@ def test_filling_keeps_the_known_and_continues_it() -> None:
     flat = filled(torch.full((1, 3, 16, 16), 0.3), known)
     torch.testing.assert_close(flat, torch.full_like(flat, 0.3), atol=1e-5, rtol=0)
     torch.testing.assert_close(start_picture(picture, 1 - known, None) * known, picture * known, atol=1e-6, rtol=0)
+
+
+def test_what_covers_the_face_goes_on_past_its_edge() -> None:
+    silhouette, visible = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    silhouette[..., 2:6, 2:6] = 1
+    visible[..., 4:6, 2:6] = 1  # the upper half is under hair
+    spread = occluders_beyond(silhouette, visible)
+    assert spread[0, 0, :4].min() == 1
+    assert spread[0, 0, 4:].max() == 0
+    assert occluders_beyond(torch.zeros(1, 1, 8, 8), visible).sum() == 0
 
 
 def test_mesh_scales_keep_their_range_and_probability() -> None:

@@ -8,6 +8,7 @@ the first thousand pictures already look like faces.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -149,6 +150,24 @@ def random_scales(settings: MeshSettings, draws: np.ndarray) -> np.ndarray:
     """(N, 2) uniform 0..1 -> (N,) scales: U(1 - s, 1 + s) with the recipe's probability, else 1 (systems.md 1.3)."""
     scales = 1 + settings.scaling * (2 * draws[:, 1] - 1)
     return np.where(draws[:, 0] < settings.scaling_probability, scales, 1.0)
+
+
+def occluders_beyond(silhouettes: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """What covers the face, continued outside it, for swaps whose new face is larger than the old (ours).
+
+    silhouettes, visible (N, 1, S, S) 0..1 -> (N, 1, S, S) float32 0 or 1. Inside the silhouette: hidden where it is not
+    visible. Outside: hidden where the nearest pixel of the silhouette is hidden, as hair goes on past the face's edge.
+    """
+    inside = silhouettes[:, 0].cpu().numpy() >= 0.5
+    hidden = inside & (visible[:, 0].cpu().numpy() < 0.5 * silhouettes[:, 0].cpu().numpy())
+    spread = np.zeros(hidden.shape, np.float32)
+    for row in np.flatnonzero(inside.any((1, 2))):
+        outside = np.ascontiguousarray(~inside[row], np.uint8)
+        _, labels = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+        table = np.zeros(labels.max() + 1, np.float32)
+        table[labels[inside[row]]] = hidden[row][inside[row]]
+        spread[row] = table[labels]
+    return torch.from_numpy(spread)[:, None].to(silhouettes.device)
 
 
 def filled(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,14 @@ from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
 from training.methods.adversary import discriminator_step, frozen
 from training.methods.base import EncoderLike, MethodBase, StepLosses, generator_at, partners
-from training.methods.mesh_inputs import MeshPictures, MeshRenderer, random_scales, shape_vector, start_picture
+from training.methods.mesh_inputs import (
+    MeshPictures,
+    MeshRenderer,
+    occluders_beyond,
+    random_scales,
+    shape_vector,
+    start_picture,
+)
 from training.networks.patchgan import MultiScaleDiscriminator
 from training.networks.unet import UNet
 from training.perceptual import FrozenFeatures, feature_terms, frozen_features
@@ -240,5 +247,6 @@ class Samae(MethodBase):
     def _swap_hole(self, target: FaceBatch, swapped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The hole of a swap (N, 1, S, S), and the same with a soft edge for pasting back."""
         settings, unit = self.recipe.mask, self.size_px / 256
-        hole = torch.as_tensor(swap_mask(target.mask, swapped, self._occluders(target), settings.swap_dilate_px))
+        occluders = occluders_beyond(self.renderer.silhouette(target.coefficients), target.mask)
+        hole = torch.as_tensor(swap_mask(target.mask, swapped, occluders, settings.swap_dilate_px))
         return hole, torch.as_tensor(feather(hole, settings.feather_px * unit))
