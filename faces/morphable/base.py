@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from faces.errors import SamaeError
+from faces.morphable.normals import normals_of
 
 
 @dataclass(frozen=True)
@@ -177,14 +178,4 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
     The frame is that of the vertices. A vertex without triangles gets (0, 0, 1).
     """
-    corners = vertices[:, triangles]
-    face = np.cross(corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        for n in range(len(vertices)):
-            for axis in range(3):
-                normals[n, :, axis] += np.bincount(
-                    triangles[:, corner], weights=face[n, :, axis], minlength=vertices.shape[1]
-                ).astype(normals.dtype)
-    length = np.linalg.norm(normals, axis=-1, keepdims=True)
-    return np.where(length > 1e-12, normals / np.maximum(length, 1e-12), np.array([0, 0, 1], normals.dtype))
+    return normals_of(vertices, triangles)

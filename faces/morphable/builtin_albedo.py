@@ -12,9 +12,9 @@ from faces.morphable.builtin_layout import EYE_STEPS, catmull_rom
 from faces.morphable.builtin_mesh import PART_NAMES, Mesh
 from faces.morphable.builtin_surface import crease_height, unroll
 
-SKIN = np.array([0.43, 0.255, 0.182])
-MELANIN = np.array([0.15, 0.091, 0.066])
-HAEMOGLOBIN = np.array([0.009, -0.004, -0.003])
+SKIN = np.array([0.44, 0.225, 0.14])
+MELANIN = np.array([0.15, 0.082, 0.052])
+HAEMOGLOBIN = np.array([0.006, -0.0025, -0.002])
 LIP_RATIO = np.array([0.82, 0.52, 0.56])
 #: left brow from the inner to the outer end: (x, y, half-height) mm.
 BROW = ((10.5, 19.0, 3.4), (18, 21.2, 3.5), (27, 23.4, 3.0), (36, 24.4, 2.4), (44, 22.6, 1.7), (51, 18.6, 0.8))
@@ -198,7 +198,7 @@ def albedo_modes(mesh: Mesh) -> np.ndarray:
     white = (angle >= 29).astype(float)
     tooth = (mesh.is_piece("teeth_upper", "teeth_lower") & (mesh.local[:, 0] > -0.02)).astype(float)
     modes = [
-        (flesh[:, None] * (1 - lips[:, None] * (1 - LIP_RATIO * [0.9, 0.8, 0.85])) * MELANIN), flesh[:, None] * HAEMOGLOBIN, flesh[:, None] * [0.006, 0.003, -0.008],
+        (flesh[:, None] * (1 - lips[:, None] * (1 - LIP_RATIO * [0.9, 0.8, 0.85])) * MELANIN), flesh[:, None] * HAEMOGLOBIN, flesh[:, None] * [0.004, 0.001, -0.005],
         lips[:, None] * [0.03, -0.010, -0.007], lips[:, None] * [-0.05, -0.022, -0.018], brows[:, None] * [-0.05, -0.035, -0.025],
         iris[:, None] * [0.06, 0.045, 0.03], iris[:, None] * [-0.015, 0.015, 0.05], iris[:, None] * [0.0, 0.018, 0.0],
         white[:, None] * [0.0, -0.02, -0.02], tooth[:, None] * [-0.02, -0.04, -0.07],

@@ -38,18 +38,16 @@ class Brush:
         return min(self.r) >= 24
 
 
-def stroke(brush: Brush, points: np.ndarray, sign: float) -> np.ndarray:
-    """Displacement (V, 3) by one brush on the left (sign +1) or, mirrored, on the right (sign -1)."""
+def _stroke(brush: Brush, points: np.ndarray, sign: float, scale: np.ndarray, total: np.ndarray) -> None:
+    """Add one brush on the left (sign +1) or, mirrored, on the right (sign -1), times (V,) scale, to (V, 3) total."""
     flip = np.array([sign, 1.0, 1.0])
-    near = np.flatnonzero((np.abs(points * flip - np.array(brush.at)) < 3.2 * np.array(brush.r)).all(1))
+    at, reach = np.array(brush.at), np.array(brush.r)
+    near = np.flatnonzero((np.abs(points - at * flip) < 3.2 * reach).all(1))
     local = points[near] * flip
-    offset = local - np.array(brush.at)
-    weight = np.exp(-((offset / np.array(brush.r)) ** 2).sum(1))
-    about = np.array(brush.at if brush.about is None else brush.about)
+    weight = scale[near] * np.exp(-(((local - at) / reach) ** 2).sum(1))
+    about = at if brush.about is None else np.array(brush.about)
     moved = weight[:, None] * (np.array(brush.move) + np.array(brush.grow) * (local - about))
-    total = np.zeros_like(points)
-    total[near] = moved * (flip if brush.side != 2 else np.ones(3))
-    return total
+    total[near] += moved if brush.side == 2 else moved * flip
 
 
 def paint(brushes: tuple[Brush, ...], points: np.ndarray, upper: np.ndarray, broad_only: np.ndarray) -> np.ndarray:
@@ -62,13 +60,11 @@ def paint(brushes: tuple[Brush, ...], points: np.ndarray, upper: np.ndarray, bro
         (V, 3) displacement, mm.
     """
     total = np.zeros_like(points)
+    everywhere, soft = np.ones(len(points)), np.where(broad_only, 0.0, 1.0)
+    masks = {"": everywhere, "upper": upper, "lower": 1.0 - upper}
+    signs = {0: (1.0, -1.0), 2: (1.0, -1.0), 1: (1.0,), -1: (-1.0,)}
     for brush in brushes:
-        signs = {0: (1.0, -1.0), 2: (1.0, -1.0), 1: (1.0,), -1: (-1.0,)}[brush.side]
-        signs = signs[:1] if brush.at[0] == 0 else signs
-        moved = np.sum([stroke(brush, points, sign) for sign in signs], axis=0)
-        mask = {"": 1.0, "upper": upper[:, None], "lower": 1.0 - upper[:, None]}[brush.lip]
-        moved = moved * mask
-        if not brush.is_broad:
-            moved = np.where(broad_only[:, None], 0.0, moved)
-        total += moved
+        scale = masks[brush.lip] * (everywhere if brush.is_broad else soft)
+        for sign in signs[brush.side][: 1 if brush.at[0] == 0 else 2]:
+            _stroke(brush, points, sign, scale, total)
     return total

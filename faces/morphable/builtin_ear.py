@@ -19,7 +19,11 @@ OUTLINE = (
 CENTRE = (13.5, 2.0)
 #: ridges and hollows: (polyline of (p, q)), height mm, half-width mm.
 RELIEF: tuple[tuple[tuple[tuple[float, float], ...], float, float], ...] = (
-    (((19.0, -14.0), (24.0, -11.5), (27.2, -6.0), (28.0, 2.0), (26.4, 10.0), (21.5, 17.0), (17.0, 22.0)), 3.4, 3.6),  # antihelix
+    (
+        ((19.0, -14.0), (24.0, -11.5), (27.2, -6.0), (28.0, 2.0), (26.4, 10.0), (21.5, 17.0), (17.0, 22.0)),
+        3.4,
+        3.6,
+    ),  # antihelix
     (((22.0, 15.0), (15.0, 16.0), (9.5, 14.5)), 1.8, 2.6),  # its lower leg
     (((1.6, -8.0), (3.4, -4.0), (3.0, 0.0)), 4.6, 3.0),  # tragus
     (((11.5, -4.0), (15.0, -6.0)), -6.5, 6.5),  # concha
@@ -63,7 +67,13 @@ def ear() -> Piece:
         sheets.append(place(plane, _relief(plane, np.full(STEPS, t))))
         planes.append(plane)
     rim = _relief(outline, np.ones(STEPS))
-    for t, keep, drop in ((1.015, 0.8, -0.9), (1.0, 0.6, -2.2), (0.94, 0.35, -3.4), (0.8, 0.15, -4.8), (0.5, 0.0, -9.0)):
+    for t, keep, drop in (
+        (1.015, 0.8, -0.9),
+        (1.0, 0.6, -2.2),
+        (0.94, 0.35, -3.4),
+        (0.8, 0.15, -4.8),
+        (0.5, 0.0, -9.0),
+    ):
         plane = centre + (outline - centre) * t
         sheets.append(place(plane, np.minimum(rim, rim * keep) + drop))
         planes.append(plane)

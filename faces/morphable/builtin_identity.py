@@ -4,6 +4,8 @@ The Gaussian-process modes are draws of a sparse process (Gaussian bumps of one 
 random directions; Luethi et al. 2018, Gaussian Process Morphable Models, sections 3 and 4, use the same kernel).
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.spatial.distance import cdist
 
@@ -39,22 +41,39 @@ def upper_lip_weight(mesh: Mesh) -> np.ndarray:
     return weight
 
 
-def finish(mesh: Mesh, field: np.ndarray, rigid_eyes: bool = True) -> np.ndarray:
-    """Make a (V, 3) field of the skin whole: round eyeballs, lids that go with them, a mouth lining that follows the lips."""
-    field = field.copy()
-    _follow_lips(mesh, field)
+@lru_cache(maxsize=2)
+def _eyes(mesh: Mesh) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
+    """For each eye: vertices of the ball, vertices of the skin near it, and how freely those move (0 with the ball, 1 free)."""
+    eyes = []
     for sign, name in ((1.0, "eye_left"), (-1.0, "eye_right")):
         centre = np.array(table.EYE_CENTRE) * [sign, 1, 1]
-        ball = mesh.piece == name
+        skin = np.flatnonzero(mesh.is_piece("skin", "lid") & (np.sign(mesh.points[:, 0]) == sign))
+        reach = np.linalg.norm((mesh.points[skin] - centre) * [0.85, 1.0, 0.7], axis=1)
+        skin, reach = skin[reach < 27.5], reach[reach < 27.5]
+        t = np.clip((reach - 14.5) / 13.0, 0, 1)
+        eyes.append((np.flatnonzero(mesh.piece == name), skin, (t * t * (3 - 2 * t))[:, None]))
+    return tuple(eyes)
+
+
+def finish(mesh: Mesh, field: np.ndarray, rigid_eyes: bool = True) -> np.ndarray:
+    """Make a (V, 3) field of the skin whole: round eyeballs, lids that go with them, lips with their lining."""
+    field = field.copy()
+    inside, column, fade = _lining(mesh)
+    field[inside] = field[column] * fade + field[inside] * (1 - fade)
+    for ball, skin, free in _eyes(mesh):
         core = field[ball].mean(0)
         field[ball] = core
         if rigid_eyes:
-            skin = mesh.is_piece("skin", "lid") & (np.sign(mesh.points[:, 0]) == sign)
-            reach = np.linalg.norm((mesh.points[skin] - centre) * [0.85, 1.0, 0.7], axis=1)
-            t = np.clip((reach - 14.5) / 13.0, 0, 1)[:, None]
-            t = t * t * (3 - 2 * t)
-            field[skin] = core * (1 - t) + field[skin] * t
+            field[skin] = core * (1 - free) + field[skin] * free
     return field
+
+
+@lru_cache(maxsize=2)
+def _lining(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mouth's lining: its vertices, the lip-edge vertex in front of each, and how much it follows that one."""
+    inside, column = np.flatnonzero(mesh.is_piece("mouth")), _column_of_lining(mesh)
+    ring = mesh.local[inside, 0].astype(int)
+    return inside, column, CAVITY_FADE[np.minimum(ring, len(CAVITY_FADE) - 1)][:, None]
 
 
 def close_lips(mesh: Mesh, field: np.ndarray) -> np.ndarray:
@@ -71,15 +90,6 @@ def close_lips(mesh: Mesh, field: np.ndarray) -> np.ndarray:
     inner = np.concatenate([up[0], mesh.mirror[up[0]]])
     field[mesh.is_piece("teeth_upper", "teeth_lower", "tongue")] = field[inner].mean(0)
     return field
-
-
-def _follow_lips(mesh: Mesh, field: np.ndarray) -> None:
-    """Vertices of the mouth's lining move as the lip's edge in front of them does, less with depth."""
-    inside = np.flatnonzero(mesh.is_piece("mouth"))
-    column = _column_of_lining(mesh)
-    ring = mesh.local[inside, 0].astype(int)
-    fade = CAVITY_FADE[np.minimum(ring, len(CAVITY_FADE) - 1)][:, None]
-    field[inside] = field[column] * fade + field[inside] * (1 - fade)
 
 
 def _column_of_lining(mesh: Mesh) -> np.ndarray:

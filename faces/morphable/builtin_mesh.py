@@ -32,7 +32,7 @@ JAWLINE_NAMES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mesh:
     """Both halves of the mean head. V vertices, T triangles.
 
