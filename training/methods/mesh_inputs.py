@@ -156,10 +156,12 @@ def occluders_beyond(silhouettes: torch.Tensor, visible: torch.Tensor) -> torch.
     """What covers the face, continued outside it, for swaps whose new face is larger than the old (ours).
 
     silhouettes, visible (N, 1, S, S) 0..1 -> (N, 1, S, S) float32 0 or 1. Inside the silhouette: hidden where it is not
-    visible. Outside: hidden where the nearest pixel of the silhouette is hidden, as hair goes on past the face's edge.
+    visible (specks on its rim, where two soft edges differ, left out). Outside: hidden where the nearest pixel of the
+    silhouette is hidden, as hair goes on past the face's edge.
     """
     inside = silhouettes[:, 0].cpu().numpy() >= 0.5
     hidden = inside & (visible[:, 0].cpu().numpy() < 0.5 * silhouettes[:, 0].cpu().numpy())
+    hidden = np.stack([_without_rim_specks(*pair) for pair in zip(hidden, inside, strict=True)])
     spread = np.zeros(hidden.shape, np.float32)
     for row in np.flatnonzero(inside.any((1, 2))):
         outside = np.ascontiguousarray(~inside[row], np.uint8)
@@ -168,6 +170,14 @@ def occluders_beyond(silhouettes: torch.Tensor, visible: torch.Tensor) -> torch.
         table[labels[inside[row]]] = hidden[row][inside[row]]
         spread[row] = table[labels]
     return torch.from_numpy(spread)[:, None].to(silhouettes.device)
+
+
+def _without_rim_specks(hidden: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(S, S) bool twice -> bool: hidden pixels of the silhouette's rim go, unless they are part of something larger."""
+    kernel, width = np.ones((3, 3), np.uint8), max(1, round(len(inside) / 128))
+    core = cv2.erode(inside.astype(np.uint8), kernel, iterations=width, borderValue=1)
+    larger = cv2.morphologyEx(hidden.astype(np.uint8), cv2.MORPH_OPEN, kernel, iterations=width)
+    return hidden & ((core > 0) | (larger > 0))
 
 
 def filled(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
