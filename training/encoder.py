@@ -1,9 +1,10 @@
 r"""Train an identity encoder on generated people and write it as half-precision safetensors.
 
     python -m training.encoder --out faces/identity/weights/builtin.safetensors
-    python -m training.encoder --loss cosface --seed 202 --depth 10 --width 32 \
+    python -m training.encoder --loss cosface --seed 202 --depth 10 --width 32 --people 420 \
         --out faces/identity/weights/judge-1.safetensors
-    python -m training.encoder --seed 303 --depth 34 --width 16 --out faces/identity/weights/judge-2.safetensors
+    python -m training.encoder --seed 303 --depth 34 --width 16 --people 420 \
+        --out faces/identity/weights/judge-2.safetensors
 
 The people of an encoder come from its own seed; the judges' seeds and backbones differ from the trainer's encoder,
 so that no swapper is scored by the network that taught it. ArcFace margin: Deng et al., arXiv 1801.07698, equation 3;
@@ -49,12 +50,12 @@ class EncoderRecipe:
     loss: str = "arcface"
     scale: float = 32.0
     margin: float = 0.3
-    people: int = 800
+    people: int = 700
     pictures_per_person: int = 8
-    held_out_people: int = 80
+    held_out_people: int = 60
     render_px: int = 128
     seed: int = 101
-    epochs: int = 24
+    epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
