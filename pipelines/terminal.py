@@ -59,7 +59,7 @@ class Terminal:
             self._progress.remove_task(self._task)
             self._task = None
         state = "up to date" if made.fresh else f"made in {made.seconds:6.1f} s"
-        self._console.print(f"  {label(made.stage, made.partition):<32} {state}")
+        self._console.print(f"  {label(made.stage, made.partition):<32} {state}", soft_wrap=True)
 
     def _heard(self, stage: str, partition: str | None, done: float, total: float, note: str) -> None:
         now = time.monotonic()
@@ -69,7 +69,8 @@ class Terminal:
         elif not self._bars and now - self._last >= SECONDS_BETWEEN_LINES:
             self._last = now
             self._console.print(
-                f"  {label(stage, partition):<32} {100 * done / max(total, 1e-9):3.0f} %, {left}  {note[:60]}"
+                f"  {label(stage, partition):<32} {100 * done / max(total, 1e-9):3.0f} %, {left}  {note[:60]}",
+                soft_wrap=True,
             )
 
 

@@ -12,14 +12,14 @@ from pipelines.settings import Settings, load_settings
 def run(source: str, target: str, out: Path, model: str) -> None:
     """Swap and write a PNG of source, target and result side by side."""
     quieten()
+    settings = load_settings()
+    shards = settings.store.folder("training_shards")
+    settings.store.manifest("training_shards")
     import numpy as np
 
     from assets.judging import load_faces_of
     from training.export import load_swapper
 
-    settings = load_settings()
-    shards = settings.store.folder("training_shards")
-    settings.store.manifest("training_shards")
     swapper = load_swapper(export_of(settings, model))
     faces = load_faces_of(shards, [source, target])
     made = swapper.swap(faces.select([0]), faces.select([1]))

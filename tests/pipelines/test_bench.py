@@ -1,0 +1,42 @@
+"""Benchmarks: how settings are read, and what an answer holds."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import demo
+from faces.errors import SamaeError
+from faces.files import write_json
+from pipelines.commands import bench
+
+
+def test_settings_are_read_as_values() -> None:
+    parsed = bench.parse(["count=3", "size=0.5", "fast=true", "name=a=b"])
+    assert parsed == {"count": 3, "size": 0.5, "fast": True, "name": "a=b"}
+    with pytest.raises(SamaeError, match="not KEY=VALUE"):
+        bench.parse(["count"])
+
+
+def test_an_answer_says_what_was_measured_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "load", lambda name: SimpleNamespace(run=lambda settings: {"faces_per_s": 2.5}))
+    answer = bench.measure("anything", {"count": 1})
+    assert set(answer) == {"bench", "commit", "machine", "settings", "figures"}
+    assert answer["figures"] == {"faces_per_s": 2.5}
+    assert "cores" in answer["machine"]
+    assert "faces_per_s" in bench.table(answer)
+
+
+def test_figures_of_a_demo(tmp_path: Path) -> None:
+    stages = [
+        {"stage": "raw_faces", "partition": "00000", "fresh": False, "seconds": 1.25},
+        {"stage": "raw_faces", "partition": "01000", "fresh": False, "seconds": 2.0},
+        {"stage": "swap_model", "partition": "samae", "fresh": False, "seconds": 10.0},
+        {"stage": "champion", "partition": None, "fresh": True, "seconds": 0.0},
+    ]
+    write_json(tmp_path / "times.json", {"stages": stages})
+    found = demo.figures(demo.read_times(tmp_path / "times.json"))
+    expected = {"total_s": 13.2, "stages_made": 3, "raw_faces_s": 3.2, "swap_model_samae_s": 10.0, "champion_s": 0.0}
+    assert found == pytest.approx(expected, abs=0.06)
+    with pytest.raises(SamaeError, match="run `samae demo` first"):
+        demo.read_times(tmp_path / "none.json")

@@ -1,0 +1,166 @@
+"""The command line: its frozen help, and that every mistake is one sentence, exit code 2, and nothing half-written."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import app, main, models_app
+
+#: Command -> its options and arguments. A change here is a change of the interface: say so in the commit.
+COMMANDS = {
+    "demo": ["--no-plain", "--plain", "--set"],
+    "dev": ["--mlflow-port", "--port"],
+    "doctor": ["--json"],
+    "bench": ["--json", "--list", "--set", "name"],
+    "train": ["--dry-run", "--ranks", "--set", "recipe"],
+    "evaluate": ["--json", "recipe"],
+    "swap": ["--model", "--out", "source", "target"],
+    "synth": ["--count", "--people", "--seed", "--size-px", "folder"],
+    "pictures": [],
+}
+MODELS = {"list": ["--json"], "show": ["--json", "version"], "rollback": []}
+
+
+def interface(typer_app: object) -> dict[str, list[str]]:
+    import typer
+
+    group = typer.main.get_group(typer_app)  # type: ignore[arg-type]
+    found = {}
+    for name, command in group.commands.items():
+        if name == "models":
+            continue
+        words = [w for p in command.params for w in (*p.opts, *p.secondary_opts)]
+        found[name] = sorted(word for word in words if word != "--help")
+    return found
+
+
+def test_the_interface_is_frozen() -> None:
+    assert interface(app) == {name: sorted(words) for name, words in COMMANDS.items()}
+    assert interface(models_app) == {name: sorted(words) for name, words in MODELS.items()}
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "models"])
+def test_every_command_explains_itself(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage" in shown.stdout
+    assert len(shown.stdout.splitlines()) > 4
+
+
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def samae(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """Run `samae` in this process with a bare environment; what the command sets is taken back afterwards."""
+    before = dict(os.environ)
+
+    def call(*arguments: str, home: Path, **variables: str) -> Done:
+        bare = {name: value for name, value in before.items() if not name.startswith("SAMAE_")}
+        os.environ.clear()
+        os.environ.update(bare | {"SAMAE_HOME": str(home), "SAMAE_RAY": "serial"} | variables)
+        monkeypatch.setattr(sys, "argv", ["samae", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        shown = capsys.readouterr()
+        return Done(code, shown.out, shown.err)
+
+    yield call
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipelines.cli", "bench", "speed"]
+    done = subprocess.run(command, env=os.environ | {"SAMAE_HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("samae: no benchmark is called 'speed'")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "mentions"),
+    [
+        (["demo"], {"SAMAE_PHOTOGRAPHS": "some"}, "SAMAE_PHOTOGRAPHS is 'some'"),
+        (["demo"], {"SAMAE_RAW": "/nowhere/faces"}, "holds no ffhq-dataset-v2.json"),
+        (["demo", "--set", "photos=3"], {}, "is not NAME=VALUE of a setting"),
+        (["train", "sameo"], {}, "no recipe is called 'sameo'"),
+        (["train", "samae"], {}, "training_shards has not been made yet"),
+        (["evaluate", "samae"], {}, "swap_model [samae] has not been made yet"),
+        (["bench", "speed"], {}, "no benchmark is called 'speed'"),
+        (["swap", "00001", "00002"], {}, "training_shards has not been made yet"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    samae: Callable[..., Done], tmp_path: Path, arguments: list[str], variables: dict[str, str], mentions: str
+) -> None:
+    home = tmp_path / "home"
+    done = samae(*arguments, home=home, **variables)
+    assert done.returncode == 2, done.stderr
+    assert mentions in done.stderr
+    assert "Traceback" not in done.stderr
+    left = {path.name for path in home.rglob("*") if path.suffix in (".parquet", ".npy", ".tar", ".html")}
+    assert not left
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_home_that_cannot_be_written(samae: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = samae("demo", home=tmp_path / "file" / "home")
+    assert done.returncode == 2
+    assert "name another folder by SAMAE_HOME" in done.stderr
+
+
+def test_doctor_without_a_gpu(samae: Callable[..., Done], tmp_path: Path) -> None:
+    done = samae("doctor", "--json", home=tmp_path, CUDA_VISIBLE_DEVICES="")
+    found = json.loads(done.stdout)
+    assert found["gpus"] == []
+    assert found["rasteriser_backends"]["numba"] == "ready"
+    assert {weights["name"] for weights in found["optional_weights"]} >= {"ArcFace w600k_r50", "VGG16", "LPIPS"}
+    assert all(weights["licence"] and weights["where"] for weights in found["optional_weights"])
+    assert done.returncode == (2 if found["problems"] else 0)
+
+
+def test_doctor_finds_weights_and_names_problems(samae: Callable[..., Done], tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    (weights / "vgg.pth").write_bytes(b"not really")
+    done = samae("doctor", "--json", home=tmp_path, SAMAE_WEIGHTS=str(weights), SAMAE_RAW=str(tmp_path))
+    found = json.loads(done.stdout)
+    assert {w["name"]: w["found"] for w in found["optional_weights"]}["LPIPS"] == str(weights / "vgg.pth")
+    assert any("holds no ffhq-dataset-v2.json" in problem for problem in found["problems"])
+    assert done.returncode == 2
+
+
+def test_bench_lists_its_benchmarks(samae: Callable[..., Done], tmp_path: Path) -> None:
+    done = samae("bench", "--list", "--json", home=tmp_path)
+    listed = json.loads(done.stdout)
+    assert "demo" in listed
+    assert all(listed.values())
+
+
+def test_models_of_an_empty_registry(samae: Callable[..., Done], tmp_path: Path) -> None:
+    done = samae("models", "list", "--json", home=tmp_path)
+    assert json.loads(done.stdout) == []
+    shown = samae("models", "show", "champion", home=tmp_path)
+    assert shown.returncode == 2
+    assert "no version or alias is called 'champion'" in shown.stderr
+    back = samae("models", "rollback", home=tmp_path)
+    assert back.returncode == 2
+    assert "nothing to roll back to" in back.stderr
