@@ -30,7 +30,10 @@ PAIR_ERRORS = (SamaeError, RuntimeError, ValueError, FloatingPointError, IndexEr
 class Measurer(Protocol):
     """Fits coefficients to pictures, the same way for every system (evaluation/measure.py)."""
 
-    digest: str
+    @property
+    def digest(self) -> str:
+        """Names everything that the figures depend on."""
+        ...
 
     def measure(self, pictures: Pictures, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures, (N, D) expected coefficients -> (N, D) fitted coefficients, (N, 68, 2) px landmarks found."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +21,10 @@ from evaluation.batch import Chunk, JudgeContext, LoadFaces, Measurer, Truth, ju
 from evaluation.context import EncoderLike, Gallery, Pictures
 from evaluation.evaluation import Evaluation, evaluate_rows
 from evaluation.examples import pick_examples
+from evaluation.measure import default_measurer
 from evaluation.metrics import METRIC_VERSION, independent
 from evaluation.pairs import PairList
-from evaluation.rows import merge_rows
+from evaluation.rows import merge_rows, system_rows
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
 from faces.morphable.base import MorphableHead
@@ -51,7 +52,7 @@ def judge(
     on_progress: Callable[[int, int], None] | None = None,
     *,
     baselines: Sequence[str] = ALL_BASELINES,
-    measurer: Measurer | None = None,
+    measurer: Measurer | Literal["auto"] | None = "auto",
     trained_with: str | None = None,
     system_digest: str = "",
     map_chunks: MapChunks = serial_map,
@@ -67,7 +68,8 @@ def judge(
         truth: (source key, target key) -> true swap, or None where there are none.
         head: needed for coefficient metrics and for the pose and shape columns of slices.
         on_progress: called with (pairs done, pairs in all).
-        measurer: fits results; without it pose, expression, shape and light are left out, not guessed.
+        measurer: fits results; "auto" takes the shipped one where it can be trusted (evaluation/measure.py). Without
+            one, pose, expression, shape and light are left out, not guessed.
         system_digest: digest of the swapper's weights: rows of other weights are never reused.
         rows_folder: where rows of finished chunks are kept for a restart.
 
@@ -76,8 +78,9 @@ def judge(
     """
     if not encoders:
         raise SamaeError("the judge needs at least one identity encoder; name one in the settings")
+    chosen = default_measurer(head, truth is not None) if isinstance(measurer, str) else measurer
     context = make_context(
-        swapper, pairs, load_faces, tuple(encoders), truth, head, baselines, measurer, trained_with, system_digest
+        swapper, pairs, load_faces, tuple(encoders), truth, head, baselines, chosen, trained_with, system_digest
     )
     rows = _judge_all(context, pairs, map_chunks, chunk_pairs, rows_folder, on_progress)
     name = swapper if isinstance(swapper, str) else swapper.name
@@ -149,16 +152,20 @@ def _judge_all(
 
 
 def judge_chunk(chunk: Chunk, context: JudgeContext, rows_folder: Path | None) -> pa.Table:
-    """`judge_batch`, unless its rows already lie in `rows_folder`; then those."""
+    """`judge_batch` for the systems whose rows do not lie in `rows_folder` yet; theirs, and those that lie there."""
     if rows_folder is None:
         return judge_batch(chunk, context)
-    path = rows_folder / f"{digest_of([chunk, context.judge_digest, context.system_digests])}.parquet"
-    if path.is_file():
-        return pq.read_table(path)
-    table = judge_batch(chunk, context)
-    with atomic_file(path) as scratch:
-        pq.write_table(table, scratch)
-    return table
+    paths = {name: rows_folder / f"{_rows_digest(chunk, context, name)}.parquet" for name in context.systems}
+    missing = {name: swapper for name, swapper in context.systems.items() if not paths[name].is_file()}
+    fresh = judge_batch(chunk, replace(context, systems=missing)) if missing else None
+    for name in missing:
+        with atomic_file(paths[name]) as scratch:
+            pq.write_table(system_rows(fresh, name), scratch)
+    return pa.concat_tables([pq.read_table(path) for path in paths.values()])
+
+
+def _rows_digest(chunk: Chunk, context: JudgeContext, system: str) -> str:
+    return digest_of([chunk, context.judge_digest, system, context.system_digests[system]])
 
 
 def _provenance(context: JudgeContext, system_digest: str) -> dict[str, Any]:

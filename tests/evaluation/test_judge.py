@@ -95,12 +95,14 @@ def test_a_second_run_reads_its_rows_and_doubles_none(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(Dying(0.5), chunk_pairs=5, rows_folder=tmp_path)
-    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    assert len(list(tmp_path.glob("*.parquet"))) == 2 * 4
     calls = Dying.calls
     evaluation = run(Dying(0.5), chunk_pairs=5, rows_folder=tmp_path)
     assert Dying.calls == calls + 2 + 1  # two chunks left, and the examples once
     assert evaluation.rows.num_rows == 20 * 4
+    assert len(list(tmp_path.glob("*.parquet"))) == 4 * 4
     other = run(FakeSwapper(0.9), chunk_pairs=5, rows_folder=tmp_path, system_digest="other weights")
+    assert len(list(tmp_path.glob("*.parquet"))) == 5 * 4  # the baselines were judged already
     assert other.summary["identity_similarity"]["mean"] != evaluation.summary["identity_similarity"]["mean"]
 
 
@@ -127,6 +129,7 @@ def test_the_training_encoder_is_kept_out_of_the_headline() -> None:
 
 
 def test_without_a_fit_its_metrics_are_absent_and_not_invented() -> None:
+    assert run().provenance["fitted"] is False
     assert {"pose_degrees", "expression_mm", "shape_mm", "light_distance"}.isdisjoint(run().summary)
 
 

@@ -10,7 +10,6 @@ from safetensors import safe_open
 
 from evaluation.evaluation import Evaluation
 from evaluation.judge import judge
-from evaluation.measure import default_measurer
 from evaluation.pairs import choose_pairs
 from faces.identity import load_encoder
 from faces.identity.registry import KNOWN_ENCODERS, find_weights
@@ -39,9 +38,7 @@ class Corrupted:
 def table() -> dict[str, dict[str, float]]:
     """Baseline -> metric -> mean, with the fit."""
     head = load_head("builtin")
-    evaluation = judge(
-        "copy-target", PAIRS, people.load_faces, [ColourEncoder()], people.truth, head, measurer=default_measurer(head)
-    )
+    evaluation = judge("copy-target", PAIRS, people.load_faces, [ColourEncoder()], people.truth, head)
     figures = {"copy-target": evaluation.summary, **evaluation.baselines}
     return {name: {m: f["mean"] for m, f in summary.items()} for name, summary in figures.items()}
 
@@ -71,12 +68,11 @@ def test_only_the_truth_is_true(table: dict[str, dict[str, float]]) -> None:
 
 
 def graded(name: str, steps: list[Callable[[np.ndarray], np.ndarray]], fitted: bool = False) -> list[Evaluation]:
-    head = load_head("builtin")
-    measurer = default_measurer(head) if fitted else None
+    head = load_head("builtin") if fitted else None
     return [
         judge(
             Corrupted(f"{name}-{n}", step), PAIRS, people.load_faces, [ColourEncoder()], people.truth, head,
-            baselines=(), measurer=measurer,
+            baselines=(),
         )
         for n, step in enumerate(steps)
     ]  # fmt: skip
