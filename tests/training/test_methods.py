@@ -212,13 +212,14 @@ def test_filling_keeps_the_known_and_continues_it() -> None:
 
 
 def test_what_covers_the_face_goes_on_past_its_edge() -> None:
-    silhouette, visible = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
-    silhouette[..., 2:6, 2:6] = 1
-    visible[..., 4:6, 2:6] = 1  # the upper half is under hair
+    silhouette, visible = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    silhouette[..., 4:12, 4:12] = 1
+    visible[..., 8:12, 4:12] = 1  # the upper half is under hair
+    visible[..., 11, 6] = 0  # a speck on the rim
     spread = occluders_beyond(silhouette, visible)
-    assert spread[0, 0, :4].min() == 1
-    assert spread[0, 0, 4:].max() == 0
-    assert occluders_beyond(torch.zeros(1, 1, 8, 8), visible).sum() == 0
+    assert spread[0, 0, :8].min() == 1
+    assert spread[0, 0, 8:].max() == 0
+    assert occluders_beyond(torch.zeros(1, 1, 16, 16), visible).sum() == 0
 
 
 def test_mesh_scales_keep_their_range_and_probability() -> None:

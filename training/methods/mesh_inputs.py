@@ -160,7 +160,7 @@ def occluders_beyond(silhouettes: torch.Tensor, visible: torch.Tensor) -> torch.
     silhouette is hidden, as hair goes on past the face's edge.
     """
     inside = silhouettes[:, 0].cpu().numpy() >= 0.5
-    hidden = inside & (visible[:, 0].cpu().numpy() < 0.5 * silhouettes[:, 0].cpu().numpy())
+    hidden = inside & (visible[:, 0].cpu().numpy() < 0.7 * silhouettes[:, 0].cpu().numpy())
     hidden = np.stack([_without_rim_specks(*pair) for pair in zip(hidden, inside, strict=True)])
     spread = np.zeros(hidden.shape, np.float32)
     for row in np.flatnonzero(inside.any((1, 2))):
