@@ -14,6 +14,9 @@ every triangle, which one or two pixel centres it may cover. Hence:
 Unsigned indices spare numba's test for negative ones. Ours throughout.
 """
 
+# Types here are numba's: whole numbers of fixed width that Python's annotations cannot tell apart.
+# mypy: disable-error-code="operator,call-overload,assignment,arg-type"
+
 import numpy as np
 
 from faces.compiled import kernel
@@ -324,39 +327,3 @@ def interpolate_face(
         wa, wb, wc = barycentric[_U3 * p], barycentric[_U3 * p + _U1], barycentric[_U3 * p + _U2]
         for k in range(channels):
             out[p, k] = wa * attributes[a, k] + wb * attributes[b, k] + wc * attributes[c, k]
-
-
-@kernel
-def paint_face(
-    corners: np.ndarray, triangle: np.ndarray, barycentric: np.ndarray, depth: np.ndarray, colours: np.ndarray,
-    in_mask: np.ndarray, antialias: int, srgb: np.ndarray, picture: np.ndarray,
-) -> None:  # fmt: skip
-    """Samples (a H, a W) and linear vertex colours (V, 3) -> picture (H, W, 6): sRGB, mask, coverage, depth_mm.
-
-    Box filter over a x a samples in linear light, black where there is no mesh; depth is the nearest sample's.
-    srgb is a table of sRGB at equal steps of linear 0..1, read with linear interpolation.
-    """
-    share, last = f32(1.0 / (antialias * antialias)), srgb.shape[0] - 2
-    fine_width = picture.shape[1] * antialias
-    for y in range(picture.shape[0]):
-        for x in range(picture.shape[1]):
-            red, green, blue, masked, covered, nearest = f32(0), f32(0), f32(0), f32(0), f32(0), _INF
-            for sub_row in range(antialias):
-                base = (y * antialias + sub_row) * fine_width + x * antialias
-                for p in range(u64(base), u64(base + antialias)):
-                    if triangle[p] < 0:
-                        continue
-                    t = u64(triangle[p])
-                    a, b, c = corners[_U3 * t], corners[_U3 * t + _U1], corners[_U3 * t + _U2]
-                    wa, wb, wc = barycentric[_U3 * p], barycentric[_U3 * p + _U1], barycentric[_U3 * p + _U2]
-                    red += wa * colours[a, 0] + wb * colours[b, 0] + wc * colours[c, 0]
-                    green += wa * colours[a, 1] + wb * colours[b, 1] + wc * colours[c, 1]
-                    blue += wa * colours[a, 2] + wb * colours[b, 2] + wc * colours[c, 2]
-                    covered += f32(1)
-                    masked += f32(in_mask[t])
-                    nearest = min(nearest, depth[p])
-            picture[y, x, 3], picture[y, x, 4], picture[y, x, 5] = masked * share, covered * share, nearest
-            for channel, value in enumerate((red, green, blue)):
-                spot = min(max(value * share, f32(0)), f32(1)) * f32(last + 1)
-                low = min(i64(spot), last)
-                picture[y, x, channel] = srgb[low] + (srgb[low + 1] - srgb[low]) * (spot - f32(low))

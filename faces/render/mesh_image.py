@@ -12,9 +12,10 @@ from faces.camera import Camera, head_to_camera, project, rotation_matrices
 from faces.compiled import over_faces
 from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead, vertex_normals
-from faces.render import kernels
+from faces.morphable.normals import sum_face_normals
+from faces.render.paint import light_face, paint_face
 from faces.render.rasterize import Scratch
-from faces.render.shading import shade, to_srgb
+from faces.render.shading import SH_CONSTANTS, to_srgb
 
 #: sRGB at 4,097 equal steps of linear light, read with linear interpolation: at most 2e-5 from the formula.
 SRGB_TABLE = to_srgb(np.linspace(0.0, 1.0, 4097)).astype(np.float32)
@@ -63,25 +64,62 @@ def render_mesh(
     coefficients = np.atleast_2d(np.asarray(coefficients, np.float32))
     if antialias < 1:
         raise SamaeError(f"antialias is {antialias}, but must be a whole number of at least 1")
-    positions_px, normals = posed_vertices(head, coefficients, camera.resized(camera.size_px * antialias), scale)
-    colours = shade(vertex_albedo(head, coefficients, albedo), normals, head.layout.take(coefficients, "light"))
-    pictures = np.empty((len(coefficients), camera.size_px, camera.size_px, 6), np.float32)
-    fine_px = camera.size_px * antialias
-    positions_px = np.ascontiguousarray(positions_px, np.float32)
-    triangles, colours = np.ascontiguousarray(head.triangles, np.int32), np.ascontiguousarray(colours, np.float32)
-
-    def paint(first: int, step: int) -> None:
-        scratch = Scratch(positions_px.shape[1], fine_px, fine_px)
-        triangle, weights = np.empty(fine_px**2, np.int32), np.empty(3 * fine_px**2, np.float32)
-        depth, corners = np.empty(fine_px**2, np.float32), triangles.reshape(-1).view(np.uint32)
-        for n in range(first, len(pictures), step):
-            scratch.draw(positions_px[n], triangles, triangle, weights, depth)
-            kernels.paint_face(
-                corners, triangle, weights, depth, colours[n], head.face_triangles, antialias, SRGB_TABLE, pictures[n]
-            )
-
-    over_faces(paint, len(pictures))
+    take, size_px = head.layout.take, camera.size_px
+    vertices = head.decode(
+        take(coefficients, "identity"), take(coefficients, "expression"), take(coefficients, "gaze_rad")
+    )
+    translation = take(coefficients, "translation_mm")
+    if scale is not None:
+        translation = scaled_translation(head, coefficients, scale, vertices)
+    inputs = _Posed(
+        vertices=vertices.reshape(len(vertices), -1),
+        pose=rotation_matrices(take(coefficients, "rotation_rad")).astype(np.float32).reshape(-1, 9),
+        shift=np.ascontiguousarray(translation, np.float32),
+        light=(take(coefficients, "light") * np.tile(np.asarray(SH_CONSTANTS, np.float32), 3)).astype(np.float32),
+        albedo=vertex_albedo(head, coefficients, albedo),
+        triangles=np.ascontiguousarray(head.triangles, np.int32),
+        in_mask=head.face_triangles,
+        camera=camera.resized(size_px * antialias),
+    )
+    pictures = np.empty((len(coefficients), size_px, size_px, 6), np.float32)
+    over_faces(lambda first, step: _paint(inputs, first, step, pictures), len(pictures))
     return MeshImage(pictures[..., :3], pictures[..., 3], pictures[..., 4], pictures[..., 5])
+
+
+@dataclass(frozen=True)
+class _Posed:
+    """N decoded faces and all that is needed to draw them; the camera is that of the finer, supersampled picture."""
+
+    vertices: np.ndarray
+    pose: np.ndarray
+    shift: np.ndarray
+    light: np.ndarray
+    albedo: np.ndarray
+    triangles: np.ndarray
+    in_mask: np.ndarray
+    camera: Camera
+
+
+def _paint(posed: _Posed, first: int, step: int, pictures: np.ndarray) -> None:
+    """Faces first, first + step, ... into pictures (N, S, S, 6); one thread, working memory of its own."""
+    camera, corners = posed.camera, posed.triangles.reshape(-1).view(np.uint32)
+    fine_px, length = camera.size_px, posed.vertices.shape[1]
+    scratch = Scratch(length // 3, fine_px, fine_px)
+    normals, projected, colours = np.empty((3, length), np.float32)
+    triangle, weights = np.empty(fine_px**2, np.int32), np.empty(3 * fine_px**2, np.float32)
+    depth = np.empty(fine_px**2, np.float32)
+    lens = np.array([camera.focal_px, camera.centre_x_px, camera.centre_y_px], np.float32)
+    for n in range(first, len(pictures), step):
+        sum_face_normals(posed.vertices[n], corners, normals)
+        albedo = np.ascontiguousarray(posed.albedo[n]).reshape(-1)
+        light_face(
+            posed.vertices[n], normals, posed.pose[n], posed.shift[n], lens, albedo, posed.light[n], projected, colours
+        )
+        scratch.draw(projected.reshape(-1, 3), posed.triangles, triangle, weights, depth)
+        paint_face(
+            corners, triangle, weights, depth, colours.reshape(-1, 3), posed.in_mask, fine_px // pictures.shape[1],
+            SRGB_TABLE, pictures[n],
+        )  # fmt: skip
 
 
 def posed_vertices(
@@ -95,33 +133,31 @@ def posed_vertices(
     )
     turn = rotation_matrices(rotation).astype(np.float32)
     normals = vertex_normals(vertices, head.triangles) @ turn.transpose(0, 2, 1)
-    in_camera = head_to_camera(vertices, rotation, take(coefficients, "translation_mm"))
+    translation = take(coefficients, "translation_mm")
     if scale is not None:
-        in_camera += _enlarging_shift(in_camera, head.face_region, np.asarray(scale))[:, None, :]
-    return project(in_camera, camera), normals
+        translation = scaled_translation(head, coefficients, scale, vertices)
+    return project(head_to_camera(vertices, rotation, translation), camera), normals
 
 
-def _enlarging_shift(in_camera: np.ndarray, region: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(N, V, 3), (V,) bool, (N,) -> (N, 3) shift along the ray of the region's centroid: divides its depth by scale."""
+def scaled_translation(
+    head: MorphableHead, coefficients: np.ndarray, scale: np.ndarray, vertices: np.ndarray | None = None
+) -> np.ndarray:
+    """Random mesh scaling: (N, D) coefficients, (N,) scales -> (N, 3) float32 translations, millimetres.
+
+    The head is moved along the ray through the centroid of its face region until that centroid's depth is 1 / scale of
+    what it was: the mesh appears `scale` times larger there, the centroid stays on its pixel and the rotation is kept
+    (systems.md 1.3; perspective changes as it would if the head came nearer). `vertices` saves decoding them again.
+    """
+    scale = np.asarray(scale, np.float64).reshape(-1, 1)
     if not np.all(scale > 0):
         raise SamaeError(f"mesh scales must be positive, but the smallest is {np.min(scale)}")
-    centroid = (in_camera[:, region] if region.any() else in_camera).mean(1)
-    return (centroid * (1.0 / scale.reshape(-1, 1) - 1.0)).astype(in_camera.dtype)
-
-
-def scaled_translation(head: MorphableHead, coefficients: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Random mesh scaling on the coefficients: (N, D), (N,) -> (N, D) with only the translation changed.
-
-    Depth is divided by `scale` along the ray of the face region's centroid, so that this centroid stays on its pixel
-    and the mesh appears `scale` times larger there (perspective changes as it would if the head came nearer).
-    """
     take = head.layout.take
-    coefficients = np.atleast_2d(np.asarray(coefficients, np.float32))
-    vertices = head.decode(take(coefficients, "identity"), take(coefficients, "expression"))
-    in_camera = head_to_camera(vertices, take(coefficients, "rotation_rad"), take(coefficients, "translation_mm"))
-    moved = coefficients.copy()
-    moved[:, head.layout.slices["translation_mm"]] += _enlarging_shift(in_camera, head.face_region, np.asarray(scale))
-    return moved
+    if vertices is None:
+        vertices = head.decode(take(coefficients, "identity"), take(coefficients, "expression"))
+    region = vertices[:, head.face_region] if head.face_region.any() else vertices
+    translation = take(coefficients, "translation_mm")
+    centroid = head_to_camera(region.mean(1, keepdims=True), take(coefficients, "rotation_rad"), translation)[:, 0]
+    return (translation + centroid * (1.0 / scale - 1.0)).astype(np.float32)
 
 
 def vertex_albedo(head: MorphableHead, coefficients: np.ndarray, reading: str | np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ NEAR_MM, FAR_MM, LIMIT_PX = 1.0, 1e9, 524288.0
 
 
 def naive_rasterize(vertices: np.ndarray, triangles: np.ndarray, height: int, width: int) -> tuple[np.ndarray, ...]:
-    """One mesh, (V, 3) float32 u_px, v_px, depth_mm and (T, 3) -> triangle (H, W), barycentric (H, W, 3), depth (H, W)."""
+    """One mesh, (V, 3) float32 and (T, 3) -> triangle (H, W), barycentric (H, W, 3), depth (H, W)."""
     vertices = np.asarray(vertices, np.float32)
     best = np.zeros((height, width), np.float32)
     triangle = np.full((height, width), -1, np.int32)
