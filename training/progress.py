@@ -13,7 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,7 @@ def progress_file() -> OnProgress | None:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in event.items()
         }
-        with path.open("a", encoding="utf-8") as stream:
+        with suppress(OSError), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(clean) + "\n")
 
     return append

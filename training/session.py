@@ -175,19 +175,21 @@ class Session:
             return {}
         results = swap_all(self.method, self._pairs, self.world.device)
         figures = measure(results, self._pairs, self.encoder, self.world.device)
+        found = warnings(figures, losses, self.samples_seen)
         path = self.run_dir / "samples" / f"{self.samples_seen:09d}.png"
         try:
             write_grid(path, results, self._pairs, scale=max(1, 128 // self.recipe.size_px))
             self.tracker.image(path, "samples", self.samples_seen)
+            write_json(
+                self.run_dir / "warnings.json", {"samples_seen": self.samples_seen, "warnings": found, **figures}
+            )
         except SamaeError as error:
             self.report.say(f"WARNING: no picture at {self.samples_seen / 1000:g} kimg: {error}")
-        found = warnings(figures, losses, self.samples_seen)
         for name, sentence in found.items():
             self.report.say(f"WARNING {name}: {sentence}")
         self.tracker.metrics({f"snapshot/{name}": value for name, value in figures.items()}, self.samples_seen)
         self.tracker.tags({f"warning.{name}": found.get(name, "no") for name in WARNING_NAMES})
         self.report.event("snapshot", self.samples_seen, figures=figures, warnings=found, path=str(path))
-        write_json(self.run_dir / "warnings.json", {"samples_seen": self.samples_seen, "warnings": found, **figures})
         return figures
 
     def export(self) -> None:

@@ -25,6 +25,8 @@ GRID_PAIRS, MEASURED_PAIRS = 8, 32
 CHUNK = 16
 #: Before so many pictures a method may still copy the target without meaning anything.
 FIRST_WARNING_SAMPLES = 1000
+#: Before so many pictures all results are fog, and fog is alike.
+FIRST_COLLAPSE_SAMPLES = 5000
 #: Results that differ less than this share of what their sources differ have collapsed.
 COLLAPSE_RATIO = 0.25
 #: A discriminator that is right with so little loss has won; the chance level is 2 (hinge) or 1.39 (non-saturating).
@@ -130,7 +132,7 @@ def warnings(figures: dict[str, float], losses: dict[str, float], samples_seen: 
             f"identity similarity to the target ({target:.2f}) is above that to the source ({source:.2f}): "
             "the method reconstructs instead of swapping"
         )
-    if figures["diversity"] < COLLAPSE_RATIO:
+    if samples_seen >= FIRST_COLLAPSE_SAMPLES and figures["diversity"] < COLLAPSE_RATIO:
         found["mode_collapse"] = f"results differ {100 * figures['diversity']:.0f} % as much as their sources do"
     judged = losses.get("discriminator/discriminator")
     if judged is not None and judged < WON_LOSS:

@@ -21,7 +21,7 @@ from toy import losses_of, toy_recipe, train_toy
 from faces.errors import SamaeError
 from training.engine import World
 from training.session import Diverged, micro_batch_count, resume_digest, round_up
-from training.train import Stopper, main
+from training.train import Stopper, main, start_with_allocator
 
 TOY = Path(__file__).parent / "toy.py"
 
@@ -270,6 +270,20 @@ def test_small_arithmetic_is_right() -> None:
         micro_batch_count(8, 3)
     assert resume_digest(toy_recipe()) == resume_digest(toy_recipe(total_kimg=9, workers=3, engine="deepspeed"))
     assert resume_digest(toy_recipe()) != resume_digest(toy_recipe(batch_size=8))
+
+
+def test_it_starts_once_more_with_the_allocator_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: calls.append((path, arguments)))
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
+    start_with_allocator()
+    assert calls == [(sys.executable, sys.orig_argv)]
+    assert os.environ["MALLOC_MMAP_MAX_"] == "0"
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "1"
+    start_with_allocator()
+    assert len(calls) == 1
+    monkeypatch.delenv("MALLOC_MMAP_MAX_")
 
 
 def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
