@@ -54,7 +54,7 @@ def fit_faces(task: tuple[str, Path, slice, np.ndarray]) -> dict[str, np.ndarray
     from faces.morphable.registry import load_head
 
     head_name, aligned, part, landmarks_px = task
-    images = np.ascontiguousarray(read_array(aligned, "images")[part])
+    images = np.array(read_array(aligned, "images")[part])
     found = fit(images, landmarks_px, load_head(head_name), images.shape[1])
     return {
         "coefficients": np.asarray(found.coefficients, np.float32),

@@ -39,7 +39,7 @@ def embed_faces(task: tuple[str, Path, slice, np.ndarray]) -> np.ndarray:
     from faces.identity.registry import load_encoder
 
     name, aligned, part, landmarks_px = task
-    images = np.ascontiguousarray(read_array(aligned, "images")[part])
+    images = np.array(read_array(aligned, "images")[part])
     return np.asarray(load_encoder(name).embed(images, landmarks_px), np.float32)
 
 

@@ -1,0 +1,126 @@
+"""From photographs to shards on sixteen pictures: complete samples, the same bytes again, work only where needed."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from assets.aligned import resize, scaled
+from assets.common import contact_sheet
+from assets.graph import provenance
+from assets.identity import similarity
+from assets.shards import FOLDER_STAGES, part_digest
+from assets.store import Store
+from assets.tables import accepted, chunks, matrix, read_array, read_rows, write_rows
+from faces.errors import SamaeError
+from faces.files import sha256_file
+from tests.assets.conftest import COUNT, House, make
+from training.shards import ShardSet
+
+
+def test_every_stage_reports_progress_and_passes_its_checks(made: tuple[House, dg.DagsterInstance]) -> None:
+    house, instance = made
+    assert {stage for stage, *_ in house.heard} >= set(FOLDER_STAGES)
+    for name in (*FOLDER_STAGES, "training_shards"):
+        event = instance.get_latest_materialization_event(dg.AssetKey(name))
+        assert event is not None, name
+
+
+def test_samples_are_complete_and_agree_with_their_stages(made: tuple[House, dg.DagsterInstance]) -> None:
+    house, _ = made
+    shards = ShardSet.open(house.store.folder("training_shards"))
+    assert 1 <= len(shards) <= COUNT
+    assert shards.size_px == house.plan.picture_px
+    key = shards.keys()[0]
+    sample = shards.read(key)
+    assert sample["image"].shape == sample["albedo"].shape == (32, 32, 3)
+    assert sample["mask"].shape == (32, 32)
+    assert sample["mask"].max() > 200
+    fits = accepted(read_rows(house.store.folder("face_coefficients", "00000")))
+    place = fits["key"].to_pylist().index(key)
+    np.testing.assert_array_equal(sample["coefficients"], matrix(fits, "coefficients")[place])
+    rows = read_rows(house.store.folder("aligned_faces", "00000"))
+    landmarks = matrix(rows, "landmarks_px")[rows["key"].to_pylist().index(key)].reshape(68, 2)
+    np.testing.assert_allclose(sample["landmarks"], landmarks / 2, atol=1e-4)
+    assert np.linalg.norm(sample["embedding"]) == pytest.approx(1, abs=1e-4)
+    assert sample["meta"]["synthetic"]["seed"] == 0
+    assert {"key", "person", "licence", "source", "head", "encoder"} <= set(sample["meta"])
+
+
+def test_no_person_is_in_two_splits(made: tuple[House, dg.DagsterInstance]) -> None:
+    shards = ShardSet.open(made[0].store.folder("training_shards"))
+    people = {split: set(shards.persons(shards.keys(split)).tolist()) for split in ("train", "validation", "test")}
+    assert all(people.values())
+    assert not people["train"] & people["test"]
+    assert not people["train"] & people["validation"]
+    assert not people["validation"] & people["test"]
+
+
+def test_the_same_inputs_give_the_same_bytes(made: tuple[House, dg.DagsterInstance], tmp_path: Path) -> None:
+    house, instance = made
+    old = house.store.folder("training_shards")
+    again = House(house.plan, Store(tmp_path / "home", house.store.set_name), [])
+    shutil.copytree(house.store.home / "assets", again.store.home / "assets")
+    (again.store.home / "raw").mkdir()
+    (again.store.home / "raw" / house.store.set_name).symlink_to(house.store.raw)
+    make(again, instance, "training_shards")
+    new = again.store.folder("training_shards")
+    for name in ("00000.tar", "manifest.parquet", "shards.json"):
+        assert sha256_file(old / name) == sha256_file(new / name), name
+
+
+def test_an_unchanged_folder_keeps_its_tar(made: tuple[House, dg.DagsterInstance]) -> None:
+    house, instance = made
+    tar = house.store.folder("training_shards") / "00000.tar"
+    inode, digest = tar.stat().st_ino, house.store.digest("training_shards")
+    make(house, instance, "training_shards")
+    assert tar.stat().st_ino == inode
+    assert house.store.digest("training_shards") == digest
+
+
+def test_a_tar_depends_on_its_own_folder_alone(made: tuple[House, dg.DagsterInstance]) -> None:
+    house, _ = made
+    made_from = provenance("training_shards", None, house.plan, house.store)
+    other = {**made_from, "inputs": made_from["inputs"] | {"face_masks/01000": "new"}}
+    assert part_digest("00000", made_from) == part_digest("00000", other)
+    changed = {**made_from, "inputs": made_from["inputs"] | {"face_masks/00000": "new"}}
+    assert part_digest("00000", made_from) != part_digest("00000", changed)
+
+
+def test_resizing_keeps_landmarks_in_place() -> None:
+    """A white dot at a landmark is still there, with pixel centres at halves."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[40:42, 20:22] = 255
+    smaller = resize(image, 32)
+    assert smaller[20, 10].min() == 255
+    moved = scaled(np.array([[21.0, 41.0]], np.float32), np.array([0.5]))
+    np.testing.assert_allclose(moved, [[10.5, 20.5]])
+    assert resize(image, 64) is image
+
+
+def test_tables_refuse_another_version_and_keep_units(tmp_path: Path) -> None:
+    write_rows(tmp_path, {"key": ["a"], "status": ["ok"], "skin": np.ones((1, 3), np.float32)})
+    table = read_rows(tmp_path)
+    assert table.schema.field("skin").metadata[b"unit"] == b"linear RGB 0..1"
+    np.testing.assert_array_equal(matrix(table, "skin"), np.ones((1, 3)))
+    import pyarrow.parquet as pq
+
+    pq.write_table(table.replace_schema_metadata({"table_version": "0"}), tmp_path / "rows.parquet")
+    with pytest.raises(SamaeError, match="has table version '0'"):
+        read_rows(tmp_path)
+    (tmp_path / "rows.parquet").write_bytes(b"not parquet")
+    with pytest.raises(SamaeError, match="materialise that partition again"):
+        read_rows(tmp_path)
+    with pytest.raises(SamaeError, match=r"masks\.npy cannot be read"):
+        read_array(tmp_path, "masks")
+
+
+def test_small_helpers() -> None:
+    assert [(part.start, part.stop) for part in chunks(5, 2)] == [(0, 2), (2, 4), (4, 5)]
+    vectors = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    assert similarity(vectors, np.array([4, 4, 5])) == (1.0, 0.0)
+    assert np.isnan(similarity(vectors, np.array([-1, -1, -1]))[0])
+    sheet = str(contact_sheet(np.zeros((5, 8, 8), np.uint8)).value)
+    assert sheet.startswith("![contact sheet](data:image/jpeg;base64,")
