@@ -1,6 +1,8 @@
 """The report: one page, whole in itself, that says what the figures say."""
 
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -127,3 +129,25 @@ def test_axes_and_ticks() -> None:
 def test_a_bar_survives_numbers_that_are_none() -> None:
     nan = float("nan")
     assert "circle" not in range_bar({"mean": nan, "low": nan, "high": nan}, {"copy-target": nan}, "x")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width_px", [420, 1280])
+def test_a_browser_shows_the_page_without_sideways_scrolling(
+    evaluation: Evaluation, tmp_path: Path, width_px: int
+) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    write_report(evaluation, CURVES, SETTINGS, tmp_path / "report.html")
+    probe = "<script>document.title = document.documentElement.scrollWidth + ' ' + innerWidth</script></body>"
+    page = tmp_path / "probe.html"
+    page.write_text((tmp_path / "report.html").read_text().replace("</body>", probe))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [browser, *flags, f"--window-size={width_px},2000", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
+    assert title is not None
+    assert int(title[1]) <= int(title[2])
