@@ -93,7 +93,10 @@ def _shards(plan: Plan, _: str) -> dict[str, Any]:
 
 
 def _judging(plan: Plan, _: str) -> dict[str, Any]:
-    return {"pairs": plan.pairs, "seed": plan.seed, "judges": [encoder_identity(name) for name in plan.judges]}
+    from evaluation.metrics import METRIC_VERSION
+
+    judges = [encoder_identity(name) for name in plan.judges]
+    return {"metric_version": METRIC_VERSION, "pairs": plan.pairs, "seed": plan.seed, "judges": judges}
 
 
 STAGES: dict[str, Stage] = {

@@ -42,21 +42,12 @@ def judge_export(plan: Plan, store: Store, export: Path, pool: Pool, progress: P
         [load_encoder(name) for name in plan.judges],
         true_swaps(plan, store.home / "cache" / "true_swaps"),
         head,
-        measurer=measurer_of(head),
         trained_with=plan.encoder,
         system_digest=read_manifest(export).digest,
         map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
         chunk_pairs=PAIRS_PER_TASK,
         rows_folder=store.home / "cache" / "judged",
     )
-
-
-def measurer_of(head: Any) -> Any:
-    """What fits the results; None where its tables are not shipped: pose and shape are then left out, not guessed."""
-    from evaluation.locator import WEIGHTS
-    from evaluation.measure import default_measurer
-
-    return default_measurer(head) if WEIGHTS.is_file() else None
 
 
 def pairs_of(plan: Plan, shards: Path) -> Any:

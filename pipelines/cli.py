@@ -4,12 +4,22 @@ A SamaeError is printed as its one sentence, and the exit code is 2; so is that 
 """
 
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from faces.errors import SamaeError
+
+
+class Page(str, Enum):
+    """What `samae dev` opens."""
+
+    both = "both"
+    dagster = "dagster"
+    mlflow = "mlflow"
+
 
 app = typer.Typer(
     name="samae",
@@ -19,7 +29,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_app = typer.Typer(help="The registered models and who is champion.", no_args_is_help=True, rich_markup_mode=None)
+models_
+
+
+class Page(str, Enum):
+    """What `samae dev` opens."""
+
+    both = "both"
+    dagster = "dagster"
+    mlflow = "mlflow"
+
+
+app = typer.Typer(help="The registered models and who is champion.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -41,11 +62,12 @@ def demo(
 def dev(
     port: Annotated[int | None, typer.Option(help="Port of the Dagster page.")] = None,
     mlflow_port: Annotated[int | None, typer.Option(help="Port of the MLflow page.")] = None,
+    page: Annotated[Page, typer.Option(help="Which page.")] = Page.both,
 ) -> None:
     """Open the Dagster and the MLflow page on localhost, until Ctrl-C."""
     from pipelines.commands import dev as command
 
-    command.run(port, mlflow_port)
+    command.run(port, mlflow_port, page.value)
 
 
 @app.command()

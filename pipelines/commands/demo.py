@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import sys
 import warnings
 from typing import Any
 
@@ -64,9 +65,14 @@ def closing_words(settings: Settings, seconds: float, nothing_new: bool) -> str:
 
     took = "Nothing to do: every asset is up to date." if nothing_new else f"Done in {seconds / 60:.1f} minutes."
     report = settings.store.folder("leaderboard") / "report.html"
-    where = "" if settings.home == Settings.model_fields["home"].default.absolute() else f"SAMAE_HOME={settings.home} "
-    pages = [
-        f"  {where}samae dev      the Dagster page, http://127.0.0.1:{settings.dagster_port}, and",
-        f"                 the MLflow page, http://127.0.0.1:{settings.mlflow_port}",
+    return "\n".join(["", took, f"Report: {report}", "", *figures_that_matter(settings), "", *pages(settings)])
+
+
+def pages(settings: Settings) -> list[str]:
+    """The two commands that open the pages."""
+    default = settings.home == Settings.model_fields["home"].default.absolute()
+    command = ("" if default else f"SAMAE_HOME={settings.home} ") + sys.argv[0]
+    return [
+        f"Dagster page: {command} dev --page dagster    http://127.0.0.1:{settings.dagster_port}",
+        f"MLflow page:  {command} dev --page mlflow     http://127.0.0.1:{settings.mlflow_port}",
     ]
-    return "\n".join(["", took, f"Report: {report}", "", *figures_that_matter(settings), "", "To look around:", *pages])

@@ -17,27 +17,31 @@ from pipelines.settings import Settings, load_settings
 WORKSPACE = Path(__file__).parent.parent.parent / "workspace.yaml"
 
 
-def run(port: int | None, mlflow_port: int | None) -> None:
-    """Start both, wait for Ctrl-C or for one of them to end, and end both."""
+def run(port: int | None, mlflow_port: int | None, page: str = "both") -> None:
+    """Start both (or one) of the pages, wait for Ctrl-C or for one to end, and end them."""
     quieten()
     settings = load_settings(**{k: v for k, v in (("dagster_port", port), ("mlflow_port", mlflow_port)) if v})
-    for number, name in ((settings.dagster_port, "SAMAE_DAGSTER_PORT"), (settings.mlflow_port, "SAMAE_MLFLOW_PORT")):
-        require_free(number, name)
+    commands: dict[str, list[str]] = {}
+    if page != "mlflow":
+        require_free(settings.dagster_port, "SAMAE_DAGSTER_PORT")
+        commands[f"Dagster http://127.0.0.1:{settings.dagster_port}"] = dagster_command(settings)
+    if page != "dagster" and not settings.mlflow_uri:
+        require_free(settings.mlflow_port, "SAMAE_MLFLOW_PORT")
+        commands[f"MLflow {mlflow_page(settings)}"] = mlflow_command(settings)
     prepare_dagster_home(settings)
     (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _interrupt)
     processes = [
         subprocess.Popen(command, env=os.environ | environment(settings), start_new_session=True, cwd=WORKSPACE.parent)
-        for command in (dagster_command(settings), mlflow_command(settings))
-        if command
+        for command in commands.values()
     ]
-    print(f"Dagster http://127.0.0.1:{settings.dagster_port}   MLflow {mlflow_page(settings)}   (Ctrl-C ends both)")
+    print("   ".join(commands) + "   (Ctrl-C ends)", flush=True)
     try:
         while all(process.poll() is None for process in processes):
             time.sleep(0.5)
         raise SamaeError("a page ended by itself; its last lines above say why")
     except KeyboardInterrupt:
-        print("samae: both pages are closed")
+        print("samae: closed")
     finally:
         for process in processes:
             end_group(process, grace_seconds=15)
@@ -76,9 +80,7 @@ def dagster_command(settings: Settings) -> list[str]:
 
 
 def mlflow_command(settings: Settings) -> list[str]:
-    """MLflow's server with one worker on our SQLite file; nothing when the settings name a server."""
-    if settings.mlflow_uri:
-        return []
+    """MLflow's server with one worker on our SQLite file."""
     where = ["--host", "127.0.0.1", "--port", str(settings.mlflow_port), "--workers", "1"]
     artifacts = (settings.home / "mlflow" / "artifacts").as_uri()
     store = ["--backend-store-uri", settings.tracking_uri, "--default-artifact-root", artifacts]

@@ -16,7 +16,7 @@ from pipelines.cli import app, main, models_app
 #: Command -> its options and arguments. A change here is a change of the interface: say so in the commit.
 COMMANDS = {
     "demo": ["--no-plain", "--plain", "--set"],
-    "dev": ["--mlflow-port", "--port"],
+    "dev": ["--mlflow-port", "--page", "--port"],
     "doctor": ["--json"],
     "bench": ["--json", "--list", "--set", "name"],
     "train": ["--dry-run", "--ranks", "--set", "recipe"],
