@@ -1,12 +1,14 @@
 """Group norm fused with its scale and shift, for maps in channels-last memory on a CPU.
 
 torch's own group norm takes longer than the 3x3 convolution beside it when the memory is channels-last (measured:
-24 ms against 20 ms, bf16, 32 x 32 x 64 x 64, two cores). This one takes its sums by matrix products.
+24 ms against 20 ms, bf16, 32 x 32 x 64 x 64, two cores). This one takes its sums by matrix products; on other devices
+torch's own is used.
 """
 
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
@@ -69,4 +71,7 @@ def group_norm(
     x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, eps: float = 1e-5
 ) -> torch.Tensor:
     """(N, C, H, W), (N, C), (N, C) -> (N, C, H, W): group norm without learned affine, times scale, plus shift."""
+    if x.device.type != "cpu":
+        normal = functional.group_norm(x, groups, eps=eps)
+        return torch.addcmul(shift.to(x.dtype)[:, :, None, None], normal, scale.to(x.dtype)[:, :, None, None])
     return _GroupNorm.apply(x, scale, shift, groups, eps)
