@@ -156,7 +156,8 @@ def _hand(
         b = -122 + 4 * finger + length * t
         lift = radius * (0.8 + 1.2 * (1 - t) ** 2)
         points, _, _ = surface.at(np.stack([a, b], 1), lift)
-        centres.append(points)
+        even = np.convolve(np.ones(90), np.ones(13), "same")[:, None]
+        centres.append(np.stack([np.convolve(c, np.ones(13), "same") for c in points.T], 1) / even)
         radii.append(radius * (1.0 - 0.16 * t - 0.03 * np.cos(t * 13)) * np.sqrt(np.clip((1.06 - t) / 0.12, 0.3, 1)))
     knuckles = np.stack([c[0] for c in centres])
     t = np.linspace(0, 1, 60)[:, None]

@@ -307,7 +307,7 @@ def anatomy(head: MorphableHead) -> Anatomy:
     eye_of[m.is_piece("eye_right")], eye_of[m.is_piece("eye_left")] = 0, 1
     occlusion[eye_of >= 0] = 0.7
     occlusion[m.is_piece("teeth_upper", "teeth_lower")] = 0.8
-    occlusion[m.is_piece("mouth", "tongue")] = 0.45
+    occlusion[m.is_piece("mouth", "tongue")] = 0.6
     return Anatomy(
         mesh=m,
         features=_features(m),

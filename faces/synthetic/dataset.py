@@ -87,7 +87,7 @@ def write_dataset(
         done += len(unit)
         if progress:
             progress(done, count)
-    ordered = {key: entries[key] for key in sorted(entries, key=int)}
+    ordered = {key: json.loads(json.dumps(entries[key], sort_keys=True)) for key in sorted(entries, key=int)}
     write_bytes(folder / JSON_NAME, (json.dumps(ordered, indent=1) + "\n").encode())
     shutil.rmtree(records, ignore_errors=True)
     return folder

@@ -1,20 +1,43 @@
 """What a camera does to light: averaging of samples, blur, sRGB with a soft shoulder, grain and JPEG. Ours."""
 
+import math
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
+from faces.compiled import kernel
 from faces.render.shading import to_srgb
+from faces.synthetic.noise import film_grain
 from faces.synthetic.scene import Scene
 
 #: Above this linear value highlights are compressed; below it the picture is exactly sRGB.
 SHOULDER = 0.72
 
 
-def shoulder(linear: np.ndarray) -> np.ndarray:
-    """Linear light >= 0 -> 0..1: the identity up to SHOULDER, then a smooth approach to 1."""
-    room = 1.0 - SHOULDER
+@lru_cache(maxsize=1)
+def _curve() -> np.ndarray:
+    """(8193,) float32: sRGB of linear 0..4 in equal steps of the square root, with the shoulder."""
+    linear = np.linspace(0.0, 2.0, 8193) ** 2
     excess = np.maximum(linear - SHOULDER, 0.0)
-    return np.minimum(linear, SHOULDER) + room * (1.0 - np.exp(-excess / room))
+    room = 1.0 - SHOULDER
+    return to_srgb(np.minimum(linear, SHOULDER) + room * (1.0 - np.exp(-excess / room))).astype(np.float32)
+
+
+@kernel
+def _expose(
+    linear: np.ndarray, curve: np.ndarray, grain: np.ndarray, row: int, column: int, strength: float, out: np.ndarray
+) -> None:
+    """Linear light (H, W, 3) -> out (H, W, 3) uint8 by the curve, with grain (512, 512, 3) from a place of the film."""
+    height, width, _ = linear.shape
+    for y in range(height):
+        for x in range(width):
+            for c in range(3):
+                place = math.sqrt(min(max(linear[y, x, c], 0.0), 3.99)) * 4096.0
+                i = int(place)
+                value = curve[i] + (place - i) * (curve[i + 1] - curve[i])
+                value += strength * grain[(y + row) & 511, (x + column) & 511, c] * (1.15 - 0.6 * value)
+                out[y, x, c] = int(min(max(value, 0.0), 1.0) * 255.0 + 0.5)
 
 
 def reduce(samples: np.ndarray, size_px: int) -> np.ndarray:
@@ -28,14 +51,13 @@ def develop(linear: np.ndarray, scene: Scene) -> np.ndarray:
     blur_px = scene.blur_px * size_px / 256
     if blur_px > 0.15:
         linear = cv2.GaussianBlur(linear, (0, 0), blur_px)
-    picture = to_srgb(shoulder(linear))
-    rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x0F11))
-    grain = rng.standard_normal((size_px, size_px, 1), dtype=np.float32)
-    tint = rng.standard_normal((size_px, size_px, 3), dtype=np.float32)
-    grain = cv2.GaussianBlur(0.8 * grain + 0.45 * tint, (0, 0), 0.5) * 1.7
-    picture = picture + scene.noise * grain * (1.15 - 0.6 * picture)
-    pixels = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    row, column = divmod(scene.seed, 512)
+    pixels = np.empty(linear.shape, np.uint8)
+    light = np.ascontiguousarray(linear, np.float32)
+    _expose(light, _curve(), film_grain(), row & 511, column, scene.noise, pixels)
     if scene.jpeg_quality:
-        _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality])
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+        flags = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
+        flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        _, data = cv2.imencode(".jpg", pixels[..., ::-1], flags)
+        pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1]
     return np.ascontiguousarray(pixels)

@@ -8,6 +8,7 @@ import numpy as np
 from faces.synthetic import strands
 from faces.synthetic.anatomy import SKULL_CENTRE, Anatomy
 from faces.synthetic.hair_styles import STYLES, Style
+from faces.synthetic.noise import tangles
 from faces.synthetic.numerics import smoothstep, unit
 from faces.synthetic.scene import Scene
 
@@ -121,9 +122,12 @@ def _trimmed(
 
 
 def scalp_hair(
-    anatomy: Anatomy, vertices_mm: np.ndarray, normals: np.ndarray, scene: Scene, down: np.ndarray
+    anatomy: Anatomy, vertices_mm: np.ndarray, normals: np.ndarray, scene: Scene, down: np.ndarray, detail: float = 1.0
 ) -> Strands | None:
-    """The scene's hair on a head: vertices (V, 3) and normals (V, 3) in the head frame; down (3,): gravity there."""
+    """The scene's hair on a head: vertices (V, 3) and normals (V, 3) in the head frame; down (3,): gravity there.
+
+    detail: 0..1, share of the strands; when there are fewer, they are wider.
+    """
     if scene.hair_style not in STYLES:
         return None
     style = STYLES[scene.hair_style]
@@ -131,7 +135,7 @@ def scalp_hair(
     corners = anatomy.mesh.triangles[anatomy.roots_triangle]
     mean_roots = (anatomy.mesh.points[corners] * anatomy.roots_weight[..., None]).sum(1)
     scalp_mm = anatomy.roots_scalp_mm - recede_mm(scene.hairline, mean_roots)
-    chosen = np.flatnonzero(scalp_mm + rng.normal(0, 1.2, len(scalp_mm)) > 0.0)[: style.strands]
+    chosen = np.flatnonzero(scalp_mm + rng.normal(0, 1.2, len(scalp_mm)) > 0.0)[: int(style.strands * detail)]
     corners, weight = corners[chosen], anatomy.roots_weight[chosen][..., None]
     roots = (vertices_mm[corners] * weight).sum(1) - SKULL_CENTRE
     normal = unit((normals[corners] * weight).sum(1))
@@ -156,7 +160,7 @@ def scalp_hair(
     _curl(points, style, scene, clump, rng)
     points = np.ascontiguousarray(points + SKULL_CENTRE)
     colour = _colours(scene, clump, rng)
-    width = style.width * rng.uniform(0.75, 1.25, (n, 1)) * np.linspace(1.0, 0.45, style.steps) ** 0.8
+    width = style.width / np.sqrt(detail) * rng.uniform(0.75, 1.25, (n, 1)) * np.linspace(1.0, 0.45, style.steps) ** 0.8
     made = Strands(
         points,
         normal.astype(np.float32),
@@ -215,10 +219,7 @@ def _curl(points: np.ndarray, style: Style, scene: Scene, clump: np.ndarray, rng
     amplitude = style.curl * more * np.exp(0.25 * rng.standard_normal(n) + 0.2 * _clumped(rng, clump, 1)[:, 0])
     wavelength = style.wave * np.exp(0.12 * rng.standard_normal(n) + 0.1 * _clumped(rng, clump, 1)[:, 0])
     phase = 3.0 * _clumped(rng, clump, 2) + 0.45 * rng.standard_normal((n, 2))
-    jitter = rng.standard_normal((n, steps, 3), dtype=np.float32)
-    for k in range(1, steps):
-        jitter[:, k] = 0.80 * jitter[:, k - 1] + 0.45 * jitter[:, k]
-    jitter[:, 1:-1] = 0.25 * jitter[:, :-2] + 0.5 * jitter[:, 1:-1] + 0.25 * jitter[:, 2:]
+    jitter = tangles()[rng.integers(0, 2048, n), :steps]
     strands.curl(
         points,
         amplitude.astype(np.float32),

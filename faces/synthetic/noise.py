@@ -20,6 +20,23 @@ def _spectral(slope: float, low: float, high: float, seed: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
+def film_grain() -> np.ndarray:
+    """(512, 512, 3) float32, periodic: grain of about 1 px, mostly grey, unit variance."""
+    grey = _spectral(0.0, 1.0, 190.0, 21)
+    return np.stack([0.87 * grey + 0.49 * _spectral(0.0, 1.0, 190.0, 22 + c) for c in range(3)], -1)
+
+
+@lru_cache(maxsize=1)
+def tangles() -> np.ndarray:
+    """(2048, 40, 3) float32: smooth random walks along strands, zero mean, for hair."""
+    walk = np.random.Generator(np.random.PCG64(31)).standard_normal((2048, 40, 3), dtype=np.float32)
+    for k in range(1, walk.shape[1]):
+        walk[:, k] = 0.80 * walk[:, k - 1] + 0.45 * walk[:, k]
+    walk[:, 1:-1] = 0.25 * walk[:, :-2] + 0.5 * walk[:, 1:-1] + 0.25 * walk[:, 2:]
+    return walk
+
+
+@lru_cache(maxsize=1)
 def noise_maps() -> np.ndarray:
     """(5, 512, 512) float32, periodic, unit variance: 0 clouds, 1 blotches, 2 pores, 3 fine grain, 4 strokes (vertical)."""
     strokes = _spectral(0.0, 20.0, 256.0, 15)

@@ -97,9 +97,8 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     rig = rig_of(scene, backdrop[:: max(1, size_px // 64), :: max(1, size_px // 64)])
     normals = shading.mesh_normals(posed.world_mm, body.mesh.triangles)
     rest_normals = normals @ posed.turn.astype(np.float32)
-    hair = scalp_hair(
-        body, posed.owner_mm, shading.mesh_normals(posed.owner_mm, body.mesh.triangles), scene, -posed.turn[1]
-    )
+    normals_at_rest = shading.mesh_normals(posed.owner_mm, body.mesh.triangles)
+    hair = scalp_hair(body, posed.owner_mm, normals_at_rest, scene, -posed.turn[1], _detail(size_px))
     view, shadow = _shadow_map(body, posed, hair, rig)
     canvas = _draw_mesh(head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
@@ -115,6 +114,11 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
     _contact(canvas, size_px)
     return _collect(canvas, posed, rig, scene, backdrop, head, size_px)
+
+
+def _detail(size_px: int) -> float:
+    """Share of the strands that a picture of this size needs."""
+    return float(np.clip(0.45 + 0.55 * size_px / 512, 0.5, 1.0))
 
 
 def _view_vector(view: ShadowView) -> np.ndarray:
@@ -207,7 +211,7 @@ def _draw_strands(
 
 def _contact(canvas: _Canvas, size_px: int) -> None:
     """Darken eyes and mouth near their edges (lids and lips shade them), in place."""
-    for identity, sigma_mm, low in ((shading.ID_EYE, 1.5, 0.30), (shading.ID_MOUTH, 1.8, 0.12)):
+    for identity, sigma_mm, low in ((shading.ID_EYE, 1.4, 0.40), (shading.ID_MOUTH, 1.5, 0.22)):
         inside = canvas.ids == identity
         if not inside.any():
             continue
@@ -228,9 +232,9 @@ def _collect(
     canvas: _Canvas, posed: Posed, rig: Rig, scene: Scene, backdrop: np.ndarray, head: MorphableHead, size_px: int
 ) -> _Rendered:
     ids = canvas.ids
-    bare = (ids == shading.ID_NONE)[..., None]
-    wall = cv2.resize(backdrop * scene.exposure, canvas.ids.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    light = film.reduce(np.where(bare, wall, canvas.colour), size_px)
+    bare = ids == shading.ID_NONE
+    wall = backdrop * scene.exposure
+    light = film.reduce(canvas.colour, size_px) + film.reduce(bare, size_px)[..., None] * wall
     mine = (
         (ids == shading.ID_SKIN) | (ids == shading.ID_EYE) | (ids == shading.ID_MOUTH) | (ids == shading.ID_FACE_HAIR)
     )
@@ -278,7 +282,13 @@ def _keep_outside(shown: _Rendered, plain: _Rendered, scene: Scene, reading: str
     spread = int(np.ceil(4 * scene.blur_px * size_px / 256)) * 2 + 1
     changed = cv2.dilate(changed, np.ones((spread, spread), np.uint8))
     if scene.jpeg_quality:
-        rows, columns = np.nonzero(changed)
-        for y, x in set(zip((rows // 16).tolist(), (columns // 16).tolist(), strict=True)):
-            changed[max(0, y * 16 - 2) : y * 16 + 18, max(0, x * 16 - 2) : x * 16 + 18] = 1
+        changed = np.kron(_blocks(changed, 8), np.ones((8, 8), np.uint8))[:size_px, :size_px]
     return light, changed * 255
+
+
+def _blocks(changed: np.ndarray, side: int) -> np.ndarray:
+    """(S, S) 0 or 1 -> 1 for every side x side block (JPEG's unit without subsampling) that holds a 1."""
+    pad = -len(changed) % side
+    padded = np.pad(changed, ((0, pad), (0, pad)))
+    count = len(padded) // side
+    return padded.reshape(count, side, count, side).max((1, 3))

@@ -138,7 +138,7 @@ def _expression(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     """Friendly, as people are before a camera: closed and open smiles most, then calm, talking, surprise, sadness, anger."""
     kind = str(
         rng.choice(["grin", "smile", "calm", "talk", "laugh", "surprise", "sad", "angry", "wink"],
-                   p=[0.30, 0.22, 0.22, 0.07, 0.09, 0.03, 0.03, 0.02, 0.02])
+                   p=[0.31, 0.22, 0.22, 0.07, 0.09, 0.03, 0.03, 0.02, 0.01])
     )  # fmt: skip
     u = rng.uniform
     values: dict[str, float] = {}
@@ -212,7 +212,7 @@ def _light(rng: np.random.Generator, background: str, owner: Person) -> dict:
     sky = kelvin_linear(float(rng.uniform(6000, 7200) if outdoors else rng.uniform(4700, 6200)))
     bounce = kelvin_linear(float(rng.uniform(4600, 6000)))
     dark = (60.0 - owner.lightness) / 33.0
-    exposure = float(np.exp(rng.normal(0.14, 0.13) + 0.22 * dark))
+    exposure = float(np.exp(rng.normal(0.20, 0.13) + 0.22 * dark))
     return {
         "key": key,
         "fill": fill,

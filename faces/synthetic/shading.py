@@ -112,7 +112,7 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
     clouds = _noise(noise, 0, u * 1.7, v * 1.7)
     blotch = _noise(noise, 1, u * 2.3, v * 2.3)
     pores = _noise(noise, 2, u * 3.1, v * 3.1)
-    melanin = 0.035 * p[P_BLOTCH] * clouds + 0.018 * pores + 0.30 * p[P_SHADE] * f[SHADE] + 0.30 * p[P_LINES] * f[LINES]
+    melanin = 0.035 * p[P_BLOTCH] * clouds + 0.018 * pores + 0.20 * p[P_SHADE] * f[SHADE] + 0.30 * p[P_LINES] * f[LINES]
     blood = 0.34 * p[P_RUDDY] * f[RUDDY] + 0.07 * p[P_BLOTCH] * blotch + 0.10 * p[P_SHADE] * f[SHADE]
     if p[P_FRECKLES] > 0:
         spots = _noise(noise, 1, u * 5.3, v * 5.3) + 0.35 * clouds
@@ -169,10 +169,11 @@ def _light_skin(
     nx, ny, nz = a[NORMAL], a[NORMAL + 1], a[NORMAL + 2]
     up = 0.5 + 0.5 * ny
     o = a[OCCLUSION]
+    deep = o * math.sqrt(math.sqrt(max(o, 0.0)))
     for c in range(3):
-        open_ = o ** (0.95, 1.25, 1.35)[c]
-        out[c] = rgb[c] * open_ * (ambient[0, c] * up + ambient[1, c] * (1 - up))
-    fresnel = 0.028 + 0.55 * (1 - max(0.0, nz)) ** 5
+        out[c] = rgb[c] * (o if c == 0 else deep) * (ambient[0, c] * up + ambient[1, c] * (1 - up))
+    grazing = 1 - max(0.0, nz)
+    fresnel = 0.028 + 0.55 * grazing * grazing * grazing * grazing * grazing
     for j in range(lamps.shape[0]):
         lx, ly, lz = lamps[j, 0], lamps[j, 1], lamps[j, 2]
         cosine = nx * lx + ny * ly + nz * lz
@@ -182,14 +183,14 @@ def _light_skin(
             wrap = (wrap_red, 0.4 * wrap_red, 0.25 * wrap_red)[c] + 0.10 * soft
             diffuse = max(0.0, (cosine + wrap) / (1 + wrap))
             diffuse = diffuse * (0.6 + 0.4 * diffuse)
-            bleed = reach ** ((0.7, 1.0, 1.1)[c])
+            bleed = reach * (1.45 - 0.45 * reach) if c == 0 else reach
             out[c] += rgb[c] * lamps[j, 3 + c] * diffuse * bleed
         hx, hy, hz = lx, ly, lz + 1.0
         norm = math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6
         half = max(0.0, (nx * hx + ny * hy + nz * hz) / norm)
-        if half > 0.5 and cosine > -0.1:
-            broad = half ** (14 - 6 * soft) * 1.6
-            sharp = half ** (60 - 34 * soft) * 4.2
+        if half > 0.6 and cosine > -0.1:
+            broad = math.exp((half - 1) * (14 - 6 * soft)) * 1.6
+            sharp = math.exp((half - 1) * (60 - 34 * soft)) * 4.2
             sheen = gloss * fresnel * (broad + sharp) * reach * _step(-0.1, 0.25, cosine)
             for c in range(3):
                 out[c] += lamps[j, 3 + c] * sheen

@@ -24,8 +24,11 @@ def gather(points: np.ndarray, clump: np.ndarray, amount: np.ndarray, clumps: in
     mean = np.zeros((clumps, steps, 3), np.float32)
     size = np.zeros(clumps, np.float32)
     for i in range(count):
-        size[clump[i]] += 1
-        mean[clump[i]] += points[i]
+        c = clump[i]
+        size[c] += 1
+        for k in range(steps):
+            for axis in range(3):
+                mean[c, k, axis] += points[i, k, axis]
     for i in range(count):
         c = clump[i]
         for k in range(steps):

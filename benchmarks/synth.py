@@ -1,0 +1,45 @@
+"""How fast generated people are drawn, on one core and on all of them."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from faces.synthetic.dataset import write_dataset
+from faces.synthetic.pictures import render_picture
+
+SUMMARY = "Generated people: pictures a second at 256 px, written as an FFHQ folder"
+
+
+def run(settings: dict) -> dict[str, float | int | str]:
+    """Settings: size_px (256), pictures (256), workers (all cores), people (64), seed (0)."""
+    size_px, pictures = int(settings.get("size_px", 256)), int(settings.get("pictures", 256))
+    workers = int(settings.get("workers", len(os.sched_getaffinity(0))))
+    people, seed = int(settings.get("people", 64)), int(settings.get("seed", 0))
+    started = time.perf_counter()
+    render_picture(seed, 0, people, size_px)
+    first_s = time.perf_counter() - started
+    count = max(1, min(40, pictures))
+    for index in range(8):
+        render_picture(seed, index, people, size_px)
+    started = time.perf_counter()
+    for index in range(count):
+        render_picture(seed, index, people, size_px)
+    one_core_s = (time.perf_counter() - started) / count
+    with tempfile.TemporaryDirectory() as folder:
+        warm = Path(folder) / "set"
+        marks: list[tuple[int, float]] = []
+        write_dataset(
+            warm, pictures, size_px, people=people, seed=seed, workers=workers,
+            progress=lambda done, _: marks.append((done, time.perf_counter())),
+        )  # fmt: skip
+    first_done, started = marks[min(workers, len(marks) - 2)] if len(marks) > 2 else marks[0]
+    last_done, ended = marks[-1]
+    return {
+        "pictures_per_s": round((last_done - first_done) / max(ended - started, 1e-9), 2),
+        "ms_per_picture_one_core": round(one_core_s * 1000, 2),
+        "first_picture_s": round(first_s, 2),
+        "pictures": pictures,
+        "size_px": size_px,
+        "workers": workers,
+    }

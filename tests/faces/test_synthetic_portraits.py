@@ -1,0 +1,150 @@
+"""Rendered people: bytes, framing, landmarks, masks, true swaps."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import pytest
+
+from faces.errors import SamaeError
+from faces.landmarks import ffhq_quad
+from faces.morphable.registry import load_head
+from faces.render.mesh_image import render_mesh
+from faces.render.shading import to_linear
+from faces.synthetic.person import Person, person_from_seed
+from faces.synthetic.pictures import person_and_scene, render_picture, true_swap
+from faces.synthetic.portrait import Portrait, render_person
+from faces.synthetic.scene import Scene, scene_from_seed
+
+SIZE = 64
+PEOPLE = 4
+
+
+def plain_scene(owner: Person, **changes: object) -> Scene:
+    """A quiet scene: frontal, neutral, no film effects, nothing in front of the face."""
+    scene = scene_from_seed(8, 1, owner)
+    quiet = {
+        "yaw_rad": 0.0, "pitch_rad": 0.0, "expression": (), "noise": 0.0, "blur_px": 0.0, "jpeg_quality": 0,
+        "glasses": "none", "occluder": "none", "hair_style": "bald", "lipstick": 0.0,
+    }  # fmt: skip
+    return replace(scene, **(quiet | changes))
+
+
+@lru_cache(maxsize=32)
+def picture(index: int) -> Portrait:
+    return render_picture(0, index, PEOPLE, SIZE)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_another_person() -> None:
+    np.testing.assert_array_equal(picture(2).image, render_picture(0, 2, PEOPLE, SIZE).image)
+    assert (render_picture(1, 2, PEOPLE, SIZE).image != picture(2).image).any()
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_the_picture_is_the_ffhq_crop_of_its_own_landmarks(index: int) -> None:
+    quad = ffhq_quad(picture(index).landmarks_px.astype(np.float64))
+    square = np.array([[0, 0], [0, SIZE], [SIZE, SIZE], [SIZE, 0]])
+    assert np.abs(quad - square).max() < 0.02 * SIZE / 64
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_landmarks_lie_on_the_head_that_the_coefficients_describe(index: int) -> None:
+    shown = picture(index)
+    mesh = render_mesh(load_head(), shown.coefficients, shown.camera)
+    near = np.clip(np.round(shown.landmarks_px[17:] - 0.5).astype(int), 0, SIZE - 1)
+    head_there = cv2.dilate(mesh.alpha[0], np.ones((5, 5)))
+    assert head_there[near[:, 1], near[:, 0]].min() > 0.3
+    # Hair, glasses and hands take away from the face; nothing adds to it but a pixel of antialiasing.
+    assert (shown.mask / 255.0 - mesh.mask[0]).max() < 0.80
+    assert ((shown.mask > 128) & (mesh.mask[0] < 0.05)).sum() < 0.02 * SIZE * SIZE
+
+
+def test_coefficients_have_the_scene_and_the_person_in_their_places() -> None:
+    head = load_head()
+    person, scene = person_and_scene(0, 1, PEOPLE)
+    coefficients = picture(1).coefficients
+    np.testing.assert_allclose(
+        head.layout.take(coefficients, "identity"), person.shape[: len(head.identity_mm)], rtol=1e-6
+    )
+    rotation = head.layout.take(coefficients, "rotation_rad")
+    assert rotation[:2] == pytest.approx([scene.pitch_rad, scene.yaw_rad], abs=1e-6)
+    smile = dict(scene.expression).get("mouthSmile_L", 0.0)
+    place = head.expression_names.index("mouthSmile_L")
+    assert head.layout.take(coefficients, "expression")[place] == pytest.approx(smile, abs=1e-6)
+
+
+def test_lighter_skin_gives_a_lighter_face_and_albedo_truth() -> None:
+    head, reds, modes = load_head(), [], []
+    base = person_from_seed(0, 1)
+    for lightness in (32.0, 66.0):
+        person = replace(base, lightness=lightness, beard_style="none", grey=0.0)
+        shown = render_person(person, plain_scene(base), SIZE)
+        reds.append(to_linear(shown.image / 255.0)[shown.mask > 250].mean())
+        own = head.albedo(head.layout.take(shown.coefficients, "albedo"))[0]
+        modes.append(own[head.face_region].mean())
+        assert shown.skin == pytest.approx(person.skin_linear)
+    assert reds[1] > 2 * reds[0]
+    assert modes[1] > 2 * modes[0]
+
+
+def test_hair_covers_the_head_and_is_left_out_of_the_mask() -> None:
+    person = person_from_seed(0, 3)
+    bald = render_person(person, plain_scene(person), SIZE)
+    haired = render_person(person, plain_scene(person, hair_style="fringe"), SIZE)
+    assert bald.hair.max() == 0
+    assert (haired.hair > 128).mean() > 0.15
+    overlap = (haired.hair.astype(int) + haired.mask) > 255 + 3
+    assert not overlap.any()
+    assert haired.mask.sum() < bald.mask.sum()
+
+
+@pytest.mark.parametrize("change", [{"glasses": "square"}, {"glasses": "sunglasses"}, {"occluder": "hand"}])
+def test_glasses_and_hands_are_left_out_of_the_mask(change: dict[str, str]) -> None:
+    person = person_from_seed(0, 3)
+    free = render_person(person, plain_scene(person), SIZE)
+    hidden = render_person(person, plain_scene(person, **change), SIZE)
+    assert free.occluder.max() == 0
+    assert (hidden.occluder > 128).sum() > 30
+    assert not ((hidden.occluder.astype(int) + hidden.mask) > 255 + 3).any()
+    assert hidden.mask.sum() < free.mask.sum()
+
+
+def test_a_swap_of_a_person_onto_their_own_picture_is_that_picture() -> None:
+    _, target = 0, 5
+    same = next(i for i in range(8, 30) if person_and_scene(0, i, PEOPLE)[0] == person_and_scene(0, target, PEOPLE)[0])
+    swapped = true_swap(0, same, target, PEOPLE, SIZE)
+    np.testing.assert_array_equal(swapped.image, picture(target).image)
+    assert swapped.changed.max() == 0
+
+
+@pytest.mark.parametrize("reading", ["face", "full"])
+@pytest.mark.parametrize(("source", "target"), [(0, 5), (1, 6), (3, 4)])
+def test_a_true_swap_changes_the_face_and_nothing_outside_its_map(source: int, target: int, reading: str) -> None:
+    if person_and_scene(0, source, PEOPLE)[0] == person_and_scene(0, target, PEOPLE)[0]:
+        source += 1
+    swapped, own = true_swap(0, f"{source:05d}", f"{target:05d}", PEOPLE, SIZE, reading), picture(target)
+    differs = (swapped.image != own.image).any(-1)
+    assert differs[own.mask > 250].mean() > 0.5
+    assert not differs[swapped.changed == 0].any()
+    assert (swapped.changed == 0).mean() > 0.04
+    np.testing.assert_array_equal(swapped.landmarks_px.shape, (68, 2))
+
+
+def test_the_face_reading_keeps_the_targets_tone_and_the_full_one_takes_the_sources() -> None:
+    people = {p: person_from_seed(0, p) for p in range(PEOPLE)}
+    source = max(range(PEOPLE), key=lambda i: person_and_scene(0, i, PEOPLE)[0].lightness)
+    target = min(range(PEOPLE), key=lambda i: person_and_scene(0, i, PEOPLE)[0].lightness)
+    assert len(people) == PEOPLE
+    owner, _ = person_and_scene(0, target, PEOPLE)
+    wearer, _ = person_and_scene(0, source, PEOPLE)
+    face, full = (true_swap(0, source, target, PEOPLE, SIZE, reading) for reading in ("face", "full"))
+    assert face.skin == pytest.approx(owner.skin_linear)
+    assert full.skin == pytest.approx(wearer.skin_linear)
+    area = (face.mask > 250) & (full.mask > 250)
+    assert full.image[area].mean() > face.image[area].mean() + 10
+
+
+def test_an_unknown_reading_is_refused_by_name() -> None:
+    with pytest.raises(SamaeError, match="half"):
+        true_swap(0, 1, 2, PEOPLE, SIZE, "half")
