@@ -23,7 +23,7 @@ from faces.files import write_bytes
 Curve = Sequence[tuple[float, float]]
 Curves = Mapping[str, Curve] | Mapping[str, Mapping[str, Curve]]
 MAX_PICTURE_PX = 256
-DECIMALS = {"cosine": 3, "dB": 1, "ΔE00": 1, "%": 1, "degrees": 1, "mm": 2, "L*/px": 2}
+DECIMALS = {"cosine": 3, "dB": 1, "ΔE00": 1, "%": 1, "degrees": 1, "mm": 2, "L*/px": 2, "% of eye distance": 2}
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 SPOKEN = {"higher": "higher is better", "lower": "lower is better", "none": ""}
 

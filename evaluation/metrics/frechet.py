@@ -18,7 +18,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     apart = ((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum()
     root_x = _symmetric_root(cov_x)
     cross = np.linalg.eigvalsh(root_x @ cov_y @ root_x)
-    return float(apart + np.trace(cov_x) + np.trace(cov_y) - 2 * np.sqrt(np.maximum(cross, 0)).sum())
+    distance = apart + np.trace(cov_x) + np.trace(cov_y) - 2 * np.sqrt(np.maximum(cross, 0)).sum()
+    return max(float(distance), 0.0)  # rounding alone can take it below
 
 
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:
