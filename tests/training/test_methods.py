@@ -156,6 +156,14 @@ def test_averaged_weights_follow_by_the_half_life() -> None:
     torch.testing.assert_close(method.ema.get_parameter(name), before + 0.5, atol=1e-6, rtol=0)
 
 
+def test_compilation_keeps_the_names_of_the_weights() -> None:
+    plain, compiled = samae(), samae("train.compile=true")
+    assert compiled.generator._compiled_call_impl is not None
+    assert compiled.ema._compiled_call_impl is None
+    assert plain.generator._compiled_call_impl is None
+    assert list(plain.generator.state_dict()) == list(compiled.generator.state_dict())
+
+
 def test_a_swap_takes_shape_and_embedding_of_the_source_and_leaves_the_rest() -> None:
     method, batch = samae("mask.feather_px=0"), tiny_batch()
     wake(method)

@@ -126,6 +126,8 @@ class MethodBase:
         self.generator = generator.to(device, memory_format=layout)
         self.discriminator = discriminator.to(device, memory_format=layout) if discriminator is not None else None
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        if recipe.train.compile:
+            self.generator.compile()
         self.notes: list[str] = []
 
     def autocast(self) -> AbstractContextManager[Any]:
