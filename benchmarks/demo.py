@@ -56,5 +56,5 @@ def figures(stages: list[dict[str, Any]]) -> dict[str, float | int | str]:
         name = stage["stage"] if stage["stage"] != "swap_model" else f"swap_model_{stage['partition']}"
         seconds[name] = seconds.get(name, 0.0) + float(stage["seconds"])
     made = sum(not stage["fresh"] for stage in stages)
-    total = {"total_s": round(sum(seconds.values()), 1), "stages_made": made}
+    total: dict[str, float | int | str] = {"total_s": round(sum(seconds.values()), 1), "stages_made": made}
     return total | {f"{name.replace('-', '_')}_s": round(value, 1) for name, value in seconds.items()}

@@ -4,7 +4,7 @@ A SamaeError is printed as its one sentence, and the exit code is 2; so is that 
 """
 
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ import typer
 from faces.errors import SamaeError
 
 
-class Page(str, Enum):
+class Page(StrEnum):
     """What `samae dev` opens."""
 
     both = "both"
@@ -29,18 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models_
-
-
-class Page(str, Enum):
-    """What `samae dev` opens."""
-
-    both = "both"
-    dagster = "dagster"
-    mlflow = "mlflow"
-
-
-app = typer.Typer(help="The registered models and who is champion.", no_args_is_help=True, rich_markup_mode=None)
+models_app = typer.Typer(help="The registered models and who is champion.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

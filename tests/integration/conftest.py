@@ -1,7 +1,7 @@
 """The whole graph at its smallest size, once a session: real Ray, real DeepSpeed, real MLflow on SQLite.
 
-First SAMAE on one rank; then, in the same home, SimSwap on two ranks; then everything once more. Each is one `samae demo`
-in a process of its own, as a user starts it.
+First SAMAE on one rank; then, in the same home, SimSwap on two ranks; then everything once more. Each is one
+`samae demo` in a process of its own, as a user starts it.
 """
 
 import os
