@@ -86,7 +86,7 @@ CONTOUR = (
 )  # fmt: skip
 BROW_POINTS = ((11, 19.5, 27), (21, 23, 26), (31, 25.2, 23.5), (41.5, 24.5, 17), (52.5, 18.2, 4))
 NOSE_RIDGE = ((0, 3.5, 22.5), (0, -9, 27), (0, -22.5, 35.5), (0, -36.5, 45.6))
-NOSE_BASE = ((0, -46.4, 31.5), (7.2, -46.2, 30.5), (14.2, -45, 27))
+NOSE_BASE = ((0, -45.8, 31.5), (7.2, -46.0, 30.5), (14.2, -45, 27))
 
 
 def _landmarks(m: Mesh) -> np.ndarray:
@@ -119,7 +119,8 @@ def _landmarks(m: Mesh) -> np.ndarray:
         *right[eye[[3, 2, 1, 0, 5, 4]]], *eye,
         right[corner], right[outer_up[2]], right[outer_up[1]], outer_up[0], outer_up[1], outer_up[2], corner,
         outer_low[2], outer_low[1], outer_low[0], right[outer_low[1]], right[outer_low[2]],
-        right[corner_in], right[inner_up[1]], inner_up[0], inner_up[1], corner_in, inner_low[1], inner_low[0], right[inner_low[1]],
+        right[corner_in], right[inner_up[1]], inner_up[0], inner_up[1], corner_in,
+        inner_low[1], inner_low[0], right[inner_low[1]],
     ]  # fmt: skip
     return np.array(points, dtype=np.int32)
 

@@ -13,7 +13,7 @@ from faces.morphable.builtin_mesh import PART_NAMES, Mesh
 from faces.morphable.builtin_surface import crease_height, unroll
 
 SKIN = np.array([0.44, 0.225, 0.14])
-MELANIN = np.array([0.15, 0.082, 0.052])
+MELANIN = np.array([0.13, 0.07, 0.043])
 HAEMOGLOBIN = np.array([0.006, -0.0025, -0.002])
 LIP_RATIO = np.array([0.82, 0.52, 0.56])
 #: left brow from the inner to the outer end: (x, y, half-height) mm.
@@ -40,14 +40,25 @@ STAINS: dict[str, tuple[tuple[tuple[float, float, float], tuple[float, float, fl
     "freckle_zone": (((26, -22, 15), (18, 10, 16)), ((0, -20, 34), (10, 10, 14))),
 }  # fmt: skip
 STAIN_COLOURS: dict[str, tuple[float, float, float]] = {
-    "cheeks_red": (0.045, -0.022, -0.018), "nose_red": (0.045, -0.02, -0.016), "chin_red": (0.03, -0.014, -0.012),
-    "forehead_light": (0.04, 0.03, 0.024), "ears_red": (0.05, -0.02, -0.014), "under_eye_dark": (-0.05, -0.04, -0.028),
-    "under_eye_violet": (-0.02, -0.028, -0.004), "upper_lid_dark": (-0.05, -0.04, -0.028),
-    "crows_feet_dark": (-0.03, -0.024, -0.018), "around_mouth_dark": (-0.04, -0.032, -0.024),
-    "moustache_shadow": (-0.055, -0.036, -0.022), "beard_shadow": (-0.06, -0.036, -0.02),
-    "sideburn_shadow": (-0.05, -0.03, -0.018), "neck_light": (0.03, 0.024, 0.02), "temples_dark": (-0.03, -0.024, -0.018),
-    "cheekbone_light": (0.03, 0.022, 0.018), "nose_ridge_light": (0.03, 0.022, 0.018), "freckle_zone": (-0.04, -0.036, -0.028),
-}  # fmt: skip
+    "cheeks_red": (0.045, -0.022, -0.018),
+    "nose_red": (0.045, -0.02, -0.016),
+    "chin_red": (0.03, -0.014, -0.012),
+    "forehead_light": (0.04, 0.03, 0.024),
+    "ears_red": (0.05, -0.02, -0.014),
+    "under_eye_dark": (-0.05, -0.04, -0.028),
+    "under_eye_violet": (-0.02, -0.028, -0.004),
+    "upper_lid_dark": (-0.05, -0.04, -0.028),
+    "crows_feet_dark": (-0.03, -0.024, -0.018),
+    "around_mouth_dark": (-0.04, -0.032, -0.024),
+    "moustache_shadow": (-0.055, -0.036, -0.022),
+    "beard_shadow": (-0.06, -0.036, -0.02),
+    "sideburn_shadow": (-0.05, -0.03, -0.018),
+    "neck_light": (0.03, 0.024, 0.02),
+    "temples_dark": (-0.03, -0.024, -0.018),
+    "cheekbone_light": (0.03, 0.022, 0.018),
+    "nose_ridge_light": (0.03, 0.022, 0.018),
+    "freckle_zone": (-0.04, -0.036, -0.028),
+}
 SMOOTH_RMS = 0.004
 SMOOTH_WIDTHS_MM = (60.0, 60.0, 40.0, 40.0, 40.0, 26.0, 26.0, 26.0, 17.0, 17.0, 17.0, 17.0)
 
@@ -71,7 +82,7 @@ def brow_weight(mesh: Mesh) -> np.ndarray:
     within = np.clip((x - 8.5) / 3, 0, 1) * np.clip((52.5 - x) / 4, 0, 1)
     return (
         within
-        * np.exp(-(((mesh.points[:, 1] - middle) / (half + 0.3)) ** 4))
+        * np.exp(-(((mesh.points[:, 1] - middle) / (half + 0.4)) ** 2))
         * mesh.is_piece("skin")
         * (mesh.points[:, 2] > -20)
     )
@@ -111,7 +122,7 @@ def mean_albedo(mesh: Mesh) -> np.ndarray:
     colours = colours * (1 - lips) + lips * SKIN * LIP_RATIO
     brows = brow_weight(mesh)[:, None]
     colours = colours * (1 - 0.72 * brows) + 0.72 * brows * np.array([0.05, 0.032, 0.022])
-    colours *= 1 - 0.9 * nostril_weight(mesh)[:, None]
+    colours *= 1 - 0.93 * nostril_weight(mesh)[:, None]
     _line_eyes(mesh, colours)
     inside = mesh.is_piece("mouth")
     dark = np.clip(mesh.local[inside, 0] / 4.0, 0, 1)[:, None]
@@ -140,7 +151,7 @@ def nostril_weight(mesh: Mesh) -> np.ndarray:
     chart = np.where(np.isnan(mesh.chart), 1e3, mesh.chart) * [1, 1]
     chart[:, 0] = np.abs(chart[:, 0])
     q = (((chart - NOSTRIL_CENTRE) / NOSTRIL_RADII) ** 2).sum(1)
-    return np.clip(1.25 - q, 0, 1)
+    return np.clip((1.5 - q) / 0.55, 0, 1)
 
 
 def _line_eyes(mesh: Mesh, colours: np.ndarray) -> None:
@@ -156,7 +167,8 @@ def _line_eyes(mesh: Mesh, colours: np.ndarray) -> None:
     colours *= 1 - 0.22 * fold[:, None]
     loop = mesh.layout.eye_loop
     step = np.arange(EYE_STEPS) / EYE_STEPS
-    lash = np.where(step < 0.5, 0.72, 0.30)
+    from_corner = np.minimum(np.minimum(step, 1 - step), np.abs(step - 0.5))
+    lash = np.where(step < 0.5, 0.72, 0.30) * np.clip(from_corner / 0.06, 0, 1)
     for edge in (loop, mesh.mirror[loop]):
         colours[edge] = colours[edge] * (1 - lash[:, None]) + lash[:, None] * np.array([0.03, 0.02, 0.017])
     lid = mesh.is_piece("lid")
@@ -189,7 +201,7 @@ def albedo_modes(mesh: Mesh) -> np.ndarray:
     """(A, V, 3) float32 linear RGB change by one standard deviation of every colour mode."""
     skin = mesh.is_piece("skin", "lid", "ear").astype(float)
     lips, brows, dark = lip_weight(mesh), brow_weight(mesh), nostril_weight(mesh)
-    flesh = skin * (1 - 0.75 * brows) * (1 - 0.85 * dark)
+    flesh = skin * (1 - 0.75 * brows) * (1 - 0.96 * dark)
     shoulders = np.zeros(len(skin), bool)
     shoulders[mesh.triangles[mesh.parts == PART_NAMES.index("shoulders")]] = True
     flesh[shoulders] = 0.0
@@ -198,11 +210,18 @@ def albedo_modes(mesh: Mesh) -> np.ndarray:
     white = (angle >= 29).astype(float)
     tooth = (mesh.is_piece("teeth_upper", "teeth_lower") & (mesh.local[:, 0] > -0.02)).astype(float)
     modes = [
-        (flesh[:, None] * (1 - lips[:, None] * (1 - LIP_RATIO * [0.9, 0.8, 0.85])) * MELANIN), flesh[:, None] * HAEMOGLOBIN, flesh[:, None] * [0.004, 0.001, -0.005],
-        lips[:, None] * [0.03, -0.010, -0.007], lips[:, None] * [-0.05, -0.022, -0.018], brows[:, None] * [-0.05, -0.035, -0.025],
-        iris[:, None] * [0.06, 0.045, 0.03], iris[:, None] * [-0.015, 0.015, 0.05], iris[:, None] * [0.0, 0.018, 0.0],
-        white[:, None] * [0.0, -0.02, -0.02], tooth[:, None] * [-0.02, -0.04, -0.07],
-    ]  # fmt: skip
+        flesh[:, None] * (1 - lips[:, None] * (1 - LIP_RATIO * [0.9, 0.8, 0.85])) * MELANIN,
+        flesh[:, None] * HAEMOGLOBIN,
+        flesh[:, None] * [0.004, 0.001, -0.005],
+        lips[:, None] * [0.03, -0.010, -0.007],
+        lips[:, None] * [-0.05, -0.022, -0.018],
+        brows[:, None] * [-0.05, -0.035, -0.025],
+        iris[:, None] * [0.06, 0.045, 0.03],
+        iris[:, None] * [-0.015, 0.015, 0.05],
+        iris[:, None] * [0.0, 0.018, 0.0],
+        white[:, None] * [0.0, -0.02, -0.02],
+        tooth[:, None] * [-0.02, -0.04, -0.07],
+    ]
     modes += [0.45 * (flesh * stain(mesh, STAINS[name]))[:, None] * np.array(STAIN_COLOURS[name]) for name in STAINS]
     rng = np.random.Generator(np.random.PCG64(77))
     for width in SMOOTH_WIDTHS_MM:

@@ -1,7 +1,8 @@
-"""Brushes: smooth displacement fields with a name, a place and a reach. The modes of the built-in head are made of them.
+"""Brushes: smooth displacement fields with a name, a place and a reach; the built-in head's modes are made of them.
 
 A brush at `at` (mm, head frame) with reach `r` (mm, along x, y, z) moves a point p by
-w(p) · (move + grow ∘ (p - about)),  w(p) = exp(-|(p - at) / r|²). Brushes off the midline are mirrored unless one-sided.
+w(p) · (move + grow ∘ (p - about)),  w(p) = exp(-|(p - at) / r|²).
+Brushes off the midline are mirrored unless one-sided.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Brush:
         r: reach along x, y, z, mm.
         move: displacement at the centre, mm.
         grow: relative growth along x, y, z about `about` (default: the centre, with x = 0 for strokes on the midline).
-        side: 0 both sides mirrored; +1 or -1 the subject's left or right only; 2 both sides, moved alike (not mirrored).
+        side: 0 both sides mirrored; +1 or -1 the subject's left or right only; 2 both sides, moved alike.
         lip: "" everywhere, "upper" or "lower": only above or below the line between the lips.
     """
 

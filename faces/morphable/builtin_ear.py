@@ -1,6 +1,6 @@
 """The ear of the built-in head: a folded shell over a planar outline. Ours.
 
-Ear plane: p runs from the root at the cheek (0) backwards, q upwards, millimetres; the outline is a table, and the relief
+Ear plane: p runs from the root at the cheek (0) backwards, q upwards, millimetres; the outline is a table, the relief
 (helix, antihelix with its two legs, concha, tragus, antitragus, lobe) is a sum of named ridges and hollows.
 """
 

@@ -41,17 +41,22 @@ def upper_lip_weight(mesh: Mesh) -> np.ndarray:
     return weight
 
 
+def _smooth(t: np.ndarray) -> np.ndarray:
+    t = np.clip(t, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
 @lru_cache(maxsize=2)
 def _eyes(mesh: Mesh) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]:
-    """For each eye: vertices of the ball, vertices of the skin near it, and how freely those move (0 with the ball, 1 free)."""
+    """For each eye: its ball, the skin near it, and how freely that moves (0 with the ball, 1 free)."""
     eyes = []
     for sign, name in ((1.0, "eye_left"), (-1.0, "eye_right")):
         centre = np.array(table.EYE_CENTRE) * [sign, 1, 1]
         skin = np.flatnonzero(mesh.is_piece("skin", "lid") & (np.sign(mesh.points[:, 0]) == sign))
         reach = np.linalg.norm((mesh.points[skin] - centre) * [0.85, 1.0, 0.7], axis=1)
-        skin, reach = skin[reach < 27.5], reach[reach < 27.5]
-        t = np.clip((reach - 14.5) / 13.0, 0, 1)
-        eyes.append((np.flatnonzero(mesh.piece == name), skin, (t * t * (3 - 2 * t))[:, None]))
+        skin, reach = skin[reach < 33.5], reach[reach < 33.5]
+        free, middle = _smooth((reach - 14.0) / 19.5), _smooth(np.abs(mesh.points[skin, 0]) / 15.0)
+        eyes.append((np.flatnonzero(mesh.piece == name), skin, (1 - (1 - free) * middle)[:, None]))
     return tuple(eyes)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a table: one mode in one block)
 """Named identity modes of the built-in head: what one standard deviation of each does. Ours.
 
 Spreads follow published anthropometry (Farkas 1994, adults, both sexes and several peoples together): face height 6 mm,
@@ -68,7 +69,7 @@ IDENTITY: dict[str, tuple[B, ...]] = {
     "eye_spacing": (B((33, 0, 4), (20, 24, 24), move=(1.2, 0, 0)),),
     "eye_depth": (B((33, 0, 6), (21, 14, 18), move=(0, 0, -1.9)),),
     "eye_height": (B((33, 0, 6), (26, 16, 22), move=(0, 1.6, 0)),),
-    "eye_bag": (B((32, -12.5, 11), (13, 3.8, 10), move=(0, 0, 1.1)), B((31, -18.5, 13.5), (15, 5, 10), move=(0, 0, -0.6))),
+    "eye_bag": (B((32, -12.5, 11), (13, 4.5, 10), move=(0, 0, 0.9)), B((31, -18.5, 13.5), (15, 5, 10), move=(0, 0, -0.6))),
     "tear_trough": (B((23, -15, 11), (8, 7, 9), move=(0, 0, -1.2)),),
     "orbit_hollow": (B((29, 13, 16), (16, 5, 10), move=(0, 0, -1.6)),),
     "brow_fold": (B((40, 12, 14), (13, 6, 12), move=(0.3, -1.4, 1.5)),),

@@ -249,7 +249,7 @@ def _cut(
     eye = np.arange(EYE_STEPS)
     mouth_hole = np.concatenate([chart[lip_upper[0]], chart[lip_lower[0, :-1]][::-1]])
     centroid = chart[triangles].mean(1)
-    keep = ~_inside(chart[eye], centroid) & ~_inside(mouth_hole + [[0.0, 0.0]], centroid)
+    keep = ~_inside(chart[eye], centroid) & ~_inside(mouth_hole, centroid)
     e = flat[triangles]
     area = np.cross(e[:, 1] - e[:, 0], e[:, 2] - e[:, 0])
     triangles = triangles[keep & (np.abs(area) > 1e-7)]

@@ -42,7 +42,7 @@ def slide(mesh: Mesh, move_xy: np.ndarray) -> np.ndarray:
     radius = np.linalg.norm(offset, axis=1)
     new = offset.copy()
     new[:, :2] += move_xy
-    on_ball = np.clip((table.EYE_RADIUS_MM + 5.5 - radius) / 3.5, 0, 1) * (offset[:, 2] > 2)
+    on_ball = np.clip((table.EYE_RADIUS_MM + 5.5 - radius) / 3.5, 0, 1) * np.clip((offset[:, 2] - 3.5) / 4.0, 0, 1)
     depth = np.sqrt(np.clip(radius**2 - new[:, 0] ** 2 - new[:, 1] ** 2, 4.0, None))
     new[:, 2] += on_ball * (depth - offset[:, 2])
     field = np.where(near[:, None], new - offset, 0.0)
@@ -51,7 +51,7 @@ def slide(mesh: Mesh, move_xy: np.ndarray) -> np.ndarray:
 
 
 def lid_field(mesh: Mesh, moves: np.ndarray, one_sided: bool = False) -> np.ndarray:
-    """Field (V, 3) of the four lid points' movement (4, 2): inner corner, upper lid, outer corner, lower lid (x outward)."""
+    """Field (V, 3) of four points' movement (4, 2), x outward: inner corner, upper lid, outer corner, lower lid."""
     _, offset = _around(mesh)
     x, y = offset[:, 0], offset[:, 1]
     upper, lower = margins(mesh, np.clip(x, -15, 14.5))
@@ -76,7 +76,7 @@ def _ramp(low: np.ndarray, high: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def lid_fold_field(mesh: Mesh) -> np.ndarray:
-    """Field (V, 3) that fills the fold of the upper lid and lets the skin over it hang (one step towards a single lid)."""
+    """Field (V, 3) that fills the fold of the upper lid: one step towards a single lid."""
     near, offset = _around(mesh)
     above = offset[:, 1] - crease_height(offset[:, 0])
     along = np.clip(1 - (np.abs(offset[:, 0] - 0.5) / 16.5) ** 4, 0, 1) * near
@@ -89,7 +89,7 @@ def lid_fold_field(mesh: Mesh) -> np.ndarray:
 def close_lids(mesh: Mesh, upper_part: float, lower_part: float, overlap_mm: float = 0.25) -> np.ndarray:
     """Field (V, 3) that brings both eyes' lids together.
 
-    upper_part, lower_part: how far the upper and the lower lid go, as parts of the opening (1 and 0 close it by the upper lid).
+    upper_part, lower_part: how far the upper and the lower lid go, as parts of the opening (1 and 0: the upper alone).
     """
     _, offset = _around(mesh)
     x, y = offset[:, 0], offset[:, 1]

@@ -24,7 +24,7 @@ PART_NAMES = (
 HAIRLINE = (
     (0, 77), (16, 78), (32, 77), (46, 70), (56, 59), (66, 49), (78, 40), (88, 28), (94, 14), (100, 0), (107, -14),
     (113, -26), (117, -27), (119, -8), (120, 14), (128, 26), (140, 26), (150, 14), (157, -10), (165, -40), (180, -72),
-    (208, -82), (236, -84),
+    (208, -82), (235.5, -84),
 )  # fmt: skip
 #: lower edge of the face in the layout: chin, edge of the jaw, ear lobe.
 JAWLINE_NAMES = (
@@ -39,8 +39,8 @@ class Mesh:
     Attributes:
         points: (V, 3) float64, millimetres, head frame.
         triangles: (T, 3); parts: (T,) index into PART_NAMES.
-        piece: (V,) name of the piece a vertex belongs to ("skin", "lid", "eye_left", "eye_right", "mouth", "teeth_upper",
-            "teeth_lower", "tongue", "ear").
+        piece: (V,) name of the piece a vertex belongs to: "skin", "lid", "eye_left", "eye_right", "mouth",
+            "teeth_upper", "teeth_lower", "tongue" or "ear".
         chart: (V, 2) planar layout (a, b) of skin and lids, a < 0 on the right; NaN elsewhere.
         local: (V, 2) the piece's own coordinates (see builtin_parts.py), NaN on the skin.
         side: (V,) +1 left half, -1 right half, 0 midline.

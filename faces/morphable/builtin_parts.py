@@ -1,7 +1,7 @@
 """The parts of the built-in head that are not skin: eyeballs, lid edges, mouth cavity, teeth, tongue, ears. Ours.
 
 Every function makes the subject's left half or left part as a `Piece`; builtin_mesh.py mirrors it. Millimetres, head
-frame. Triangles are anticlockwise seen from where the part is looked at (the cavity of the mouth from inside the mouth).
+frame. Triangles are anticlockwise seen from where the part is looked at (the mouth's cavity from inside the mouth).
 """
 
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ CAVITY_RINGS = (
 def mouth_cavity(upper: np.ndarray, lower: np.ndarray) -> Piece:
     """The bag behind the lips, from the inner edges (M, 3) of upper and lower lip, midline to corner.
 
-    `local` = (ring, 1 above or -1 below). The first ring repeats the lips' edge; the last vertices close it.
+    `local` = (ring, 1 above .. -1 below). The first ring repeats the lips' edge; the last vertex is the throat.
     """
     edge = np.concatenate([upper, lower[-2::-1]])
     side = np.concatenate([np.linspace(1, 0, len(upper)), -np.linspace(0, 1, len(lower))[1:]])
@@ -105,10 +105,14 @@ def mouth_cavity(upper: np.ndarray, lower: np.ndarray) -> Piece:
         front = np.clip(edge[:, 2], None, 30)
         depth = front + (edge[0, 2] - 2.0 - front) * min(back / 60, 0.0)
         rings.append(np.stack([wide[:, 0], edge[:, 1] + out * lift, depth - back], 1))
-    rings.append(np.stack([edge[:, 0] * 0.0, np.full(len(edge), -68.0), np.full(len(edge), -32.0)], 1))
-    points = np.concatenate(rings)
-    local = np.concatenate([np.stack([np.full(len(edge), r, float), side], 1) for r in range(len(rings))])
-    return Piece(points, grid_triangles(len(rings), len(edge), flip=True), "mouth", local)
+    points = np.concatenate([*rings, [[0.0, -68.0, -34.0]]])
+    count, last = len(edge), (len(rings) - 1) * len(edge)
+    local = np.concatenate([np.stack([np.full(count, r, float), side], 1) for r in range(len(rings))])
+    local = np.concatenate([local, [[float(len(rings)), 0.0]]])
+    i = np.arange(count - 1) + last
+    throat = np.stack([i, np.full(count - 1, len(points) - 1), i + 1], 1)
+    triangles = np.concatenate([grid_triangles(len(rings), count, flip=True), throat])
+    return Piece(points, triangles, "mouth", local)
 
 
 #: width of the left half's teeth from the midline, mm, upper and lower.
@@ -126,44 +130,42 @@ def _arch(length: np.ndarray, front_z: float, width: float = 26.0, depth: float 
     return np.stack([np.interp(length, arc, x), np.interp(length, arc, z)], 1)
 
 
-def teeth(upper: bool) -> Piece:
-    """The left half of one row of teeth with its gum. `local` = (0 gum .. 1 edge, tooth number + across)."""
-    columns, across = [], np.array([0.0, 0.06, 0.25, 0.5, 0.75, 0.94, 1.0])
-    start = 0.0
+#: section of a tooth: (from the gum's edge 0 to the biting edge 1, outward mm): gum, crown, edge, back face.
+TOOTH_SECTION = (
+    (-1.2, -2.6), (-0.45, -0.4), (-0.08, 0.7), (0.0, 0.0), (0.3, 0.55), (0.65, 0.4), (0.93, -0.3), (1.0, -0.9),
+    (0.9, -2.2), (0.3, -3.8),
+)  # fmt: skip
+ACROSS_A_TOOTH = (0.0, 0.06, 0.25, 0.5, 0.75, 0.94, 1.0)
+
+
+def _tooth_columns(upper: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Along the left half of the arch: arc length mm, tooth number + across, height mm, bulge (0 between two teeth)."""
+    columns, start = [], 0.0
     for number, (width, height) in enumerate(zip(TOOTH_WIDTHS[upper], TOOTH_HEIGHTS[upper], strict=True)):
-        for t in across[(1 if number else 0) :]:
+        for t in ACROSS_A_TOOTH[(1 if number else 0) :]:
             columns.append((start + width * t, number + min(t, 0.999), height, 1 - (2 * t - 1) ** 6))
         start += width
-    arc, where, height, bulge = (np.array(c) for c in zip(*columns, strict=True))
+    table_of = np.array(columns)
+    return table_of[:, 0], table_of[:, 1], table_of[:, 2], table_of[:, 3]
+
+
+def teeth(upper: bool) -> Piece:
+    """The left half of one row of teeth with its gum. `local` = (0 gum .. 1 edge, tooth number + across)."""
+    arc, where, height, bulge = _tooth_columns(upper)
     xz = _arch(arc, ARCH_FRONT_Z[upper])
     tangent = np.gradient(xz, axis=0)
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1) / np.linalg.norm(tangent, axis=1, keepdims=True)
     sign = -1.0 if upper else 1.0
     rows, local = [], []
-    #       along the crown (0 gum), outward mm: gum above, then crown, edge, and the back face
-    profile = (
-        (-1.2, -2.6),
-        (-0.45, -0.4),
-        (-0.08, 0.7),
-        (0.0, 0.0),
-        (0.3, 0.55),
-        (0.65, 0.4),
-        (0.93, -0.3),
-        (1.0, -0.9),
-        (0.9, -2.2),
-        (0.3, -3.8),
-    )
-    for down, out in profile:
-        shrink = 0.25 + 0.75 * bulge if down > 0 else 1.0
+    for down, out in TOOTH_SECTION:
         outward = out - (1 - bulge) * (0.8 if down >= 0 else 0.0)
-        y = EDGE_Y[upper] - sign * height * (1 - down) - sign * (1 - shrink) * (1.0 if down > 0.8 else 0.0) * -0.5
+        round_off = 0.4 * (1 - bulge) if down > 0.8 else 0.0  # the biting edge is rounded between two teeth
+        y = EDGE_Y[upper] - sign * (height * (1 - down) + round_off)
         rows.append(np.stack([xz[:, 0] + normal[:, 0] * outward, y, xz[:, 1] + normal[:, 1] * outward], 1))
+        rows[-1][arc < 1e-9, 0] = 0.0
         local.append(np.stack([np.full(len(arc), down), where], 1))
-    points = np.concatenate(rows)
-    points[
-        np.concatenate([np.abs(r[:, 1] * 0 + a) < 1e-9 for r, a in zip(rows, [arc] * len(rows), strict=True)]), 0
-    ] = 0.0
-    return Piece(points, grid_triangles(len(profile), len(arc), flip=upper), "teeth", np.concatenate(local))
+    triangles = grid_triangles(len(TOOTH_SECTION), len(arc), flip=upper)
+    return Piece(np.concatenate(rows), triangles, "teeth", np.concatenate(local))
 
 
 def tongue() -> Piece:
@@ -182,4 +184,4 @@ def tongue() -> Piece:
     z = 13.5 - 42 * u - (x / 17.0) ** 2 * 3.0
     points = np.stack([x, y, z], -1).reshape(-1, 3)
     points[np.abs(points[:, 0]) < 1e-9, 0] = 0.0
-    return Piece(points, grid_triangles(9, 7, flip=True), "tongue", np.stack([u, v], -1).reshape(-1, 2))
+    return Piece(points, grid_triangles(9, 7), "tongue", np.stack([u, v], -1).reshape(-1, 2))

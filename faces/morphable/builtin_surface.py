@@ -1,12 +1,13 @@
 """The smooth skin of the built-in head: an analytic skull carried to the control points by a radial spline. Ours.
 
-The planar layout (a, b), in millimetres: a = 75 θ, where θ is the angle about the vertical axis of the skull (0 in front,
-positive to the subject's left), b = height below `DOME_Y`, and arc length up the dome above it. `skull` maps it to a
-cylinder under half an ellipsoid; the residual of the control points to it is interpolated with the polyharmonic spline
-r³ over the skull's surface (thin-plate splines' smoother sister: Duchon 1977), so that there is no seam and no pole.
+The planar layout (a, b), in millimetres: a = 75 θ, where θ is the angle about the vertical axis of the skull (0 in
+front, positive to the subject's left), b = height below `DOME_Y`, and arc length up the dome above it. `skull` maps it
+to a cylinder under half an ellipsoid; the residual of the control points to it is interpolated with the polyharmonic
+spline r³ over the skull's surface (smoother than thin plates: Duchon 1977), so that there is no seam and no pole.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -57,7 +58,7 @@ def control_points() -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
             charts.append((np.nan, np.nan))
     for name, values in table.POINTS.items():
         names.append(name)
-        points.append(values[:3])
+        points.append((values[0], values[1], values[2]))
         charts.append(values[3:] if len(values) == 5 else (np.nan, np.nan))
     opening = np.array(table.EYE_OPENING)
     for i, (x, y, z) in enumerate(np.column_stack([opening, lid_depth(opening)])):
@@ -160,7 +161,7 @@ ALAR_GROOVE = ((11.5, -31.2), (15.0, -32.0), (18.4, -34.2), (20.0, -38.0), (20.0
 def to_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     """(V,) distance of (V, 2) points to a polyline (P, 2)."""
     best = np.full(len(points), np.inf)
-    for a, b in zip(line[:-1], line[1:], strict=True):
+    for a, b in pairwise(line):
         t = np.clip(((points - a) @ (b - a)) / ((b - a) @ (b - a)), 0, 1)
         best = np.minimum(best, np.linalg.norm(points - a - t[:, None] * (b - a), axis=1))
     return best

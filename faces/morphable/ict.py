@@ -1,6 +1,6 @@
 """ICT-FaceKit Light (MIT) from one .npz, as a MorphableHead in this project's frame: development and comparison only.
 
-Arrays of the file: neutral (26719, 3) float32 centimetres; identity (100, V, 3) and expression (57, V, 3) float16 offsets;
+Arrays of the file: neutral (26719, 3) float32 centimetres; identity (100, V, 3), expression (57, V, 3) float16 offsets;
 expression_names; faces (F, 4) int32 quads, -1 in the last place marks a triangle; uv (W, 2), uv_faces (F, 4);
 material (F,) int8; material_names (12,); landmarks68 (68,) int32.
 """

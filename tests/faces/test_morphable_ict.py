@@ -1,0 +1,130 @@
+"""ICT-FaceKit Light's loader on a small file in the true format, and on damaged ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faces.errors import SamaeError
+from faces.morphable import load_head
+from faces.morphable.compare import main
+from faces.morphable.ict import NEEDED, read_ict
+
+MATERIALS = (
+    "M_Face",
+    "M_BackHead",
+    "M_GumsTongue",
+    "M_Teeth",
+    "M_ScleraLeft",
+    "M_IrisLeft",
+    "M_ScleraRight",
+    "M_IrisRight",
+    "M_LacrimalFluid",
+    "M_EyeBlend",
+    "M_EyeOcclusion",
+    "M_EyeLashes",
+)
+
+
+def small_file() -> dict[str, np.ndarray]:
+    """A tiny head in the file's own layout: 120 vertices, quads and triangles, two eyes, centimetres."""
+    rng = np.random.default_rng(0)
+    neutral = rng.uniform(-8, 8, (120, 3)).astype(np.float32)
+    neutral[80:90] = np.array([3, 1, 7]) + rng.uniform(-1, 1, (10, 3))
+    neutral[90:100] = neutral[80:90] * [-1, 1, 1]
+    faces = rng.integers(0, 80, (40, 4)).astype(np.int32)
+    faces[30:, 3] = -1
+    material = np.zeros(40, np.int8)
+    material[10:14], material[20:22] = 3, 11
+    faces[14:16], material[14:16] = [[80, 81, 82, 83], [84, 85, 86, 87]], 4
+    faces[16:18], material[16:18] = [[90, 91, 92, 93], [94, 95, 96, 97]], 6
+    return {
+        "neutral": neutral,
+        "identity": rng.standard_normal((3, 120, 3)).astype(np.float16),
+        "expression": rng.standard_normal((2, 120, 3)).astype(np.float16),
+        "expression_names": np.array(["jawOpen", "eyeBlink_L"]),
+        "faces": faces,
+        "uv": rng.random((150, 2)).astype(np.float32),
+        "uv_faces": np.where(faces < 0, -1, rng.integers(0, 150, (40, 4))).astype(np.int32),
+        "material": material,
+        "material_names": np.array(MATERIALS),
+        "landmarks68": np.arange(68, dtype=np.int32),
+    }
+
+
+def write(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def test_small_file_is_read_in_this_projects_units(tmp_path: Path) -> None:
+    arrays = small_file()
+    head = read_ict(write(tmp_path / "model.npz", arrays))
+    eyes = head.mean_mm[np.concatenate([head.eye_left, head.eye_right])]
+    np.testing.assert_allclose((eyes.max(0) + eyes.min(0))[0] / 2, 0, atol=1e-4)
+    np.testing.assert_allclose(
+        head.mean_mm[1] - head.mean_mm[0], (arrays["neutral"][1] - arrays["neutral"][0]) * 10, rtol=1e-4, atol=1e-4
+    )
+    np.testing.assert_allclose(head.identity_mm, arrays["identity"].astype(np.float32) * 10)
+    assert head.expression_names == ("jawOpen", "eyeBlink_L")
+    drawn = arrays["material"] != 11
+    quads = (arrays["faces"][drawn][:, 3] >= 0).sum()
+    assert len(head.triangles) == drawn.sum() + quads
+    assert head.layout.n_albedo == 0
+    assert head.face_region.any()
+    assert head.digest == read_ict(tmp_path / "model.npz").digest
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_missing_array_is_named(tmp_path: Path, name: str) -> None:
+    arrays = small_file()
+    del arrays[name]
+    with pytest.raises(SamaeError, match=rf"lacks the arrays {name};"):
+        read_ict(write(tmp_path / "model.npz", arrays))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("neutral", lambda a: a[:, :2], "neutral has shape"),
+        ("identity", lambda a: a[:, :50], "identity has shape"),
+        ("landmarks68", lambda a: a[:51], "landmarks68 has shape"),
+        ("neutral", lambda a: np.where(a > 7, np.nan, a), "neutral holds numbers that are not finite"),
+        ("faces", lambda a: a + 1000, "faces points outside"),
+        ("landmarks68", lambda a: a - 5, "landmarks68 points outside"),
+        ("material", lambda a: np.zeros_like(a), "has no eyeballs"),
+        ("expression_names", lambda a: a.astype(object), "cannot be read"),
+    ],
+)
+def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, damage: object, message: str) -> None:
+    arrays = small_file()
+    arrays[name] = damage(arrays[name])  # type: ignore[operator]
+    path = write(tmp_path / "model.npz", arrays)
+    with pytest.raises(SamaeError, match=message) as caught:
+        read_ict(path)
+    assert str(path) in str(caught.value)
+
+
+def test_truncated_text_and_missing_files_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.npz", small_file())
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(SamaeError, match="cannot be read"):
+        read_ict(path)
+    path.write_text("hello")
+    with pytest.raises(SamaeError, match="cannot be read"):
+        read_ict(path)
+    with pytest.raises(SamaeError, match="does not exist"):
+        read_ict(tmp_path / "nowhere.npz")
+    with pytest.raises(SamaeError, match="needs the path"):
+        load_head("ict")
+
+
+def test_compare_prints_a_table_with_and_without_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    captured = capsys.readouterr()
+    assert "left out" in captured.err
+    assert "| mouth width (48-54) |" in captured.out
+    assert main([str(write(tmp_path / "model.npz", small_file()))]) == 0
+    assert "ict-facekit-light-1" in capsys.readouterr().out
+    (tmp_path / "bad.npz").write_text("x")
+    assert main([str(tmp_path / "bad.npz")]) == 2
