@@ -10,6 +10,7 @@ from evaluation import charts
 from evaluation import report_parts as parts
 from evaluation.evaluation import Evaluation, MetricInfo
 from evaluation.gate import Verdict
+from evaluation.reading import reading
 from faces.errors import SamaeError
 
 COLUMNS = (
@@ -48,6 +49,7 @@ def leaderboard_page(
         "source's identity as can be seen, in the target's colours.",
         "parallel": _profile(ranked, infos, colours),
         "curves": parts.curve_charts(curves),
+        "reading": reading(first),
         "provenance": [{"title": "The judge", "rows": parts.judge_rows(first)}, *parts.setting_groups(settings)],
     }
 

@@ -1,0 +1,38 @@
+"""The honest notes under every report: what the figures mean, and what they do not say."""
+
+from evaluation.evaluation import Evaluation
+
+READING = (
+    ("Copy-target", "returns the target untouched: perfect attributes, nobody swapped. A metric that likes it too well "
+     "is blind to identity."),
+    ("Paste-source", "pastes the source's face over the target's, aligned and feathered: the right person in the wrong "
+     "light, pose and outline."),
+    ("Identity", "is the cosine of face embeddings by encoders that did not train the model, where there are any. "
+     "Embeddings like the paste: identity alone ranks nothing."),
+    ("Retrieval", "ranks against every face of the list, the pair's own target included, so a result that still looks "
+     "like its target is caught."),
+    ("Failures", "are counted beside every mean and never dropped silently; the gate refuses a model that fails more "
+     "often."),
+    ("Intervals", "are 95 % bootstrap intervals over pairs: they say what other pairs would give, not what another "
+     "training run would."),
+    ("Not measured", "LPIPS and FID need network weights that may not be shipped; nothing stands in under their names. "
+     "The Fréchet figure is over our own features."),
+)  # fmt: skip
+TRUE_SWAP_NOTE = (
+    "The true swap", "is rendered by the generator: the source person in the target's scene, with the target's skin "
+    "tone. It is the ceiling.",
+)  # fmt: skip
+NO_FIT_NOTE = (
+    "Pose, expression, shape, light", "of results are left out: no trustworthy fit of the results was at hand, and a "
+    "guess would be worse.",
+)  # fmt: skip
+
+
+def reading(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Honest notes, those that apply to this evaluation."""
+    notes = list(READING)
+    if evaluation.provenance.get("truth"):
+        notes.insert(2, TRUE_SWAP_NOTE)
+    if not evaluation.provenance.get("fitted"):
+        notes.append(NO_FIT_NOTE)
+    return notes
