@@ -22,15 +22,7 @@ MAP_SIDE = 512
 SKULL_CENTRE = np.array([0.0, 18.0, -72.0], np.float32)
 #: Middle line of the subject's left brow in the layout (a, b) with the half-width there, mm; right is its mirror image.
 BROW_LINE = np.array(
-    [
-        [9.5, 18.5, 3.0],
-        [14, 20.8, 4.2],
-        [22, 23.2, 4.1],
-        [31, 25.6, 3.6],
-        [40, 26.6, 2.9],
-        [48, 24.6, 2.1],
-        [56, 20.0, 1.0],
-    ]
+    [(9.5, 18.2, 3.6), (14, 20.2, 4.5), (22, 22.6, 4.3), (31, 24.6, 3.8), (40, 24.9, 3.1), (47, 22.8, 2.3), (54, 18.6, 1.0)]
 )
 
 
@@ -297,10 +289,6 @@ def anatomy(head: MorphableHead) -> Anatomy:
     triangle, weight = _roots(m, scalp, 9000)
     corners = m.triangles[triangle]
     chart = np.nan_to_num(m.chart)[corners]
-    near_lips = np.isin(np.array(PART_NAMES)[m.parts], ("lips", "eye_left", "eye_right", "teeth", "mouth"))
-    near = np.zeros(len(m.points), bool)
-    near[m.triangles[near_lips]] = True
-    near |= m.is_piece("lid")
     points = m.points.astype(np.float32)
     occlusion = baked_occlusion(points, m.triangles)
     eye_of = np.full(len(points), -1)
@@ -315,7 +303,7 @@ def anatomy(head: MorphableHead) -> Anatomy:
         scalp_mm=scalp,
         occlusion=occlusion,
         material=_material(m),
-        fine=near[m.triangles].any(1),
+        fine=np.isin(np.array(PART_NAMES)[m.parts], ("eye_left", "eye_right")),
         eye_of=eye_of,
         roots_triangle=triangle,
         roots_weight=weight,

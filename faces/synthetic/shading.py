@@ -37,6 +37,18 @@ def _step(low: float, high: float, x: float) -> float:
 
 
 @kernel
+def _fade(x: float) -> float:
+    """About exp(-x) for x in -2..10, without a call: (1 - x / 64)^64, at most 2 % low at x = 1.6."""
+    t = max(0.0, 1.0 - x * 0.015625)
+    t *= t
+    t *= t
+    t *= t
+    t *= t
+    t *= t
+    return t * t
+
+
+@kernel
 def _sample(maps: np.ndarray, u: float, v: float, out: np.ndarray) -> None:
     """Bilinear sample of maps (S, S, C) at uv in 0..1 into out (C,)."""
     side = maps.shape[0]
@@ -70,17 +82,22 @@ def _lit_share(x: float, y: float, z: float, view: np.ndarray, shadow: np.ndarra
     c = (x * view[0] + y * view[1] + z * view[2]) * view[9] + view[10]
     r = (x * view[3] + y * view[4] + z * view[5]) * view[9] + view[11]
     depth = 2000.0 - (x * view[6] + y * view[7] + z * view[8])
-    total = 0.0
-    for j in range(4):
-        for i in range(4):
-            px, py = c + (i - 1.5) * spread, r + (j - 1.5) * spread
-            ix, iy = int(px), int(py)
+    total, taps = 0.0, 0
+    for round_ in range(2):
+        for t in range(4 if round_ == 0 else 12):
+            if round_ == 0:
+                i, j = (t & 1) * 3, (t >> 1) * 3
+            else:
+                i, j = (1 + (t & 1), (t >> 1) * 3) if t < 4 else (t & 3, 1 + (t >> 2 & 1))
+            ix, iy = int(c + (i - 1.5) * spread), int(r + (j - 1.5) * spread)
+            taps += 1
             if ix < 0 or iy < 0 or ix >= side or iy >= side:
                 total += 1.0
-                continue
-            gap = depth - shadow[iy, ix] - 3.0
-            total += 1.0 - min(1.0, max(0.0, gap / 4.0))
-    return total / 16.0
+            else:
+                total += 1.0 - min(1.0, max(0.0, (depth - shadow[iy, ix] - 3.0) / 4.0))
+        if total == 0.0 or total == 4.0:
+            break
+    return total / taps
 
 
 @kernel
@@ -118,30 +135,36 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
         spots = _noise(noise, 1, u * 5.3, v * 5.3) + 0.35 * clouds
         melanin += 0.55 * p[P_FRECKLES] * f[FRECKLE] * _step(1.1, 2.0, spots)
     for m in range(moles.shape[0]):
-        d = math.hypot(a[REST] - moles[m, 0], a[REST + 1] - moles[m, 1])
-        if d < 3.0 and a[REST + 2] > -40.0:
-            melanin += 0.9 * _step(moles[m, 2] + 0.5, moles[m, 2] - 0.3, d)
+        dx, dy = a[REST] - moles[m, 0], a[REST + 1] - moles[m, 1]
+        if dx * dx + dy * dy < 9.0 and a[REST + 2] > -40.0:
+            melanin += 0.9 * _step(moles[m, 2] + 0.5, moles[m, 2] - 0.3, math.sqrt(dx * dx + dy * dy))
     lip = _step(-0.7, 0.9, f[LIP])
     melanin += lip * (0.10 + 0.14 * p[P_LIP] + 0.03 * blotch)
     blood += lip * (0.40 + 0.22 * p[P_LIP])
     melanin += p[P_EYESHADOW] * 0.75 * f[SHADOW_LID]
     for c in range(3):
         absorb = (0.55, 1.0, 1.45)[c] * melanin + (0.12, 1.0, 0.82)[c] * blood
-        rgb[c] = a[ALBEDO + c] * math.exp(-absorb)
+        rgb[c] = a[ALBEDO + c] * _fade(absorb)
     paint = lip * p[P_LIPSTICK]
     liner = p[P_LINER] * _step(1.1, 0.1, f[LID])
     for c in range(3):
         rgb[c] += paint * (p[P_LIPSTICK_RGB + c] - rgb[c])
         rgb[c] *= 1.0 - 0.8 * liner
-    grain = _noise(noise, 4, u * 4.0, v * 4.0)
-    stubble = p[P_STUBBLE] * f[BEARD] * (1 - lip) * (0.75 + 0.25 * _noise(noise, 3, u * 3.7, v * 3.7))
-    under = 0.38 * p[P_BROW] * _step(0.15, 0.9, f[BROW])
-    edge = a[SCALP_MM] + 2.2 * grain + 2.0 * clouds
-    scalp = p[P_SCALP] * _step(-2.5, 6.0, edge)
-    for c in range(3):
-        rgb[c] += min(0.85, max(0.0, stubble)) * (0.6 * p[P_BROW_RGB + c] + 0.25 * rgb[c] - rgb[c])
-        rgb[c] += under * (p[P_BROW_RGB + c] - rgb[c])
-        rgb[c] += scalp * (p[P_HAIR_RGB + c] * (0.8 + 0.2 * grain) - rgb[c])
+    stubble = p[P_STUBBLE] * f[BEARD] * (1 - lip)
+    if stubble > 0.005:
+        stubble *= 0.75 + 0.25 * _noise(noise, 3, u * 3.7, v * 3.7)
+        for c in range(3):
+            rgb[c] += min(0.85, max(0.0, stubble)) * (0.6 * p[P_BROW_RGB + c] + 0.25 * rgb[c] - rgb[c])
+    under = 0.48 * p[P_BROW] * _step(0.15, 0.9, f[BROW])
+    scalp = 0.0
+    if a[SCALP_MM] > -14.0 and p[P_SCALP] > 0:
+        grain = _noise(noise, 4, u * 4.0, v * 4.0)
+        scalp = p[P_SCALP] * _step(-2.5, 6.0, a[SCALP_MM] + 2.2 * grain + 2.0 * clouds)
+        for c in range(3):
+            rgb[c] += scalp * (p[P_HAIR_RGB + c] * (0.8 + 0.2 * grain) - rgb[c])
+    if under > 0:
+        for c in range(3):
+            rgb[c] += under * (p[P_BROW_RGB + c] - rgb[c])
     gloss = (0.30 + 0.70 * p[P_GLOSS]) * (0.35 + 0.65 * f[OIL]) * (1 + 0.25 * pores)
     gloss = gloss * (1 - lip) + lip * (0.55 + 0.5 * p[P_LIPSTICK])
     return max(0.0, gloss * (1 - scalp) * (1 - 0.6 * min(1.0, stubble)))
@@ -178,6 +201,8 @@ def _light_skin(
         lx, ly, lz = lamps[j, 0], lamps[j, 1], lamps[j, 2]
         cosine = nx * lx + ny * ly + nz * lz
         soft = lamps[j, 6]
+        if cosine < -0.4:
+            continue
         reach = lit if j == 0 else min(1.0, 0.25 + 0.75 * o)
         for c in range(3):
             wrap = (wrap_red, 0.4 * wrap_red, 0.25 * wrap_red)[c] + 0.10 * soft
@@ -189,8 +214,8 @@ def _light_skin(
         norm = math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6
         half = max(0.0, (nx * hx + ny * hy + nz * hz) / norm)
         if half > 0.6 and cosine > -0.1:
-            broad = math.exp((half - 1) * (14 - 6 * soft)) * 1.6
-            sharp = math.exp((half - 1) * (60 - 34 * soft)) * 4.2
+            broad = _fade((1 - half) * (14 - 6 * soft)) * 1.6
+            sharp = _fade((1 - half) * (60 - 34 * soft)) * 4.2
             sheen = gloss * fresnel * (broad + sharp) * reach * _step(-0.1, 0.25, cosine)
             for c in range(3):
                 out[c] += lamps[j, 3 + c] * sheen
