@@ -13,8 +13,8 @@ from faces.morphable.builtin_mesh import PART_NAMES, Mesh
 from faces.morphable.builtin_surface import crease_height, unroll
 
 SKIN = np.array([0.44, 0.225, 0.14])
-MELANIN = np.array([0.13, 0.07, 0.043])
-HAEMOGLOBIN = np.array([0.006, -0.0025, -0.002])
+MELANIN = np.array([0.142, 0.076, 0.047])
+HAEMOGLOBIN = np.array([0.012, -0.005, -0.0035])
 LIP_RATIO = np.array([0.82, 0.52, 0.56])
 #: left brow from the inner to the outer end: (x, y, half-height) mm.
 BROW = ((10.5, 19.0, 3.4), (18, 21.2, 3.5), (27, 23.4, 3.0), (36, 24.4, 2.4), (44, 22.6, 1.7), (51, 18.6, 0.8))
@@ -205,7 +205,7 @@ def albedo_modes(mesh: Mesh) -> np.ndarray:
     shoulders = np.zeros(len(skin), bool)
     shoulders[mesh.triangles[mesh.parts == PART_NAMES.index("shoulders")]] = True
     flesh[shoulders] = 0.0
-    angle = np.degrees(np.where(mesh.is_piece("eye_left", "eye_right"), mesh.local[:, 0], 9.0))
+    angle = np.degrees(np.where(mesh.is_piece("eye_left", "eye_right"), mesh.local[:, 0], 0.0))
     iris = ((angle > 9.5) & (angle < 29)).astype(float)
     white = (angle >= 29).astype(float)
     tooth = (mesh.is_piece("teeth_upper", "teeth_lower") & (mesh.local[:, 0] > -0.02)).astype(float)
@@ -216,13 +216,13 @@ def albedo_modes(mesh: Mesh) -> np.ndarray:
         lips[:, None] * [0.03, -0.010, -0.007],
         lips[:, None] * [-0.05, -0.022, -0.018],
         brows[:, None] * [-0.05, -0.035, -0.025],
-        iris[:, None] * [0.06, 0.045, 0.03],
-        iris[:, None] * [-0.015, 0.015, 0.05],
+        iris[:, None] * [0.03, 0.024, 0.016],
+        iris[:, None] * [-0.02, 0.006, 0.03],
         iris[:, None] * [0.0, 0.018, 0.0],
-        white[:, None] * [0.0, -0.02, -0.02],
+        white[:, None] * [0.0, -0.025, -0.025],
         tooth[:, None] * [-0.02, -0.04, -0.07],
     ]
-    modes += [0.45 * (flesh * stain(mesh, STAINS[name]))[:, None] * np.array(STAIN_COLOURS[name]) for name in STAINS]
+    modes += [0.36 * (flesh * stain(mesh, STAINS[name]))[:, None] * np.array(STAIN_COLOURS[name]) for name in STAINS]
     rng = np.random.Generator(np.random.PCG64(77))
     for width in SMOOTH_WIDTHS_MM:
         places = mesh.points[mesh.is_piece("skin")][rng.choice(int(mesh.is_piece("skin").sum()), 40, replace=False)]

@@ -50,7 +50,7 @@ def _relief(plane: np.ndarray, ring: np.ndarray) -> np.ndarray:
 def place(plane: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Ear plane (V, 2) and height over it (V,) -> (V, 3) head frame: turned out from the skull and tilted back."""
     p, q = plane[:, 0], plane[:, 1]
-    out, tilt = np.radians(23.0), np.radians(9.0)
+    out, tilt = np.radians(20.0), np.radians(9.0)
     p, q = p * np.cos(tilt) - (q) * np.sin(tilt) * -1.0, q * np.cos(tilt) - p * np.sin(tilt)
     back, side = p * np.cos(out) - height * np.sin(out), p * np.sin(out) + height * np.cos(out)
     curve = 0.0042 * (q - 4) ** 2  # top and lobe lean towards the skull
