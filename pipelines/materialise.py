@@ -92,12 +92,8 @@ def is_fresh(settings: Settings, instance: dg.DagsterInstance, stage: str, parti
         return False
     if not store.is_current(stage, partition, provenance(stage, partition, plan, store)):
         return False
-    known = dg.EventRecordsFilter(
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        asset_key=dg.AssetKey(stage),
-        asset_partitions=[partition] if partition else None,
-    )
-    return bool(instance.get_event_records(known, limit=1))
+    known = dg.AssetRecordsFilter(dg.AssetKey(stage), asset_partitions=[partition] if partition else None)
+    return bool(instance.fetch_materializations(known, limit=1).records)
 
 
 def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> None:

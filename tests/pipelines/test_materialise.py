@@ -1,0 +1,156 @@
+"""What is fresh is skipped, what the schedule and the sensor see, and what the terminal shows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.graph import STAGES, provenance
+from assets.store import Store
+from faces.files import write_json
+from pipelines import materialise as engine
+from pipelines.materialise import Made
+from pipelines.progress import listening, reporter, time_left
+from pipelines.schedules import stale_recipes
+from pipelines.sensors import new_folders
+from pipelines.settings import Settings, load_settings
+from pipelines.terminal import Terminal, label
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home with a listing of two folders and no pictures."""
+    listing = {
+        str(index): {"image": {"file_path": f"images64x64/{index - index % 1000:05d}/{index:05d}.png"}}
+        for index in (0, 1, 1000)
+    }
+    write_json(tmp_path / "set" / "ffhq-dataset-v2.json", listing)
+    return load_settings(home=tmp_path / "home", raw=tmp_path / "set", recipes=("samae",))
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def put(settings: Settings, instance: dg.DagsterInstance, stage: str, partition: str | None, text: str = "x") -> None:
+    """An asset's folder and its event, as the real asset leaves them."""
+    made_from = provenance(stage, partition, settings.plan, settings.store)
+    with settings.store.write(stage, partition, made_from) as (folder, _):
+        (folder / "content").write_text(text)
+    instance.report_runless_asset_event(dg.AssetMaterialization(stage, partition=partition))
+
+
+def test_only_what_is_out_of_date_is_made(
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, str | None]] = []
+
+    def fake(instance: dg.DagsterInstance, stage: str, partition: str | None) -> None:
+        ran.append((stage, partition))
+        put(settings, instance, stage, partition)
+
+    monkeypatch.setattr(engine, "run", fake)
+    stages = ("photographs", "raw_faces")
+    first = engine.materialise_all(settings, instance, stages=stages)
+    assert ran == [("photographs", None), ("raw_faces", "00000"), ("raw_faces", "01000")]
+    assert not any(part.fresh for part in first)
+    again = engine.materialise_all(settings, instance, stages=stages)
+    assert all(part.fresh for part in again)
+    assert len(ran) == 3
+    put(settings, instance, "raw_faces", "01000", text="other bytes, same provenance")
+    assert engine.is_fresh(settings, instance, "raw_faces", "01000")
+
+
+def test_a_folder_that_dagster_does_not_know_is_made_again(settings: Settings, instance: dg.DagsterInstance) -> None:
+    put(settings, instance, "photographs", None)
+    with dg.DagsterInstance.ephemeral() as other:
+        assert not engine.is_fresh(settings, other, "photographs", None)
+    assert engine.is_fresh(settings, instance, "photographs", None)
+
+
+def test_a_new_photograph_makes_its_own_folder_stale_alone(settings: Settings, instance: dg.DagsterInstance) -> None:
+    for stage, partition in (("photographs", None), ("raw_faces", "00000"), ("raw_faces", "01000")):
+        put(settings, instance, stage, partition)
+    listing = {
+        str(index): {"image": {"file_path": f"images64x64/{index - index % 1000:05d}/{index:05d}.png"}}
+        for index in (0, 1, 1000, 1001)
+    }
+    write_json(settings.store.raw / "ffhq-dataset-v2.json", listing)
+    assert engine.is_fresh(settings, instance, "raw_faces", "00000")
+    assert not engine.is_fresh(settings, instance, "raw_faces", "01000")
+
+
+def test_the_sensor_prepares_new_folders_once(settings: Settings, instance: dg.DagsterInstance) -> None:
+    samae = SimpleNamespace(plan=settings.plan, store=settings.store)
+    with dg.build_sensor_context(instance=instance, resources={"samae": samae}) as context:
+        result = new_folders(context)
+    assert isinstance(result, dg.SensorResult)
+    assert [request.partition_key for request in result.run_requests or []] == ["00000", "01000"]
+    instance.add_dynamic_partitions("ffhq_folders", ["00000", "01000"])
+    with dg.build_sensor_context(instance=instance, resources={"samae": samae}) as context:
+        skipped = new_folders(context)
+    assert isinstance(skipped, dg.SkipReason)
+    assert "all 2 folders are known" in str(skipped.skip_message)
+
+
+def test_the_schedule_retrains_only_what_changed(settings: Settings, instance: dg.DagsterInstance) -> None:
+    with settings.store.write("training_shards", None, {}) as (folder, _):
+        (folder / "shards.json").write_text("{}")
+    samae: Any = SimpleNamespace(plan=settings.plan, store=settings.store)
+    before = stale_recipes(samae)
+    assert list(before) == ["samae"]
+    made_from = provenance("swap_model", "samae", settings.plan, settings.store)
+    with settings.store.write("swap_model", "samae", made_from) as (folder, _):
+        (folder / "weights").write_text("1")
+    assert stale_recipes(samae) == {}
+    with settings.store.write("training_shards", None, {}) as (folder, _):
+        (folder / "shards.json").write_text('{"new": 1}')
+    assert list(stale_recipes(samae)) == ["samae"]
+    assert stale_recipes(samae) != before
+
+
+def test_training_settings_are_part_of_what_a_model_is(tmp_path: Path) -> None:
+    store = Store(tmp_path, "people")
+    with store.write("training_shards", None, {}) as (folder, _):
+        (folder / "shards.json").write_text("{}")
+    plans = [load_settings(home=tmp_path, kimg=("samae=1",)), load_settings(home=tmp_path, kimg=("samae=2",))]
+    plans.append(load_settings(home=tmp_path, kimg=("samae=1",), ranks=2))
+    made_from = [provenance("swap_model", "samae", settings.plan, store) for settings in plans]
+    assert made_from[0] != made_from[1]
+    assert made_from[0] != made_from[2]
+
+
+def test_progress_reaches_who_listens() -> None:
+    heard: list[tuple[Any, ...]] = []
+    context: Any = SimpleNamespace(has_partition_key=True, partition_key="00000", log=SimpleNamespace(info=print))
+    with listening(lambda *step: heard.append(step)):
+        reporter(context, "raw_faces")(1, 4, "")
+    reporter(context, "raw_faces")(2, 4, "")
+    assert heard == [("raw_faces", "00000", 1, 4, "")]
+
+
+def test_time_left() -> None:
+    assert time_left(0, 10, 5) == "?"
+    assert time_left(5, 10, 65) == "1:05"
+    assert time_left(10, 10, 65) == "0:00"
+
+
+def test_the_terminal_says_what_was_made_and_what_not(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal(plain=True) as terminal:
+        terminal.started("swap_model", "samae")
+        terminal.ended(Made("swap_model", "samae", fresh=False, seconds=12.34))
+        terminal.ended(Made("leaderboard", None, fresh=True, seconds=0))
+    shown = capsys.readouterr().out.splitlines()
+    assert [" ".join(line.split()) for line in shown] == ["swap_model [samae] made in 12.3 s", "leaderboard up to date"]
+    assert label("swap_model", "samae") == "swap_model [samae]"
+
+
+def test_every_stage_says_what_it_is_made_from(settings: Settings) -> None:
+    assert set(STAGES["champion"].inputs) == {"leaderboard", "swap_model"}
+    made_from = provenance("photographs", None, settings.plan, settings.store)
+    assert set(made_from) == {"code_version", "settings", "inputs"}
