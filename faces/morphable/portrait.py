@@ -18,6 +18,7 @@ SIZE_PX = 200
 DISTANCE_MM = 1150.0
 #: where the origin of the head stands in the camera frame, mm: above the middle, so that the whole head is seen.
 TRANSLATION_MM = (0.0, -8.0, DISTANCE_MM)
+MIDDLE_BEHIND_EYES_MM = 55.0
 BACKGROUND = 0.045
 #: one cell each: activations (without a side: both sides) of the row of expressions.
 EXPRESSIONS: tuple[dict[str, float], ...] = (
@@ -46,9 +47,11 @@ def _draw(head: MorphableHead, reading: str | np.ndarray, yaw_degrees: float, **
 
     light = constant_light(0.34) + directional_light(np.array([-0.45, 0.55, 0.75]), np.full(3, 0.9))
     light = light + directional_light(np.array([0.9, 0.1, 0.3]), np.full(3, 0.16))
+    turn = np.radians(yaw_degrees)
+    middle = np.array(TRANSLATION_MM) + np.array([MIDDLE_BEHIND_EYES_MM * np.sin(turn), 0.0, 0.0])
     coefficients = head.layout.pack(
-        rotation_rad=np.array([[0.0, np.radians(yaw_degrees), 0.0]]),
-        translation_mm=np.array([TRANSLATION_MM]) + [55 * np.sin(np.radians(yaw_degrees)), 0, 0],
+        rotation_rad=np.array([[0.0, turn, 0.0]]),
+        translation_mm=middle[None],
         light=light[None],
         **{name: values[None] for name, values in groups.items()},
     )
