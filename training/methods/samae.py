@@ -245,8 +245,14 @@ class Samae(MethodBase):
         return SwapResult(made * soft + target.image * (1 - soft), soft)
 
     def _swap_hole(self, target: FaceBatch, swapped: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The hole of a swap (N, 1, S, S), and the same with a soft edge for pasting back."""
+        """The hole of a swap (N, 1, S, S), and how much of the result is pasted there.
+
+        The paste has a soft edge, and lets single hairs and thin frames before the face through by their share of the
+        pixel (ours).
+        """
         settings, unit = self.recipe.mask, self.size_px / 256
-        occluders = occluders_beyond(self.renderer.silhouette(target.coefficients), target.mask)
+        own = self.renderer.silhouette(target.coefficients)
+        occluders = occluders_beyond(own, target.mask)
         hole = torch.as_tensor(swap_mask(target.mask, swapped, occluders, settings.swap_dilate_px))
-        return hole, torch.as_tensor(feather(hole, settings.feather_px * unit))
+        bare = torch.where(own > 0.5, (target.mask / own.clamp_min(0.5)).clamp(0, 1), torch.ones_like(own))
+        return hole, torch.as_tensor(feather(hole, settings.feather_px * unit)) * bare
