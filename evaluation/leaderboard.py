@@ -68,7 +68,17 @@ def _lead(ranked: Sequence[Evaluation]) -> str:
     second = ranked[1]
     apart = figure["low"] > second.summary[RANKED_BY]["high"]
     sure = "clear of" if apart else "not clearly ahead of"
-    return f"{text}, {sure} {second.name} ({second.summary[RANKED_BY]['mean']:.2f}) on {len(first.pairs)} frozen pairs."
+    text += f", {sure} {second.name} ({second.summary[RANKED_BY]['mean']:.2f}) on {len(first.pairs)} frozen pairs."
+    return text + _nearest_to_truth(ranked)
+
+
+def _nearest_to_truth(ranked: Sequence[Evaluation]) -> str:
+    """A sentence on the face's error against the true swap, empty where there is none: identity alone can mislead."""
+    values = parts.means({e.name: e.summary for e in ranked}, "truth_face_psnr_db")
+    if len(values) < 2:
+        return ""
+    best = max(values, key=lambda name: values[name])
+    return f" Nearest to the true swap inside the face is {best} ({values[best]:.1f} dB)."
 
 
 def _facts(first: Evaluation, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
