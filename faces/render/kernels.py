@@ -222,39 +222,108 @@ def draw_large(
 
 
 @kernel
+def draw_block(
+    first: int, n: int, corners: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray, cells: np.ndarray,
+    width: int, height: int, ints: np.ndarray, floats: np.ndarray, near: np.ndarray, near_bits: np.ndarray,
+    key: np.ndarray, count: np.ndarray, keys: np.ndarray,
+) -> None:  # fmt: skip
+    """Triangles first..first + n - 1 into keys."""
+    b = PITCH
+    positions, sort, place, miss0, miss1 = ints[0:], ints[6 * b :], ints[7 * b :], ints[8 * b :], ints[9 * b :]
+    pixel, lists, places = ints[10 * b :], ints[11 * b :], ints[17 * b :]
+    fetch_cells(corners, first, n, cells, positions)
+    classify(n, positions, sort, place)
+    sort_block(n, sort, place, lists, places, count)
+    for s in range(1, 5):
+        m, listed, placed = count[s], lists[s * b :], places[s * b :]
+        fetch_corners(corners, first, listed, m, xs, ys, nearness, positions, floats)
+        step_x, step_y = 1 if s == 2 else 0, 1 if s > 2 else 0
+        for shift in range(2 if s == 4 else 1):
+            test_centres(
+                m, placed, shift, step_x, step_y,
+                positions[0:b], positions[b:], positions[2 * b :], positions[3 * b :], positions[4 * b :],
+                positions[5 * b :], floats[0:b], floats[b:], floats[2 * b :], near[0:b], miss0, near[b:], miss1,
+            )  # fmt: skip
+            enter(m, first, listed, placed, shift, width, near_bits[0:b], miss0, key, pixel, keys)
+            if s > 1:
+                step = shift + step_x + step_y * width
+                enter(m, first, listed, placed, step, width, near_bits[b:], miss1, key, pixel, keys)
+    for i in range(count[5]):
+        draw_large(first + lists[5 * b + i], corners, xs, ys, nearness, width, height, keys)
+
+
+@kernel
+def faces_away(first: int, n: int, corners: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> bool:
+    """Whether every 16th triangle of a block is clockwise on the screen: a guess, which only decides on an order."""
+    for t in range(u64(first), u64(first + n), u64(16)):
+        a, b, c = corners[_U3 * t], corners[_U3 * t + _U1], corners[_U3 * t + _U2]
+        ax, ay = i64(xs[a]), i64(ys[a])
+        if (xs[b] - ax) * (ys[c] - ay) < (ys[b] - ay) * (xs[c] - ax):
+            return False
+    return True
+
+
+@kernel
+def is_hidden(
+    first: int, n: int, corners: np.ndarray, nearness_bits: np.ndarray, cells: np.ndarray, width: int,
+    ints: np.ndarray, bits: np.ndarray, keys: np.ndarray,
+) -> bool:  # fmt: skip
+    """Whether every pixel that a block may cover already shows something nearer than the block's nearest vertex."""
+    fetch_cells(corners, first, n, cells, ints)
+    base = u64(3 * first)
+    for i in range(u64(3 * n)):
+        bits[i] = nearness_bits[corners[base + i]]
+    left, top, right, bottom, nearest = _LOW, _LOW, _ZERO, _ZERO, i64(0)
+    for column in range(3):
+        seen = ints[column * PITCH :]
+        for i in range(n):
+            x, y = i32(seen[i] & _LOW), i32(max(seen[i], _ZERO) >> _HIGH)
+            left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+    for i in range(3 * n):
+        nearest = max(nearest, bits[i])
+    if (right - left) * (bottom - top) > 16 * _BLOCK:
+        return False
+    bits[0] = nearest
+    bound = i64(f32(bits.view(np.float64)[0]).view(np.int32)) + 1
+    for y in range(top, bottom):
+        lowest = i64(_LAST) << 32
+        row = keys[y * width + left : y * width + right]
+        for i in range(row.shape[0]):
+            lowest = min(lowest, row[i])
+        if (lowest >> 32) <= bound:
+            return False
+    return True
+
+
+@kernel
 def draw_face(
     corners: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray, cells: np.ndarray,
     width: int, height: int, ints: np.ndarray, floats: np.ndarray, near: np.ndarray, near_bits: np.ndarray,
     key: np.ndarray, keys: np.ndarray,
 ) -> None:  # fmt: skip
-    """All triangles (corners is (3 T,) uint32) of one face into keys (H W,), which is cleared to -1 first."""
+    """All triangles (corners is (3 T,) uint32) of one face into keys (H W,), which is cleared to -1 first.
+
+    Blocks that seem to face away wait until the others are drawn; of a closed head nearly all of them are then hidden.
+    """
     keys[:] = -1
-    count = np.zeros(_SORTS, np.uint64)
-    n_triangles = corners.shape[0] // 3
-    b = PITCH
-    positions, sort, place, miss0, miss1 = ints[0:], ints[6 * b :], ints[7 * b :], ints[8 * b :], ints[9 * b :]
-    pixel, lists, places = ints[10 * b :], ints[11 * b :], ints[17 * b :]
-    for first in range(0, n_triangles, _BLOCK):
+    count, n_triangles = np.zeros(_SORTS, np.uint64), corners.shape[0] // 3
+    waiting, n_waiting = np.empty(n_triangles // _BLOCK + 1, np.int64), 0
+    bits, nearness_bits = np.empty(3 * _BLOCK, np.int64), nearness.view(np.int64)
+    for step in range(2 * (n_triangles // _BLOCK + 1)):
+        sweep_one = step <= n_triangles // _BLOCK
+        late = step - n_triangles // _BLOCK - 1
+        if not sweep_one and late >= n_waiting:
+            break
+        first = step * _BLOCK if sweep_one else waiting[late]
         n = min(_BLOCK, n_triangles - first)
-        fetch_cells(corners, first, n, cells, positions)
-        classify(n, positions, sort, place)
-        sort_block(n, sort, place, lists, places, count)
-        for s in range(1, 5):
-            m, listed, placed = count[s], lists[s * b :], places[s * b :]
-            fetch_corners(corners, first, listed, m, xs, ys, nearness, positions, floats)
-            step_x, step_y = 1 if s == 2 else 0, 1 if s > 2 else 0
-            for shift in range(2 if s == 4 else 1):
-                test_centres(
-                    m, placed, shift, step_x, step_y,
-                    positions[0:b], positions[b:], positions[2 * b :], positions[3 * b :], positions[4 * b :],
-                    positions[5 * b :], floats[0:b], floats[b:], floats[2 * b :], near[0:b], miss0, near[b:], miss1,
-                )  # fmt: skip
-                enter(m, first, listed, placed, shift, width, near_bits[0:b], miss0, key, pixel, keys)
-                if s > 1:
-                    step = shift + step_x + step_y * width
-                    enter(m, first, listed, placed, step, width, near_bits[b:], miss1, key, pixel, keys)
-        for i in range(count[5]):
-            draw_large(first + lists[5 * b + i], corners, xs, ys, nearness, width, height, keys)
+        if sweep_one and faces_away(first, n, corners, xs, ys):
+            waiting[n_waiting] = first
+            n_waiting += 1
+        elif sweep_one or not is_hidden(first, n, corners, nearness_bits, cells, width, ints, bits, keys):
+            draw_block(
+                first, n, corners, xs, ys, nearness, cells, width, height, ints, floats, near, near_bits, key, count,
+                keys,
+            )  # fmt: skip
 
 
 @kernel

@@ -6,7 +6,8 @@ gives every pixel one lane and solves barycentrics. Positions are whole numbers 
 nearness is float64 with products and sums rounded separately (no fused multiply-add), so the index is the CPU's bit for
 bit. Bytes that must move, per face: 12 V + 12 T + 16 H W (keys, twice) + 20 H W, see `bytes_moved`.
 
-Not run on this project's own machines, which have no GPU: the test marked `gpu` holds it to the reference.
+Never run on a GPU so far: Triton's interpreter (TRITON_INTERPRET=1) gave the reference's index, barycentrics and depth
+to the bit, and the test marked `gpu` holds a real device to it.
 """
 
 import torch

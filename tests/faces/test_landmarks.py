@@ -89,8 +89,8 @@ def test_arcface_template_is_recovered() -> None:
 def test_arcface_template_sizes_follow_insightface() -> None:
     np.testing.assert_allclose(lm.arcface_template(112), lm.ARCFACE_112 + 0.5)
     np.testing.assert_allclose(lm.arcface_template(224), 2 * lm.ARCFACE_112 + 0.5)
-    np.testing.assert_allclose(lm.arcface_template(128), lm.ARCFACE_112 + [8.5, 0.5])
-    np.testing.assert_allclose(lm.arcface_template(256), 2 * lm.ARCFACE_112 + [16.5, 0.5])
+    np.testing.assert_allclose(lm.arcface_template(128), lm.ARCFACE_112 + np.array([8.5, 0.5]))
+    np.testing.assert_allclose(lm.arcface_template(256), 2 * lm.ARCFACE_112 + np.array([16.5, 0.5]))
 
 
 def test_mirror_is_an_involution_and_swaps_sides() -> None:
@@ -144,7 +144,7 @@ def test_ffhq_crop_puts_points_where_its_transform_says(scale: float) -> None:
 
 
 def test_ffhq_crop_beyond_the_border_is_filled_smoothly() -> None:
-    """The square leaves the picture on the left: what is made up there has no black and keeps the picture's own part."""
+    """The square leaves the picture on the left: what is made up has no black, and the picture's part is kept."""
     rng = np.random.default_rng(4)
     picture = np.clip(rng.normal(150, 20, (220, 220, 3)), 0, 255).astype(np.uint8)
     face = lm.transform_points(similarity(2.0, 0.0, (-60, 20)), upright_face())
