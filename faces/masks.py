@@ -122,8 +122,8 @@ def swap_mask(
 def feather(mask: np.ndarray | torch.Tensor, px: float) -> np.ndarray | torch.Tensor:
     """A soft edge INSIDE the mask, so that nothing outside it changes (output = result * M + target * (1 - M)).
 
-    The value rises smoothly (3t^2 - 2t^3) from 0 at the border to 1 at `px` pixels inside (of this picture, not at 256);
-    the picture's own edge is no border. px <= 0 gives the mask back. Values between 0 and 1 stay an upper bound.
+    The value rises smoothly (3t^2 - 2t^3) from 0 at the border to 1 at `px` pixels inside (of this picture); the
+    picture's own edge is no border. px <= 0 gives the mask back. Values between 0 and 1 stay an upper bound.
     """
     masks = numpy_masks(mask)
     if px <= 0:

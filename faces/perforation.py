@@ -97,8 +97,8 @@ def perforate(
     """The training mask of each picture.
 
     1. M0 = `mask`. 2. A random region: another shape's silhouette, or free-form shapes round M0's border. 3. Their
-    union without occluders, dilated; sometimes its widened bounding box instead. 4. Random holes outside M0. A pixel of M0 is
-    never unmasked: the result is at least `mask` everywhere.
+    union without occluders, dilated; sometimes its widened bounding box instead. 4. Random holes outside M0. A pixel
+    of M0 is never unmasked: the result is at least `mask` everywhere.
 
     Args:
         mask: (N, S, S) or (N, 1, S, S), 0..1 float (or uint8 0..255): silhouette minus occluders. numpy or torch.

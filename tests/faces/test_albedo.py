@@ -1,0 +1,85 @@
+"""Neutral albedo and skin colour."""
+
+import cv2
+import numpy as np
+import pytest
+from toy_head import toy_head
+from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
+
+from faces.albedo import neutral_albedo, robust_tone, skin_colour
+from faces.errors import SamaeError
+from faces.fitting import fit
+from faces.masks import face_mask
+from faces.render.shading import to_linear
+
+SIZE_PX = 96
+
+
+@pytest.fixture(scope="module")
+def portraits():
+    head = toy_head()
+    truth = toy_coefficients(head, 6, seed=4, yaw_rad=0.3)
+    return head, truth, toy_pictures(head, truth, SIZE_PX), toy_landmarks(head, truth, SIZE_PX)
+
+
+def test_mean_reading_is_the_same_colour_for_everyone_and_has_no_light(portraits):
+    head, truth, pictures, _ = portraits
+    shown = neutral_albedo(pictures, truth, head)
+    assert shown.dtype == np.uint8
+    assert shown.shape == pictures.shape
+    inside = shown[shown.any(-1)]
+    linear = to_linear(inside / 255.0)
+    assert np.abs(linear - head.albedo_mean[0]).max() < 0.01
+    other = truth.copy()
+    other[:, head.layout.slices["light"]] *= 0.3
+    other[:, head.layout.slices["albedo"]] = 2.0
+    np.testing.assert_array_equal(neutral_albedo(pictures // 2, other, head), shown)
+
+
+def test_flat_reading_is_one_tone_a_face_and_that_faces_own(portraits):
+    head, truth, pictures, _ = portraits
+    shown = neutral_albedo(pictures, truth, head, "flat")
+    tones = skin_colour(pictures, truth, None, head)
+    for one, tone in zip(shown, tones, strict=True):
+        colours = np.unique(one[one.any(-1)], axis=0)
+        assert len(colours) == 1
+        np.testing.assert_allclose(to_linear(colours[0] / 255.0), tone, atol=0.01)
+
+
+def test_unknown_reading_is_named(portraits):
+    head, truth, pictures, _ = portraits
+    with pytest.raises(SamaeError, match="mean, flat"):
+        neutral_albedo(pictures, truth, head, "own")
+
+
+def test_skin_colour_divides_the_true_light_out(portraits):
+    head, truth, pictures, _ = portraits
+    vertices = head.face_region
+    own = np.median(head.albedo(head.layout.take(truth, "albedo"))[:, vertices], axis=1)
+    found = skin_colour(pictures, truth, None, head)
+    assert np.abs(np.log(found / own)).mean() < 0.08
+
+
+def test_skin_colour_does_not_see_what_covers_the_face(portraits):
+    head, _, pictures, points = portraits
+    covered = pictures.copy()
+    for picture, face in zip(covered, points, strict=True):
+        cv2.circle(picture, tuple(int(v) for v in face[3]), 14, (30, 160, 40), -1)
+    coefficients = fit(covered, points, head, SIZE_PX).coefficients
+    masks = face_mask(covered, coefficients, head)
+    bare = skin_colour(pictures, coefficients, None, head)
+    assert np.abs(skin_colour(covered, coefficients, masks, head) - bare).max() < 0.03
+    as_float = skin_colour(covered, coefficients, masks / np.float32(255), head)
+    np.testing.assert_allclose(as_float, skin_colour(covered, coefficients, masks, head), atol=1e-3)
+
+
+def test_a_face_without_pixels_gets_the_heads_skin(portraits):
+    head, truth, pictures, _ = portraits
+    nothing = skin_colour(pictures[:1], truth[:1], np.zeros((1, SIZE_PX, SIZE_PX), np.uint8), head)
+    np.testing.assert_allclose(nothing[0], head.albedo_mean[0], atol=1e-4)
+
+
+def test_robust_tone_ignores_a_quarter_of_outliers():
+    colours = np.tile([0.5, 0.3, 0.2], (100, 1)) * np.exp(np.random.default_rng(0).normal(size=(100, 1)) * 0.05)
+    colours[:25] = [0.02, 0.02, 0.3]
+    np.testing.assert_allclose(robust_tone(colours, toy_head()), [0.5, 0.3, 0.2], rtol=0.05)

@@ -1,0 +1,122 @@
+"""Masks: silhouette, occluders, the swap's mask, soft edges, mesh scaling."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from toy_head import toy_head
+from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
+
+from faces.camera import Camera
+from faces.errors import SamaeError
+from faces.fitting import fit
+from faces.masks import MeshScaleSettings, face_mask, feather, mesh_scales, occluder_mask, silhouette, swap_mask
+from faces.render.mesh_image import render_mesh
+
+SIZE_PX = 128
+
+
+@pytest.fixture(scope="module")
+def portraits():
+    head = toy_head()
+    truth = toy_coefficients(head, 5, seed=7, yaw_rad=0.3)
+    pictures, points = toy_pictures(head, truth, SIZE_PX), toy_landmarks(head, truth, SIZE_PX)
+    return head, pictures, points, fit(pictures, points, head, SIZE_PX).coefficients
+
+
+def test_silhouette_agrees_with_the_mesh_picture(portraits):
+    head, _, _, coefficients = portraits
+    mine = silhouette(coefficients, head, SIZE_PX)
+    theirs = render_mesh(head, coefficients, Camera.centred(SIZE_PX)).mask
+    assert mine.shape == theirs.shape
+    assert np.abs(mine - theirs).mean() < 1e-3
+    assert silhouette(coefficients[:0], head, 16).shape == (0, 16, 16)
+
+
+def test_a_bare_face_is_its_silhouette(portraits):
+    head, pictures, _, coefficients = portraits
+    mask = face_mask(pictures, coefficients, head)
+    assert mask.dtype == np.uint8
+    whole = np.rint(255 * silhouette(coefficients, head, SIZE_PX))
+    assert np.abs(mask - whole).sum() / whole.sum() < 0.03
+
+
+def test_a_painted_hand_and_a_strand_are_taken_out(portraits):
+    head, pictures, points, _ = portraits
+    covered, truth = pictures.copy(), np.zeros(pictures.shape[:3], np.uint8)
+    for picture, cover, face in zip(covered, truth, points, strict=True):
+        place = tuple(int(v) for v in face[[4, 48]].mean(0))
+        for canvas, colour in ((picture, (40, 110, 170)), (cover, 1)):
+            cv2.circle(canvas, place, 11, colour, -1)
+            top = tuple(int(v) for v in face[19] + [0, -14])
+            cv2.line(canvas, top, tuple(int(v) for v in face[[27, 31]].mean(0)), colour, 4)
+    coefficients = fit(covered, points, head, SIZE_PX).coefficients
+    found = occluder_mask(covered, coefficients, head) > 0.5
+    face = silhouette(coefficients, head, SIZE_PX) > 0.5
+    true = (truth > 0) & face
+    overlap = (found & true).sum() / (found | true).sum()
+    assert overlap > 0.6
+    mask = face_mask(covered, coefficients, head)
+    assert mask[true].mean() / 255 < 0.15
+    assert mask[face & ~true].mean() / 255 > 0.9
+
+
+def test_masks_are_the_same_in_any_batch(portraits):
+    head, pictures, _, coefficients = portraits
+    whole = face_mask(pictures, coefficients, head)
+    np.testing.assert_array_equal(face_mask(pictures[2:3], coefficients[2:3], head)[0], whole[2])
+
+
+def test_swap_mask_is_the_dilated_union_without_occluders():
+    target, source, cover = (np.zeros((1, 64, 64), np.float32) for _ in range(3))
+    target[0, 20:40, 20:40] = 1
+    source[0, 25:45, 10:30] = 1
+    cover[0, 18:28, 30:50] = 1
+    mask = swap_mask(target, source, cover, dilate_px=8.0)
+    union = np.maximum(target, source)
+    assert (mask[cover > 0] == 0).all()
+    assert (mask[(union > 0) & (cover == 0)] == 1).all()
+    far = cv2.distanceTransform((union[0] * (1 - cover[0]) < 0.5).astype(np.uint8), cv2.DIST_L2, 5) > 2.5
+    assert (mask[0][far] == 0).all()
+    assert mask.sum() > (union * (1 - cover)).sum()
+    np.testing.assert_array_equal(swap_mask(target, source, None, 0.0), union)
+
+
+def test_kinds_of_masks_go_in_and_come_out():
+    mask = np.zeros((2, 32, 32), np.uint8)
+    mask[:, 8:24, 8:24] = 255
+    assert swap_mask(mask, mask).dtype == np.uint8
+    tensor = torch.from_numpy(mask[:, None] / np.float32(255))
+    out = swap_mask(tensor, tensor, tensor * 0)
+    assert torch.is_tensor(out)
+    assert out.shape == (2, 1, 32, 32)
+    np.testing.assert_array_equal(out[:, 0].numpy() > 0, swap_mask(mask, mask) > 0)
+    with pytest.raises(SamaeError, match="N, 1, S, S"):
+        swap_mask(np.zeros((4, 4)), np.zeros((4, 4)))
+
+
+def test_feather_is_soft_inside_and_nothing_outside():
+    mask = np.zeros((1, 64, 64), np.float32)
+    mask[0, 10:54, 10:54] = 1
+    soft = feather(mask, 6.0)
+    assert (soft[mask == 0] == 0).all()
+    assert soft[0, 32, 32] == 1
+    profile = soft[0, 32, 10:18]
+    assert (np.diff(profile) >= 0).all()
+    assert 0 < profile[0] < 0.2
+    np.testing.assert_array_equal(feather(mask, 0.0), mask)
+    full = np.ones((1, 8, 8), np.float32)
+    np.testing.assert_array_equal(feather(full, 3.0), full)
+
+
+def test_mesh_scales_are_drawn_as_stated():
+    scales = mesh_scales(np.random.default_rng(0), 4000)
+    assert scales.dtype == np.float32
+    assert abs((scales == 1).mean() - 0.2) < 0.03
+    assert scales.min() >= 0.9
+    assert scales.max() <= 1.1
+    assert abs(scales.mean() - 1) < 0.01
+    np.testing.assert_array_equal(scales, mesh_scales(np.random.default_rng(0), 4000))
+    assert (mesh_scales(np.random.default_rng(0), 9, MeshScaleSettings(probability=0.0)) == 1).all()
+    with pytest.raises(SamaeError, match="spread"):
+        MeshScaleSettings(spread=1.5)
