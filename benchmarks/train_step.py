@@ -57,12 +57,8 @@ class Contender:
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
     """Figures with their units. Settings: recipe, size_px and batch_size (0: the recipe's), steps, warmup, device."""
     chosen = {key: type(value)(settings.get(key, value)) for key, value in DEFAULTS.items()}
-    world = World(chosen["device"])
-    try:
-        with tempfile.TemporaryDirectory(prefix="samae-bench-") as scratch:
-            return _measure(chosen, world, Path(scratch))
-    finally:
-        world.close()
+    with tempfile.TemporaryDirectory(prefix="samae-bench-") as scratch:
+        return _measure(chosen, World(chosen["device"]), Path(scratch))
 
 
 def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, float | int | str]:

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from training.engine import Engine, World, deepspeed_config, make_engine
 
 SETTINGS = OptimiserSettings(learning_rate=1e-2, beta1=0.5, beta2=0.9, weight_decay=0.01)
 CASES = [("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)]
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    world = World("cpu")
-    yield world
-    world.close()
 
 
 def network() -> nn.Module:

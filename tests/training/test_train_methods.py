@@ -1,7 +1,6 @@
 """The loop with the real methods, a real head and the shipped encoder, at the smallest size: train, restart, export."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +46,6 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     makers = {"edition": head.edition, "digest": head.digest}, {"name": encoder.name, "digest": encoder.digest}
     write_index(folder, size_px=32, head=makers[0], encoder=makers[1], splits=splits)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def command(recipe: str, shards: Path, run_dir: Path, *extra: str) -> list[str]:
