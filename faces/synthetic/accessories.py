@@ -1,4 +1,7 @@
-"""Glasses, hands and loose locks in front of the face; they belong to the scene and follow the picture's owner. Ours."""
+"""Glasses, hands and loose locks in front of the face;
+
+they belong to the scene and follow the picture's owner. Ours.
+"""
 
 import math
 
@@ -10,7 +13,7 @@ from faces.synthetic import shading, strands
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.face_hair import Surface
 from faces.synthetic.lighting import Rig
-from faces.synthetic.numerics import unit
+from faces.synthetic.numerics import mesh_normals, unit
 from faces.synthetic.posing import Posed, to_pixels
 from faces.synthetic.scene import Scene
 
@@ -147,7 +150,7 @@ def _hand(
     """Four fingers that rest on the cheek, and the heel of the hand below the jaw."""
     side = scene.occluder_side
     rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x4A4D))
-    surface = Surface(anatomy, posed.owner_mm, shading.mesh_normals(posed.owner_mm, anatomy.mesh.triangles))
+    surface = Surface(anatomy, posed.owner_mm, mesh_normals(posed.owner_mm, anatomy.mesh.triangles))
     shift = rng.uniform(-6, 10)
     centres, radii = [], []
     for finger, (length, radius) in enumerate(((58.0, 8.0), (70.0, 8.6), (64.0, 8.4), (48.0, 7.6))):
@@ -160,15 +163,15 @@ def _hand(
         centres.append(np.stack([np.convolve(c, np.ones(13), "same") for c in points.T], 1) / even)
         radii.append(radius * (1.0 - 0.16 * t - 0.03 * np.cos(t * 13)) * np.sqrt(np.clip((1.06 - t) / 0.12, 0.3, 1)))
     knuckles = np.stack([c[0] for c in centres])
-    t = np.linspace(0, 1, 60)[:, None]
+    down = np.linspace(0, 1, 60)
     for k in range(4):
         wrist = knuckles.mean(0) + np.array([side * 22.0, -85.0, 6.0])
-        centres.append(knuckles[k] * (1 - t) + wrist * t)
-        radii.append(9.5 + 8.0 * t[:, 0])
-    points, radius = np.concatenate(centres), np.concatenate(radii)
+        centres.append(knuckles[k] + (wrist - knuckles[k]) * down[:, None])
+        radii.append(9.5 + 8.0 * down)
+    points = np.concatenate(centres)
     camera = posed.camera.resized(len(ids))
     balls = to_pixels(posed.to_world(points.astype(np.float32)), camera)
     draw_balls(
-        colour, depth_mm, ids, balls, radius, camera.focal_px, skin_linear.astype(np.float64), rig.lamps, rig.ambient,
-        shading.ID_OCCLUDER,
+        colour, depth_mm, ids, balls, np.concatenate(radii), camera.focal_px, skin_linear.astype(np.float64),
+        rig.lamps, rig.ambient, shading.ID_OCCLUDER,
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Where things are on the built-in head: feature maps in its planar layout, materials, hair roots, baked occlusion. Ours.
+"""Where things are on the built-in head: feature maps in its planar layout, materials, hair roots, baked occlusion.
+Ours.
 
 Made once a process from the head's mean and its layout; people and pictures only weigh what is here.
 """
@@ -22,7 +23,15 @@ MAP_SIDE = 512
 SKULL_CENTRE = np.array([0.0, 18.0, -72.0], np.float32)
 #: Middle line of the subject's left brow in the layout (a, b) with the half-width there, mm; right is its mirror image.
 BROW_LINE = np.array(
-    [(9.5, 18.2, 3.6), (14, 20.2, 4.5), (22, 22.6, 4.3), (31, 24.6, 3.8), (40, 24.9, 3.1), (47, 22.8, 2.3), (54, 18.6, 1.0)]
+    [
+        (9.5, 18.2, 3.6),
+        (14, 20.2, 4.5),
+        (22, 22.6, 4.3),
+        (31, 24.6, 3.8),
+        (40, 24.9, 3.1),
+        (47, 22.8, 2.3),
+        (54, 18.6, 1.0),
+    ]
 )
 
 
@@ -32,7 +41,8 @@ class Anatomy:
 
     Attributes:
         features: (512, 512, N_FEATURES) float32, channels as in shading.py; distances in mm, densities 0..1.
-        uv: (V, 2) float32 of the window, 0..1.  scalp_mm: (V,) float32 signed distance to the hairline, > 0 in the hair.
+        uv: (V, 2) float32 of the window, 0..1.  scalp_mm: (V,) float32 signed distance to the hairline, > 0 in the
+            hair.
         occlusion: (V,) float32 0..1, share of the sky a vertex sees.  material: (T,) int8.  fine: (T,) bool, shaded at
             every sample.  eye_of: (V,) 0 right, 1 left, -1 none.
         roots_triangle, roots_weight: (R,) int32, (R, 3) float32 hair roots, in random order.
@@ -116,15 +126,16 @@ def _creases(lines: tuple[tuple[tuple[tuple[float, float], ...], float, float], 
 _LINES = (
     (((19, -43), (25, -52), (30, -62), (32, -71)), 1.3, 1.0),
     (((12, -3), (17, -9), (24, -13), (32, -14.5)), 1.2, 0.8),
-    (((51, 3), (58, 7), (64, 9)), 0.8, 0.7), (((51, 0), (59, 1), (66, 0)), 0.8, 0.7), (((50, -4), (57, -8), (63, -12)), 0.8, 0.6),
+    (((51, 3), (58, 7), (64, 9)), 0.8, 0.7), (((51, 0), (59, 1), (66, 0)), 0.8, 0.7),
+    (((50, -4), (57, -8), (63, -12)), 0.8, 0.6),
     (((0, 44), (16, 44.5), (33, 46), (46, 43)), 0.9, 0.7), (((0, 55), (18, 56), (36, 56)), 0.9, 0.6),
     (((0, 65), (16, 66), (30, 65)), 0.9, 0.5),
     (((4.5, 14), (4.0, 21), (5.5, 27)), 0.8, 0.6),
     (((31, -74), (32.5, -84), (31, -94)), 1.2, 0.5),
 )  # fmt: skip
 _BEARD_CHEEK = (
-    (-1, -80), (14, -80), (28, -78), (36, -68), (48, -56), (64, -46), (82, -34), (95, -16), (103, -10), (110, -24), (104, -52),
-    (92, -84), (76, -104), (52, -118), (30, -128), (-1, -134),
+    (-1, -80), (14, -80), (28, -78), (36, -68), (48, -56), (64, -46), (82, -34), (95, -16), (103, -10), (110, -24),
+    (104, -52), (92, -84), (76, -104), (52, -118), (30, -128), (-1, -134),
 )  # fmt: skip
 _MOUSTACHE = (
     (-1, -49.5),

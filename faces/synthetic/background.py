@@ -16,7 +16,10 @@ _SIDE = 96
 
 
 def draw_background(kind: str, seed: int, size_px: int) -> np.ndarray:
-    """(size_px, size_px, 3) float32 linear RGB of one background; a pure function. The framing is that of the picture."""
+    """(size_px, size_px, 3) float32 linear RGB of one background;
+
+    a pure function. The framing is that of the picture.
+    """
     rng = np.random.Generator(np.random.PCG64(seed))
     picture = _DRAWERS[kind](rng)
     return cv2.resize(picture, (size_px, size_px), interpolation=cv2.INTER_CUBIC).clip(0.0, 1.5)
@@ -69,10 +72,10 @@ def _wall(rng: np.random.Generator) -> np.ndarray:
 def _room(rng: np.random.Generator) -> np.ndarray:
     picture = _wall(rng)
     for _ in range(int(rng.integers(3, 9))):
-        x, y = rng.integers(-10, _SIDE, 2)
-        w, h = rng.integers(6, 46), rng.integers(8, 60)
+        left, top = rng.integers(-10, _SIDE, 2)
+        wide, high = rng.integers(6, 46), rng.integers(8, 60)
         paint = _PAINTS[rng.integers(len(_PAINTS))] * rng.uniform(0.25, 1.1)
-        cv2.rectangle(picture, (int(x), int(y)), (int(x + w), int(y + h)), tuple(float(c) for c in paint), -1)
+        cv2.rectangle(picture, (int(left), int(top)), (int(left + wide), int(top + high)), tuple(map(float, paint)), -1)
     if rng.random() < 0.55:
         x, y = int(rng.integers(-20, _SIDE - 10)), int(rng.integers(-20, 30))
         w, h = int(rng.integers(18, 44)), int(rng.integers(30, 70))

@@ -1,8 +1,9 @@
 """Folders of generated people in FFHQ's layout: PNG files, ffhq-dataset-v2.json, LICENSE.txt; resumable.
 
-Layout as NVlabs/ffhq-dataset: images{S}x{S}/00000/00042.png, one folder a thousand. Landmarks are in pixels of the stored
-picture with pixel centres at whole numbers, as FFHQ's are (there the stored picture is 1024 px). Each work unit of
-UNIT pictures leaves a record when it is whole; a second call continues after the last record. Same seed, same bytes.
+Layout as NVlabs/ffhq-dataset: images{S}x{S}/00000/00042.png, one folder a thousand. Landmarks are in pixels of the
+stored picture with pixel centres at whole numbers, as FFHQ's are (there the stored picture is 1024 px). Each work
+unit of UNIT pictures leaves a record when it is whole; a second call continues after the last record. Same seed, same
+bytes.
 """
 
 import hashlib

@@ -56,15 +56,18 @@ class Surface:
 def _along(
     surface: Surface, start: np.ndarray, heading: np.ndarray, length: np.ndarray, lift: np.ndarray, steps: int
 ) -> tuple:
-    """Strands that run over the skin: layout starts and unit headings (n, 2), lengths (n,), lift at the tip (n,), mm."""
-    points, normals, good = [], None, np.ones(len(start), bool)
+    """Strands that run over the skin:
+
+    layout starts and unit headings (n, 2), lengths (n,), lift at the tip (n,), mm.
+    """
+    points, normals, good = [], [], np.ones(len(start), bool)
     for k in range(steps):
         t = k / (steps - 1)
         p, normal, there = surface.at(start + heading * (length * t)[:, None], 0.15 + lift * t**1.3)
         points.append(p)
+        normals.append(normal)
         good &= there
-        normals = normal if normals is None else normals
-    return np.stack(points, 1)[good], normals[good], good
+    return np.stack(points, 1)[good], normals[0][good], good
 
 
 def brows(surface: Surface, person: Person, scene: Scene) -> Strands:

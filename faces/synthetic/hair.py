@@ -31,6 +31,11 @@ class Strands:
     width_mm: np.ndarray
     alpha: np.ndarray
 
+    def pick(self, rows: np.ndarray) -> "Strands":
+        """The strands of a boolean mask or of indices."""
+        parts = (self.points, self.normals, self.colour, self.layer, self.width_mm, self.alpha)
+        return Strands(*(part[rows] for part in parts))
+
 
 @lru_cache(maxsize=1)
 def _radial_weights(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +88,9 @@ def _comb(style: Style, scene: Scene, direction: np.ndarray, normals: np.ndarray
         field = np.stack([0.35 * x, 0.35 - 0.5 * (z < -0.2), np.full_like(x, -1.0)], 1)
     else:
         return normals
+    if not style.bun:
+        low = smoothstep(0.30, -0.10, y)[:, None] * smoothstep(0.75, 0.35, z)[:, None]
+        field = unit(field) * (1 - low) + np.array([0.0, -1.0, -0.1]) * low
     field = field - (field * normals).sum(1, keepdims=True) * normals
     return unit(field)
 
@@ -115,7 +123,7 @@ def _trimmed(
     style: Style, scene: Scene, front: np.ndarray, side: np.ndarray, back: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Lengths of a cut with a fringe: the fringe does not grow with the rest."""
-    rest = (style.top * (1 - np.maximum(side, back)) + np.where(side > back, style.side * side, style.back * back))
+    rest = style.top * (1 - np.maximum(side, back)) + np.where(side > back, style.side * side, style.back * back)
     rest = rest * scene.hair_length
     length = np.where(front > 0, style.front * front, rest)
     return (length * rng.uniform(0.85, 1.05, len(front))).astype(np.float32)
@@ -145,6 +153,7 @@ def scalp_hair(
     comb = _comb(style, scene, direction, normal) + 0.16 * _clumped(rng, clump, 3) + 0.05 * rng.standard_normal((n, 3))
     comb = unit(comb.astype(np.float32))
     flat = 1.0 - 0.6 * smoothstep(0.45, 0.75, np.abs(direction[:, :1])) * (style.comb != "up")
+    flat *= 1.0 - 0.8 * smoothstep(0.25, -0.15, direction[:, 1:2]) * (style.comb != "up")
     lift = style.lift * (0.75 + 0.25 * scene.hair_volume) * flat
     start = unit(comb * (1 - lift) + normal * lift + 0.10 * rng.standard_normal((n, 3)))
     length = _lengths(style, scene, direction, scalp_mm[chosen], rng)
@@ -153,7 +162,8 @@ def scalp_hair(
     offset = 1.0 + style.layer * scene.hair_volume * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
     points = strands.grow(
         roots.astype(np.float32), start.astype(np.float32), comb, length.astype(np.float32), offset.astype(np.float32),
-        radial_map(anatomy, vertices_mm), down.astype(np.float32), style.weight, style.hold, style.guard, style.cling, style.steps,
+        radial_map(anatomy, vertices_mm), down.astype(np.float32), style.weight, style.hold, style.guard, style.cling,
+        style.steps,
     )  # fmt: skip
     locks = (style.clump * np.linspace(0, 1, style.steps) ** 0.8).astype(np.float32)
     strands.gather(points, clump, locks, 1024)

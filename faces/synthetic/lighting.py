@@ -67,7 +67,10 @@ class ShadowView:
     side: int
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World points (..., 3) mm -> (..., 3) float32: column and row in texels, depth in mm (smaller is nearer the lamp)."""
+        """World points (..., 3) mm -> (..., 3) float32:
+
+        column and row in texels, depth in mm (smaller is nearer the lamp).
+        """
         seen = points @ self.axes.T
         out = np.empty(points.shape, np.float32)
         out[..., :2] = seen[..., :2] * self.scale + self.offset

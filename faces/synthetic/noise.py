@@ -38,7 +38,10 @@ def tangles() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def noise_maps() -> np.ndarray:
-    """(5, 512, 512) float32, periodic, unit variance: 0 clouds, 1 blotches, 2 pores, 3 fine grain, 4 strokes (vertical)."""
+    """(5, 512, 512) float32, periodic, unit variance:
+
+    0 clouds, 1 blotches, 2 pores, 3 fine grain, 4 strokes (vertical).
+    """
     strokes = _spectral(0.0, 20.0, 256.0, 15)
     kernel = np.exp(-0.5 * (np.fft.fftfreq(NOISE_SIDE) * NOISE_SIDE / 9.0) ** 2)
     spectrum = np.fft.fft2(strokes) * np.fft.fft(kernel / kernel.sum())[:, None]

@@ -2,7 +2,8 @@
 
 Identity (ours, and what the true swap transfers): the shape of face and head, albedo detail, eye colour, brows, lips'
 pigment, moles, freckles, age lines, facial hair. The skin's tone belongs to the person too, but a face-only swap keeps
-the target's (see swaps.py). Hair on the head is NOT identity: a person only has a habit of wearing it, which scenes use.
+the target's (see swaps.py). Hair on the head is NOT identity: a person only has a habit of wearing it, which scenes
+use.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class Person:
         lightness, undertone_a, undertone_b: CIE L* of the skin and offsets from the human arc.
         ruddiness: haemoglobin of cheeks and nose, 0..1.  blotchiness: unevenness of tone, 0..1.  gloss: 0..1.
         lip_pigment: -1 pale .. 1 dark red.  eye_shade: darkness round the eyes, 0..1.
-        iris: name in skin.IRIS_COLOURS.  iris_warmth: 0..1 share of the inner colour.  limbal: strength of the ring, 0..1.
+        iris: name in skin.IRIS_COLOURS.  iris_warmth: 0..1 share of the inner colour.  limbal: strength of the ring,
+            0..1.
         brow_thickness: 0.5 .. 1.6 of the mean.  brow_density: 0..1.  brow_tilt: -1..1.  brow_darkness: 0..1.
         freckles: 0..1.  moles: (x_mm, y_mm, radius_mm) on the front of the mean head.
         lines: age lines, 0..1.  texture_seed: picks the person's own patch of skin noise.
@@ -113,7 +115,10 @@ def person_rng(seed: int, person_id: int) -> np.random.Generator:
 
 
 def person_from_seed(seed: int, person_id: int) -> Person:
-    """The person `person_id` of the population `seed`; a pure function. Skin lightness is stratified over eight people."""
+    """The person `person_id` of the population `seed`;
+
+    a pure function. Skin lightness is stratified over eight people.
+    """
     rng = person_rng(seed, person_id)
     low, high = skin.SKIN_L_RANGE
     strata = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x5E1, seed, person_id // 8]))).permutation(8)
@@ -165,15 +170,18 @@ def person_from_seed(seed: int, person_id: int) -> Person:
 
 #: Leanings of the named shape modes (builtin_identity_table.py) in standard deviations: masculine, old, dark skin.
 _LEANINGS: dict[str, tuple[float, float, float]] = {
-    "masculine": (1.5, 0.0, 0.0), "jaw_width": (0.6, 0.0, 0.0), "brow_ridge": (0.6, 0.2, 0.0), "neck_width": (1.1, 0.1, 0.0),
-    "larynx": (0.9, 0.3, 0.0), "chin_square": (0.6, 0.0, 0.0), "nose_width": (0.3, 0.3, 0.75), "brow_height": (-0.6, -0.3, 0.0),
-    "upper_lip_fullness": (-0.45, -0.7, 0.75), "lower_lip_fullness": (-0.35, -0.5, 0.75), "mouth_protrusion": (0.0, 0.0, 0.4),
-    "nose_bridge_height": (0.25, 0.1, -0.5), "ear_size": (0.3, 0.9, 0.0), "ear_lobe": (0.0, 0.8, 0.0), "eye_bag": (0.0, 1.2, 0.0),
-    "tear_trough": (0.0, 0.9, 0.0), "naso_labial_fold": (0.1, 1.3, 0.0), "marionette_fold": (0.0, 1.2, 0.0), "jowls": (0.0, 1.3, 0.0),
-    "age_sag": (0.0, 1.3, 0.0), "cheek_fullness": (-0.3, -0.4, 0.0), "temple_width": (0.0, -0.4, 0.0), "philtrum_length": (0.3, 0.7, 0.0),
-    "cheekbone_width": (0.0, 0.0, 0.0), "cheek_hollow": (0.3, 0.4, 0.0), "nose_length": (0.3, 0.5, 0.0), "eye_height": (-0.5, -0.2, 0.0),
-    "nostril_flare": (0.1, 0.0, 0.5), "lower_face_height": (0.4, 0.0, 0.0), "chin_width": (0.3, 0.0, 0.0), "face_taper": (-0.4, 0.0, 0.0),
-    "ear_protrusion": (-0.4, 0.0, 0.0), "nose_tip_up": (-0.25, -0.2, 0.0), "forehead_round": (-0.4, 0.0, 0.0),
+    "masculine": (1.5, 0.0, 0.0), "jaw_width": (0.6, 0.0, 0.0), "brow_ridge": (0.6, 0.2, 0.0),
+    "neck_width": (1.1, 0.1, 0.0), "larynx": (0.9, 0.3, 0.0), "chin_square": (0.6, 0.0, 0.0),
+    "nose_width": (0.3, 0.3, 0.75), "brow_height": (-0.6, -0.3, 0.0), "upper_lip_fullness": (-0.45, -0.7, 0.75),
+    "lower_lip_fullness": (-0.35, -0.5, 0.75), "mouth_protrusion": (0.0, 0.0, 0.4),
+    "nose_bridge_height": (0.25, 0.1, -0.5), "ear_size": (0.3, 0.9, 0.0), "ear_lobe": (0.0, 0.8, 0.0),
+    "eye_bag": (0.0, 1.2, 0.0), "tear_trough": (0.0, 0.9, 0.0), "naso_labial_fold": (0.1, 1.3, 0.0),
+    "marionette_fold": (0.0, 1.2, 0.0), "jowls": (0.0, 1.3, 0.0), "age_sag": (0.0, 1.3, 0.0),
+    "cheek_fullness": (-0.3, -0.4, 0.0), "temple_width": (0.0, -0.4, 0.0), "philtrum_length": (0.3, 0.7, 0.0),
+    "cheekbone_width": (0.0, 0.0, 0.0), "cheek_hollow": (0.3, 0.4, 0.0), "nose_length": (0.3, 0.5, 0.0),
+    "eye_height": (-0.5, -0.2, 0.0), "nostril_flare": (0.1, 0.0, 0.5), "lower_face_height": (0.4, 0.0, 0.0),
+    "chin_width": (0.3, 0.0, 0.0), "face_taper": (-0.4, 0.0, 0.0), "ear_protrusion": (-0.4, 0.0, 0.0),
+    "nose_tip_up": (-0.25, -0.2, 0.0), "forehead_round": (-0.4, 0.0, 0.0),
 }  # fmt: skip
 #: Spread of a person's shape coefficients: people are drawn a little nearer the mean than the head allows.
 _SPREAD = 0.85

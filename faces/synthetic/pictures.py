@@ -1,7 +1,8 @@
 """Which person is on which picture, and pictures and true swaps by key. Everything is a pure function of the seed.
 
-A true swap (ours) is the picture that a perfect swap would give: the source person under the target picture's attributes.
-* Taken from the source: shape of the face and jaw, albedo detail, eye colour, brows, lips' pigment, moles, freckles, age
+A true swap (ours) is the picture that a perfect swap would give: the source person under the target picture's
+attributes. * Taken from the source: shape of the face and jaw, albedo detail, eye colour, brows, lips' pigment,
+moles, freckles, age
   lines, facial hair.
 * Kept from the target: pose, gaze, expression, framing, light, hair, hairline, make-up, glasses, occluders, clothes,
   background, film; and the shape of skull, ears and neck, so that hair and silhouette outside the face do not move.
@@ -24,7 +25,10 @@ def default_people(count: int) -> int:
 
 
 def picture_of(seed: int, index: int, people: int) -> tuple[int, int]:
-    """Index of a picture -> (person_id, picture_id). Every block of `people` pictures shows everybody once, shuffled."""
+    """Index of a picture -> (person_id, picture_id).
+
+    Every block of `people` pictures shows everybody once, shuffled.
+    """
     if index < 0 or people < 1:
         raise SamaeError(f"picture {index} of {people} people does not exist; the index starts at 0, people at 1")
     block, place = divmod(index, people)

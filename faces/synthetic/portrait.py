@@ -1,7 +1,7 @@
 """One picture of one person in one scene, with exact truth. The renderer's stages in order. Ours.
 
-Pose -> hair grown and combed -> shadow map of the key lamp -> mesh shaded at 2 x 2 samples a pixel -> strands, glasses and
-occluders drawn over it with a depth test -> contact shadows -> backdrop -> film.
+Pose -> hair grown and combed -> shadow map of the key lamp -> mesh shaded at 2 x 2 samples a pixel -> strands,
+glasses and occluders drawn over it with a depth test -> contact shadows -> backdrop -> film.
 """
 
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
 from faces.synthetic.noise import noise_maps
+from faces.synthetic.numerics import mesh_normals
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
@@ -39,7 +40,8 @@ class Portrait:
         coefficients: (D,) float32 in the head's layout; light is the unshadowed rig in second order.
         camera: Camera.centred(S).
         mask: (S, S) uint8 coverage of the visible face: face region without hair, glasses' frames and occluders.
-        hair, occluder: (S, S) uint8 coverage of scalp hair, and of glasses, dark lenses, hands and locks before the face.
+        hair, occluder: (S, S) uint8 coverage of scalp hair, and of glasses, dark lenses, hands and locks before the
+            face.
         skin: (3,) float32 linear RGB of the plain skin.
         changed: (S, S) uint8, 255 where a swap may differ from the target's picture; zeros for a plain picture.
     """
@@ -95,9 +97,9 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     posed = pose(head, body, owner, wearer, scene, size_px)
     backdrop = draw_background(scene.background, scene.background_seed, size_px)
     rig = rig_of(scene, backdrop[:: max(1, size_px // 64), :: max(1, size_px // 64)])
-    normals = shading.mesh_normals(posed.world_mm, body.mesh.triangles)
+    normals = mesh_normals(posed.world_mm, body.mesh.triangles)
     rest_normals = normals @ posed.turn.astype(np.float32)
-    normals_at_rest = shading.mesh_normals(posed.owner_mm, body.mesh.triangles)
+    normals_at_rest = mesh_normals(posed.owner_mm, body.mesh.triangles)
     hair = scalp_hair(body, posed.owner_mm, normals_at_rest, scene, -posed.turn[1], _detail(size_px))
     view, shadow = _shadow_map(body, posed, hair, rig)
     canvas = _draw_mesh(head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
@@ -143,8 +145,8 @@ def _shadow_map(body: Anatomy, posed: Posed, hair: Strands | None, rig: Rig) -> 
 
 
 def _draw_mesh(
-    head: MorphableHead, body: Anatomy, posed: Posed, normals: np.ndarray, rig: Rig, view: ShadowView, shadow: np.ndarray,
-    owner: Person, wearer: Person, scene: Scene, reading: str,
+    head: MorphableHead, body: Anatomy, posed: Posed, normals: np.ndarray, rig: Rig, view: ShadowView,
+    shadow: np.ndarray, owner: Person, wearer: Person, scene: Scene, reading: str,
 ) -> _Canvas:  # fmt: skip
     side = posed.camera.size_px * SAMPLES
     raster = rasterize(
@@ -182,18 +184,21 @@ def _gaze_axes(posed: Posed) -> np.ndarray:
 
 
 def _draw_strands(
-    canvas: _Canvas, made: Strands, posed: Posed, rig: Rig, view: ShadowView, shadow: np.ndarray, identity: int, bias_mm: float,
-    scene: Scene,
+    canvas: _Canvas, made: Strands, posed: Posed, rig: Rig, view: ShadowView, shadow: np.ndarray, identity: int,
+    bias_mm: float, scene: Scene,
 ) -> None:  # fmt: skip
-    world = posed.to_world(made.points)
     normals = made.normals @ posed.turn.T.astype(np.float32)
-    light = shading.strand_light(world, _view_vector(view), shadow, 1.5, 9.0)
+    if identity == shading.ID_HAIR and made.points.shape[1] < 17:
+        seen = normals[:, 2] > -0.45
+        made, normals = made.pick(seen), normals[seen]
+    world = posed.to_world(made.points)
+    light = strands.strand_light(world, _view_vector(view), shadow, 1.5, 9.0)
     gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
     colours = strands.shade_strands(world, normals, made.colour, made.layer, rig.lamps, rig.ambient, light, gloss)
     camera = posed.camera.resized(posed.camera.size_px * SAMPLES)
     pixels = to_pixels(world, camera)
     width_px = (made.width_mm * camera.focal_px / pixels[..., 2]).astype(np.float32)
-    if made.points.shape[1] > 12:
+    if made.points.shape[1] > 22 or (made.points.shape[1] > 12 and camera.size_px > 640):
         pixels, colours = strands.refine(pixels), strands.refine(colours)
         width_px = strands.refine(width_px[..., None])[..., 0]
     strands.draw_strands(
@@ -222,7 +227,7 @@ def _contact(canvas: _Canvas, size_px: int) -> None:
         part = inside[y0:y1, x0:x1].astype(np.float32)
         sigma = sigma_mm * size_px * SAMPLES / 256
         soft = cv2.GaussianBlur(part, (0, 0), sigma)
-        shift = np.float32([[1, 0, 0], [0, 1, 0.8 * sigma]])
+        shift = np.array([[1, 0, 0], [0, 1, 0.8 * sigma]], np.float32)
         soft = np.minimum(soft, cv2.warpAffine(soft, shift, soft.shape[::-1]))
         factor = low + (1 - low) * np.clip((soft - 0.12) / 0.62, 0, 1)
         canvas.colour[y0:y1, x0:x1] *= np.where(part > 0, factor, 1.0)[..., None]

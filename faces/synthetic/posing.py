@@ -7,10 +7,9 @@ import numpy as np
 from faces.camera import Camera, head_to_camera, project, rotation_matrices
 from faces.landmarks import ffhq_transform
 from faces.morphable.base import MorphableHead
-from faces.synthetic import shading as s
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.look import NECKLINES
-from faces.synthetic.numerics import smoothstep
+from faces.synthetic.numerics import mesh_normals, smoothstep
 from faces.synthetic.person import Person
 from faces.synthetic.scene import Scene
 
@@ -25,7 +24,8 @@ class Posed:
         owner_mm, head_mm: (V, 3) float32, head frame: of the picture's owner, and of what is shown (differs in a swap).
         rotation_rad, translation_mm: (3,) pose.  gaze_rad: (2,) in the head frame.  expression: (E,).
         turn: (3, 3) the head's rotation; head frame -> world frame without translation.
-        world_mm: (V, 3) float32 camera-centred world frame (x right, y up, z to the viewer), shoulders and clothes in place.
+        world_mm: (V, 3) float32 camera-centred world frame (x right, y up, z to the viewer), shoulders and clothes in
+            place.
         landmarks_px: (68, 2) of what is shown.  camera: of the picture.
     """
 
@@ -68,7 +68,7 @@ def frame(landmarks_mm: np.ndarray, pitch: float, yaw: float, camera: Camera) ->
     Returns rotation_rad (3,), translation_mm (3,). Fixed point of: project, ask FFHQ's transform, correct; ours.
     """
     rotation, translation = np.array([pitch, yaw, 0.0]), np.array([0.0, 10.0, 1150.0])
-    for _ in range(8):
+    for _ in range(12):
         seen = project(
             head_to_camera(landmarks_mm[None].astype(np.float64), rotation[None], translation[None]), camera
         )[0]
@@ -80,6 +80,8 @@ def frame(landmarks_mm: np.ndarray, pitch: float, yaw: float, camera: Camera) ->
         x = matrix[:, :2] @ x + matrix[:, 2]
         translation[2] /= scale
         translation[:2] = (x - centre) * translation[2] / camera.focal_px
+        if abs(scale - 1) < 1e-6 and np.abs(matrix[:, :2] @ x + matrix[:, 2] - x).max() < 1e-3:
+            break
     return rotation, translation
 
 
@@ -108,13 +110,16 @@ def pose(head: MorphableHead, anatomy: Anatomy, owner: Person, wearer: Person, s
 
 
 def _with_body(anatomy: Anatomy, shown: np.ndarray, owner_mm: np.ndarray, turn: np.ndarray, scene: Scene) -> np.ndarray:
-    """Head vertices turned; neck and shoulders bent towards the body's own pose; clothes thickened. World, no offset."""
+    """Head vertices turned; neck and shoulders bent towards the body's own pose;
+
+    clothes thickened. World, no offset.
+    """
     weight = anatomy.body_weight[:, None]
     raised = shown + weight * np.array([0.0, 14.0, 0.0], np.float32)
     height, depth, thickness = NECKLINES[scene.clothes]
     rest = anatomy.mesh.points
     cloth_top = _neckline(rest, depth, height)
-    normals = s.mesh_normals(owner_mm, anatomy.mesh.triangles)
+    normals = mesh_normals(owner_mm, anatomy.mesh.triangles)
     cloth = smoothstep(-1.0, -4.0, rest[:, 1] - cloth_top) * anatomy.mesh.is_piece("skin") * (rest[:, 1] < -95)
     raised = raised + normals * (cloth * thickness)[:, None]
     body = rotation_matrices(np.array([[0.0, scene.shoulder_yaw_rad, 0.0]]))[0]

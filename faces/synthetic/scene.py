@@ -1,8 +1,8 @@
 """What a picture shows besides who it is: the numbers that a swap keeps from the target.
 
-Attributes (ours): pose, gaze, expression, camera framing, light, hair style and colour, make-up, glasses, things in front
-of the face, clothes, background, and the film (noise, blur, JPEG). A scene is drawn for the person who owns the picture,
-because hair, make-up and clothes follow people's habits; once drawn it stands alone.
+Attributes (ours): pose, gaze, expression, camera framing, light, hair style and colour, make-up, glasses, things in
+front of the face, clothes, background, and the film (noise, blur, JPEG). A scene is drawn for the person who owns the
+picture, because hair, make-up and clothes follow people's habits; once drawn it stands alone.
 """
 
 import math
@@ -21,7 +21,9 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Lamp:
-    """A light: azimuth (to the right of the picture) and elevation in radians, strength, linear RGB tint, softness 0..1."""
+    """A light: azimuth (to the right of the picture) and elevation in radians, strength, linear RGB tint, softness
+    0..1.
+    """
 
     azimuth_rad: float
     elevation_rad: float
@@ -39,15 +41,18 @@ class Scene:
         yaw_rad, pitch_rad: pose of the head as in faces/camera.py (roll follows from FFHQ's framing).
         gaze_yaw_rad, gaze_pitch_rad: where the eyes look, relative to the camera.
         expression: (ARKit name, activation) pairs.
-        key, fill, rim: lamps.  ambient: linear RGB of the sky light.  ambient_bounce: linear RGB from below.  exposure: factor.
+        key, fill, rim: lamps.  ambient: linear RGB of the sky light.  ambient_bounce: linear RGB from below.
+             exposure: factor.
         background: name in BACKGROUNDS.  background_seed.
-        hair_style: name in person.STYLE_ODDS.  hair_linear: linear RGB.  hair_grey: 0..1.  hair_length, hair_volume: factors.
+        hair_style: name in person.STYLE_ODDS.  hair_linear: linear RGB.  hair_grey: 0..1.  hair_length, hair_volume:
+            factors.
         hair_curl: 0..1.  parting: -1 (subject's right) .. 1.  hairline: -1 low .. 1 receding.  hair_gloss: 0..1.
         lipstick: 0..1.  lipstick_linear.  eyeliner: 0..1.  eyeshadow: 0..1.  brow_makeup: 0..1.
         glasses: name in GLASSES.  glasses_linear: colour of the frame.
         occluder: none, strand, hand.  occluder_side: -1 or 1.
         clothes: name in CLOTHES.  clothes_linear, clothes_second_linear.
-        noise: standard deviation in sRGB 0..1.  blur_px: at 256 px.  jpeg_quality: 0 none.  shoulder_yaw_rad: of the body.
+        noise: standard deviation in sRGB 0..1.  blur_px: at 256 px.  jpeg_quality: 0 none.  shoulder_yaw_rad: of the
+            body.
     """
 
     picture_id: int
@@ -135,7 +140,10 @@ def _pose(rng: np.random.Generator) -> dict:
 
 
 def _expression(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-    """Friendly, as people are before a camera: closed and open smiles most, then calm, talking, surprise, sadness, anger."""
+    """Friendly, as people are before a camera:
+
+    closed and open smiles most, then calm, talking, surprise, sadness, anger.
+    """
     kind = str(
         rng.choice(["grin", "smile", "calm", "talk", "laugh", "surprise", "sad", "angry", "wink"],
                    p=[0.31, 0.22, 0.22, 0.07, 0.09, 0.03, 0.03, 0.02, 0.01])
@@ -254,7 +262,8 @@ def _hair(rng: np.random.Generator, owner: Person) -> dict:
 _FABRICS: tuple[RGB, ...] = (
     (0.02, 0.02, 0.024), (0.06, 0.06, 0.066), (0.62, 0.61, 0.58), (0.78, 0.78, 0.77), (0.022, 0.035, 0.085),
     (0.06, 0.10, 0.19), (0.28, 0.035, 0.035), (0.09, 0.014, 0.022), (0.05, 0.09, 0.045), (0.30, 0.21, 0.12),
-    (0.14, 0.082, 0.048), (0.28, 0.30, 0.32), (0.36, 0.46, 0.58), (0.52, 0.30, 0.31), (0.48, 0.36, 0.10), (0.05, 0.16, 0.17),
+    (0.14, 0.082, 0.048), (0.28, 0.30, 0.32), (0.36, 0.46, 0.58), (0.52, 0.30, 0.31), (0.48, 0.36, 0.10),
+    (0.05, 0.16, 0.17),
 )  # fmt: skip
 
 

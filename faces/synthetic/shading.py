@@ -1,7 +1,9 @@
-"""Colour of every sample of the head: skin, lips, eyes, teeth, cloth. One deferred pass over the raster. Numba, one core.
+"""Colour of every sample of the head: skin, lips, eyes, teeth, cloth. One deferred pass over the raster. Numba, one
+core.
 
-Skin is Lambert with a wrap that differs by colour channel (light leaks round the terminator in red first, the cheap form
-of subsurface scattering of Green 2004, GPU Gems chapter 16), a Blinn-Phong sheen with Schlick's Fresnel term, ambient
+Skin is Lambert with a wrap that differs by colour channel (light leaks round the terminator in red first, the cheap
+form of subsurface scattering of Green 2004, GPU Gems chapter 16), a Blinn-Phong sheen with Schlick's Fresnel term,
+ambient
 light from above and below with a baked occlusion, and the key lamp's shadow map. Local pigment: see skin.py. Ours.
 """
 
@@ -23,10 +25,12 @@ N_FEATURES = 10
 ID_NONE, ID_SKIN, ID_EYE, ID_MOUTH, ID_CLOTH, ID_HAIR, ID_FACE_HAIR, ID_GLASSES, ID_OCCLUDER = range(9)
 # Places in the parameter vector of a picture (look.py).
 (
-    P_RUDDY, P_BLOTCH, P_GLOSS, P_LIP, P_SHADE, P_LINES, P_FRECKLES, P_STUBBLE, P_BROW, P_LIPSTICK, P_LINER, P_EYESHADOW,
-    P_SCALP, P_HAIRLINE, P_NOISE_U, P_NOISE_V, P_LIPSTICK_RGB, P_HAIR_RGB, P_IRIS_OUT, P_IRIS_IN, P_LIMBAL, P_PUPIL,
-    P_CLOTH_RGB, P_CLOTH2_RGB, P_NECKLINE, P_COLLAR, P_BROW_RGB, P_EYE_AXIS_R, P_EYE_AXIS_L, P_SCLERA, P_BALD,
-) = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 22, 25, 28, 29, 30, 33, 36, 37, 38, 41, 44, 47, 48)  # fmt: skip
+    P_RUDDY, P_BLOTCH, P_GLOSS, P_LIP, P_SHADE, P_LINES, P_FRECKLES, P_STUBBLE, P_BROW, P_LIPSTICK, P_LINER,
+    P_EYESHADOW, P_SCALP, P_NOISE_U, P_NOISE_V, P_LIPSTICK_RGB, P_HAIR_RGB, P_IRIS_OUT, P_IRIS_IN, P_LIMBAL, P_PUPIL,
+    P_CLOTH_RGB, P_CLOTH2_RGB, P_NECKLINE, P_COLLAR, P_BROW_RGB, P_EYE_AXIS_R, P_EYE_AXIS_L, P_SCLERA,
+) = (
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 19, 22, 25, 28, 29, 30, 33, 36, 37, 38, 41, 44, 47,
+)  # fmt: skip
 N_PARAMETERS = 50
 
 
@@ -64,7 +68,7 @@ def _sample(maps: np.ndarray, u: float, v: float, out: np.ndarray) -> None:
 @kernel
 def _noise(noise: np.ndarray, layer: int, u: float, v: float) -> float:
     """Bilinear, wrapping sample of a 512² noise map; u, v in texels."""
-    ix, iy = int(math.floor(u)), int(math.floor(v))
+    ix, iy = math.floor(u), math.floor(v)
     fx, fy = u - ix, v - iy
     x0, x1, y0, y1 = ix & 511, (ix + 1) & 511, iy & 511, (iy + 1) & 511
     top = noise[layer, y0, x0] * (1 - fx) + noise[layer, y0, x1] * fx
@@ -98,28 +102,6 @@ def _lit_share(x: float, y: float, z: float, view: np.ndarray, shadow: np.ndarra
         if total == 0.0 or total == 4.0:
             break
     return total / taps
-
-
-@kernel
-def strand_light(points: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, fade_mm: float) -> np.ndarray:
-    """Light of the key lamp that reaches strands: (n, P, 3) world -> (n, P), fading over `fade_mm` of hair above."""
-    side = shadow.shape[0]
-    out = np.empty(points.shape[:2], np.float32)
-    for i in range(points.shape[0]):
-        for k in range(points.shape[1]):
-            x, y, z = points[i, k, 0], points[i, k, 1], points[i, k, 2]
-            c = (x * view[0] + y * view[1] + z * view[2]) * view[9] + view[10]
-            r = (x * view[3] + y * view[4] + z * view[5]) * view[9] + view[11]
-            depth = 2000.0 - (x * view[6] + y * view[7] + z * view[8])
-            total = 0.0
-            for t in range(4):
-                ix, iy = int(c + ((t & 1) - 0.5) * spread), int(r + ((t >> 1) - 0.5) * spread)
-                if ix < 0 or iy < 0 or ix >= side or iy >= side:
-                    total += 1.0
-                else:
-                    total += math.exp(-max(0.0, depth - shadow[iy, ix] - 1.0) / fade_mm)
-            out[i, k] = 0.25 * total
-    return out
 
 
 @kernel
@@ -171,7 +153,9 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
 
 
 @kernel
-def albedo_at(table: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray) -> np.ndarray:
+def albedo_at(
+    table: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray
+) -> np.ndarray:
     """Albedo of vertices: table (n, COLUMNS) -> (n, 3) float64 linear RGB."""
     out = np.empty((table.shape[0], 3))
     f, a = np.empty(N_FEATURES, np.float64), np.empty(COLUMNS, np.float64)
@@ -222,9 +206,8 @@ def _light_skin(
 
 
 @kernel
-def _eye(a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, lit: float, lamps: np.ndarray, ambient: np.ndarray,
-         out: np.ndarray) -> None:  # fmt: skip
-    """Colour of an eyeball sample. REST columns hold the direction from the ball's centre before the gaze turned it."""
+def _eyeball(a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, rgb: np.ndarray) -> float:
+    """Albedo of white, iris and pupil into rgb (3,); returns the distance from the pupil's centre, mm."""
     x, y, z = a[REST], a[REST + 1], a[REST + 2]
     r = math.sqrt(x * x + y * y + z * z) + 1e-6
     x, y, z = x / r, y / r, z / r
@@ -233,9 +216,9 @@ def _eye(a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, lit: float,
     iris, pupil = 5.85, p[P_PUPIL]
     veins = max(0.0, _noise(noise, 0, x * 260 + 90, y * 260 + 70 * side))
     inner = _step(7.0, 11.5, ring)
-    rgb0 = p[P_SCLERA] * (1.0 - 0.05 * inner)
-    rgb1 = p[P_SCLERA] * (0.925 - 0.20 * inner - 0.035 * veins)
-    rgb2 = p[P_SCLERA] * (0.885 - 0.22 * inner - 0.035 * veins)
+    rgb[0] = p[P_SCLERA] * (1.0 - 0.05 * inner)
+    rgb[1] = p[P_SCLERA] * (0.925 - 0.20 * inner - 0.035 * veins)
+    rgb[2] = p[P_SCLERA] * (0.885 - 0.22 * inner - 0.035 * veins)
     t = min(1.0, ring / iris)
     fibre = (
         _noise(noise, 4, angle * 82.0 + 31 * side, t * 40.0) * 0.22 + _noise(noise, 2, angle * 30.0, t * 60.0) * 0.10
@@ -245,46 +228,47 @@ def _eye(a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, lit: float,
     shade = (1.0 + fibre) * limb
     in_iris = _step(iris + 0.45, iris - 0.35, ring)
     in_pupil = _step(pupil + 0.3, pupil - 0.25, ring)
-    i0 = (p[P_IRIS_OUT] + mix * (p[P_IRIS_IN] - p[P_IRIS_OUT])) * shade * (1 - in_pupil) + 0.004
-    i1 = (p[P_IRIS_OUT + 1] + mix * (p[P_IRIS_IN + 1] - p[P_IRIS_OUT + 1])) * shade * (1 - in_pupil) + 0.004
-    i2 = (p[P_IRIS_OUT + 2] + mix * (p[P_IRIS_IN + 2] - p[P_IRIS_OUT + 2])) * shade * (1 - in_pupil) + 0.004
-    rgb0 += in_iris * (i0 - rgb0)
-    rgb1 += in_iris * (i1 - rgb1)
-    rgb2 += in_iris * (i2 - rgb2)
+    for c in range(3):
+        iris_rgb = p[P_IRIS_OUT + c] + mix * (p[P_IRIS_IN + c] - p[P_IRIS_OUT + c])
+        iris_rgb = iris_rgb * shade * (1 - in_pupil) + 0.004
+        rgb[c] += in_iris * (iris_rgb - rgb[c])
+    return ring
+
+
+@kernel
+def _eye(
+    a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, lit: float, lamps: np.ndarray, ambient: np.ndarray,
+    rgb: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """Colour of an eyeball sample. REST columns hold the direction from the ball's centre before the gaze turned it.
+
+    The cornea's normal bends away from the ball's within the iris (radius 7.8 mm against 12.2), so catch-lights sit
+    there.
+    """
+    ring = _eyeball(a, side, noise, p, rgb)
     nx, ny, nz = a[NORMAL], a[NORMAL + 1], a[NORMAL + 2]
-    up = 0.5 + 0.5 * ny
-    e0, e1, e2 = 0.0, 0.0, 0.0
-    e0 += ambient[0, 0] * up + ambient[1, 0] * (1 - up)
-    e1 += ambient[0, 1] * up + ambient[1, 1] * (1 - up)
-    e2 += ambient[0, 2] * up + ambient[1, 2] * (1 - up)
     base = P_EYE_AXIS_R if side == 0 else P_EYE_AXIS_L
     ax, ay, az = p[base], p[base + 1], p[base + 2]
     along = nx * ax + ny * ay + nz * az
-    cx, cy, cz = nx - along * ax, ny - along * ay, nz - along * az
-    bend = 1.0 + 0.56 * _step(iris + 0.6, iris - 0.8, ring)
-    cx, cy, cz = cx * bend, cy * bend, cz * bend
+    bend = 1.0 + 0.56 * _step(6.45, 5.05, ring)
+    cx, cy, cz = (nx - along * ax) * bend, (ny - along * ay) * bend, (nz - along * az) * bend
     rest = math.sqrt(max(0.0, 1 - cx * cx - cy * cy - cz * cz))
     cx, cy, cz = cx + rest * ax, cy + rest * ay, cz + rest * az
-    glint0, glint1, glint2 = 0.0, 0.0, 0.0
+    up = 0.5 + 0.5 * ny
+    for c in range(3):
+        out[c] = (ambient[0, c] * up + ambient[1, c] * (1 - up)) * (rgb[c] + 0.006)
     for j in range(2):
         lx, ly, lz = lamps[j, 0], lamps[j, 1], lamps[j, 2]
         cosine = max(0.0, (nx * lx + ny * ly + nz * lz + 0.35) / 1.35) * (lit if j == 0 else 1.0)
-        e0 += lamps[j, 3] * cosine
-        e1 += lamps[j, 4] * cosine
-        e2 += lamps[j, 5] * cosine
         hx, hy, hz = lx, ly + 0.12, lz + 1.0
         norm = math.sqrt(hx * hx + hy * hy + hz * hz)
         half = max(0.0, (cx * hx + cy * hy + cz * hz) / norm)
         width = 0.006 + 0.006 * lamps[j, 6]
         spot = _step(width, 0.45 * width, 1.0 - half) * (0.9 if j == 0 else 0.25)
-        glint0 += lamps[j, 3] * spot
-        glint1 += lamps[j, 4] * spot
-        glint2 += lamps[j, 5] * spot
-    wet = 0.012
-    o = a[OCCLUSION]
-    out[0] = o * (rgb0 * e0 + glint0 + wet * e0 * 0.5)
-    out[1] = o * (rgb1 * e1 + glint1 + wet * e1 * 0.5)
-    out[2] = o * (rgb2 * e2 + glint2 + wet * e2 * 0.5)
+        for c in range(3):
+            out[c] += lamps[j, 3 + c] * (cosine * (rgb[c] + 0.006) + spot)
+    for c in range(3):
+        out[c] *= a[OCCLUSION]
 
 
 @kernel
@@ -325,10 +309,10 @@ def _shade_sample(
     moles: np.ndarray, lamps: np.ndarray, ambient: np.ndarray, rgb: np.ndarray, out: np.ndarray,
 ) -> int:  # fmt: skip
     """Colour of one sample into out (3,); returns its owner."""
-    if kind == EYE_RIGHT or kind == EYE_LEFT:
-        _eye(a, 0 if kind == EYE_RIGHT else 1, noise, p, lit, lamps, ambient, out)
+    if kind in (EYE_RIGHT, EYE_LEFT):
+        _eye(a, 0 if kind == EYE_RIGHT else 1, noise, p, lit, lamps, ambient, rgb, out)
         return ID_EYE
-    if kind == TEETH or kind == CAVITY:
+    if kind in (TEETH, CAVITY):
         deep = math.exp(-((a[REST] / 24.0) ** 2))
         for c in range(3):
             rgb[c] = a[ALBEDO + c]
@@ -350,9 +334,9 @@ def _shade_sample(
 
 @kernel
 def shade_mesh(
-    triangle: np.ndarray, weight: np.ndarray, depth: np.ndarray, faces: np.ndarray, table: np.ndarray, material: np.ndarray,
-    fine: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray, lamps: np.ndarray,
-    ambient: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, focal_px: float, picture: np.ndarray,
+    triangle: np.ndarray, weight: np.ndarray, depth: np.ndarray, faces: np.ndarray, table: np.ndarray,
+    material: np.ndarray, fine: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np.ndarray,
+    moles: np.ndarray, lamps: np.ndarray, ambient: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, focal_px: float, picture: np.ndarray,
     ids: np.ndarray,
 ) -> None:  # fmt: skip
     """Shade the raster (H, W) into `picture` (H, W, 3) and `ids` (H, W), in place; H and W are even.
@@ -395,24 +379,3 @@ def shade_mesh(
                     ids[yy, xx] = owner
                     for c in range(3):
                         picture[yy, xx, c] = out[c]
-
-
-@kernel
-def mesh_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3), (T, 3) -> (V, 3) float32 area-weighted unit normals."""
-    out = np.zeros(vertices.shape, np.float32)
-    for t in range(triangles.shape[0]):
-        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, az = vertices[j, 0] - vertices[i, 0], vertices[j, 1] - vertices[i, 1], vertices[j, 2] - vertices[i, 2]
-        bx, by, bz = vertices[k, 0] - vertices[i, 0], vertices[k, 1] - vertices[i, 1], vertices[k, 2] - vertices[i, 2]
-        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-        for c in (i, j, k):
-            out[c, 0] += nx
-            out[c, 1] += ny
-            out[c, 2] += nz
-    for v in range(vertices.shape[0]):
-        norm = math.sqrt(out[v, 0] ** 2 + out[v, 1] ** 2 + out[v, 2] ** 2)
-        if norm > 1e-12:
-            for c in range(3):
-                out[v, c] /= norm
-    return out

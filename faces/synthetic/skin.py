@@ -1,7 +1,8 @@
 """Skin and hair colours of generated people, as linear RGB albedo.
 
 Skin: lightness L* is spread evenly over the human range; a* and b* follow the arc that spectrophotometry of cheeks and
-foreheads shows (about L* 27, a* 8, b* 9 for the deepest tones, L* 48, a* 12, b* 19 in the middle, L* 70, a* 9, b* 14 for
+foreheads shows (about L* 27, a* 8, b* 9 for the deepest tones, L* 48, a* 12, b* 19 in the middle, L* 70, a* 9, b* 14
+for
 the fairest; our reading of published means). Local changes are the two-pigment model (melanin, haemoglobin): absorption
 in the exponent, so that a blush or a freckle keeps its hue on every tone. Constants are ours.
 """

@@ -1,8 +1,8 @@
 """Hair as strands: growth over a head, shading with the Kajiya-Kay model, and a ribbon rasteriser. Numba, one core.
 
-A strand is P points; it grows from its root by steps of equal length, turning towards its comb direction and gravity, kept
-outside the head by a radial map, and is curled and tangled by sines and noise afterwards. Growth and layers are ours; the
-shading is Kajiya and Kay (1989) with the second, tinted highlight of Scheuermann (2004).
+A strand is P points; it grows from its root by steps of equal length, turning towards its comb direction and gravity,
+kept outside the head by a radial map, and is curled and tangled by sines and noise afterwards. Growth and layers are
+ours; the shading is Kajiya and Kay (1989) with the second, tinted highlight of Scheuermann (2004).
 """
 
 import math
@@ -44,7 +44,7 @@ def _radius_at(x: float, y: float, z: float, radial: np.ndarray) -> float:
     fy = (math.asin(max(-1.0, min(1.0, y / r))) / math.pi + 0.5) * (rows - 1)
     fx = (math.atan2(x, z) / (2 * math.pi) + 0.5) * columns - 0.5
     iy = min(int(fy), rows - 2)
-    ix = int(math.floor(fx))
+    ix = math.floor(fx)
     ty, tx = fy - iy, fx - ix
     a, b = ix % columns, (ix + 1) % columns
     top = radial[iy, a] * (1 - tx) + radial[iy, b] * tx
@@ -55,14 +55,16 @@ def _radius_at(x: float, y: float, z: float, radial: np.ndarray) -> float:
 @kernel
 def grow(
     roots: np.ndarray, start: np.ndarray, comb: np.ndarray, length: np.ndarray, offset: np.ndarray,
-    radial: np.ndarray, gravity: np.ndarray, weight: float, comb_hold: float, face_guard: float, cling: float, steps: int,
+    radial: np.ndarray, gravity: np.ndarray, weight: float, comb_hold: float, face_guard: float, cling: float,
+    steps: int,
 ) -> np.ndarray:  # fmt: skip
     """Grow n strands. All vectors are relative to the skull's centre, mm.
 
-    roots, start, comb: (n, 3) root, first direction, combed direction.  length, offset: (n,) mm; offset is the height of
+    roots, start, comb: (n, 3) root, first direction, combed direction.  length, offset: (n,) mm; offset is the height
+    of
     the strand's layer over the skin.  radial: map of the head.  gravity: (3,) unit.  weight: bend per 10 mm.
-    cling: 0..1, how closely hair follows the skull above the ears.  comb_hold: mm over which the comb's hold fades.  face_guard: 0..1, how firmly long hair is kept beside the face.
-    Returns (n, steps, 3) float32.
+    cling: 0..1, how closely hair follows the skull above the ears.  comb_hold: mm over which the comb's hold fades.
+     face_guard: 0..1, how firmly long hair is kept beside the face. Returns (n, steps, 3) float32.
     """
     count = roots.shape[0]
     out = np.empty((count, steps, 3), np.float32)
@@ -109,7 +111,10 @@ def curl(
     jitter: np.ndarray,
     frizz: float,
 ) -> None:
-    """Curl strands in place: a helix of `amplitude` (n,) mm and `wavelength` (n,) mm at `phase` (n, 2); jitter (n, P, 3) · frizz mm."""
+    """Curl strands in place: a helix of `amplitude` (n,) mm and `wavelength` (n,) mm at `phase` (n, 2);
+
+    jitter (n, P, 3) · frizz mm.
+    """
     count, steps, _ = points.shape
     for i in range(count):
         along = 0.0
@@ -136,7 +141,9 @@ def curl(
 
 @kernel
 def refine(values: np.ndarray) -> np.ndarray:
-    """(n, P, C) -> (n, 2 P - 1, C): points between the given ones on the four-point curve (Dyn, Levin and Gregory 1987)."""
+    """(n, P, C) -> (n, 2 P - 1, C): points between the given ones on the four-point curve (Dyn, Levin and Gregory
+    1987).
+    """
     count, steps, width = values.shape
     out = np.empty((count, 2 * steps - 1, width), np.float32)
     for i in range(count):
@@ -150,9 +157,31 @@ def refine(values: np.ndarray) -> np.ndarray:
 
 
 @kernel
+def strand_light(points: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, fade_mm: float) -> np.ndarray:
+    """Light of the key lamp that reaches strands: (n, P, 3) world -> (n, P), fading over `fade_mm` of hair above."""
+    side = shadow.shape[0]
+    out = np.empty(points.shape[:2], np.float32)
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            x, y, z = points[i, k, 0], points[i, k, 1], points[i, k, 2]
+            c = (x * view[0] + y * view[1] + z * view[2]) * view[9] + view[10]
+            r = (x * view[3] + y * view[4] + z * view[5]) * view[9] + view[11]
+            depth = 2000.0 - (x * view[6] + y * view[7] + z * view[8])
+            total = 0.0
+            for t in range(4):
+                ix, iy = int(c + ((t & 1) - 0.5) * spread), int(r + ((t >> 1) - 0.5) * spread)
+                if ix < 0 or iy < 0 or ix >= side or iy >= side:
+                    total += 1.0
+                else:
+                    total += math.exp(-max(0.0, depth - shadow[iy, ix] - 1.0) / fade_mm)
+            out[i, k] = 0.25 * total
+    return out
+
+
+@kernel
 def shade_strands(
-    points: np.ndarray, normals: np.ndarray, colour: np.ndarray, layer: np.ndarray, lamps: np.ndarray, ambient: np.ndarray,
-    shadow: np.ndarray, gloss: float,
+    points: np.ndarray, normals: np.ndarray, colour: np.ndarray, layer: np.ndarray, lamps: np.ndarray,
+    ambient: np.ndarray, shadow: np.ndarray, gloss: float,
 ) -> np.ndarray:  # fmt: skip
     """Light strands. points (n, P, 3) and normals (n, 3) in the world frame (x right, y up, z to the viewer).
 
@@ -201,13 +230,14 @@ def shade_strands(
 
 @kernel
 def draw_strands(
-    picture: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, points: np.ndarray, width_px: np.ndarray, colours: np.ndarray,
-    alpha: np.ndarray, bias_mm: float, identity: int,
+    picture: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, points: np.ndarray, width_px: np.ndarray,
+    colours: np.ndarray, alpha: np.ndarray, bias_mm: float, identity: int,
 ) -> None:  # fmt: skip
     """Draw ribbons into `picture` (H, W, 3) with the depth test of `depth_mm` (H, W), in place.
 
-    points (n, P, 3): u_px, v_px, depth_mm.  width_px (n, P).  colours (n, P, 3).  alpha (n,).  A ribbon thinner than a pixel
-    covers in proportion. Where coverage is at least a half, depth is written and ids (H, W) becomes `identity`.
+    points (n, P, 3): u_px, v_px, depth_mm.  width_px (n, P).  colours (n, P, 3).  alpha (n,).  A ribbon thinner than
+    a pixel covers in proportion. Where coverage is at least a half, depth is written and ids (H, W) becomes
+    `identity`.
     """
     height, width = depth_mm.shape
     for i in range(points.shape[0]):
@@ -217,8 +247,8 @@ def draw_strands(
             tall = abs(dv) >= abs(du)
             a0, a1 = (v0, v1) if tall else (u0, u1)
             low, high = min(a0, a1), max(a0, a1)
-            first = max(0, int(math.ceil(low - 0.5)))
-            last = min((height if tall else width) - 1, int(math.ceil(high - 0.5)) - 1)
+            first = max(0, math.ceil(low - 0.5))
+            last = min((height if tall else width) - 1, math.ceil(high - 0.5) - 1)
             if first > last or a1 == a0:
                 continue
             slope = du / dv if tall else dv / du
@@ -230,9 +260,9 @@ def draw_strands(
                 cover = alpha[i]
                 if half < 0.5:
                     cover *= 2 * half
-                    start = stop = int(math.floor(centre))
+                    start = stop = math.floor(centre)
                 else:
-                    start, stop = int(math.floor(centre - half + 0.5)), int(math.floor(centre + half - 0.5))
+                    start, stop = math.floor(centre - half + 0.5), math.floor(centre + half - 0.5)
                 z = points[i, k, 2] * (1 - t) + points[i, k + 1, 2] * t
                 for c in range(max(start, 0), min(stop, (width if tall else height) - 1) + 1):
                     y, x = (m, c) if tall else (c, m)

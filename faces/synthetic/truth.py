@@ -1,6 +1,7 @@
 """What a picture's coefficients truly are, and the albedo that they stand for. Ours.
 
-Shape, expression, pose, gaze and light are exact. The skin shader has more detail than the head's colour modes can hold,
+Shape, expression, pose, gaze and light are exact. The skin shader has more detail than the head's colour modes can
+hold,
 so the albedo coefficients are the head's nearest: least squares on the face's vertices with a standard normal prior.
 """
 
@@ -43,7 +44,9 @@ def _inner(head: MorphableHead) -> np.ndarray:
 def _solver(head: MorphableHead) -> tuple[np.ndarray, np.ndarray]:
     """Face vertices (F,) that the fit reads, and the matrix (A, 3 F) that turns their residual into coefficients."""
     balls = np.concatenate([head.eye_left[::4], head.eye_right[::4]])
-    chosen = np.concatenate([np.setdiff1d(np.flatnonzero(head.face_region), np.union1d(_inner(head), balls))[::3], balls])
+    chosen = np.concatenate(
+        [np.setdiff1d(np.flatnonzero(head.face_region), np.union1d(_inner(head), balls))[::3], balls]
+    )
     modes = head.albedo_modes[:, chosen].reshape(len(head.albedo_modes), -1).astype(np.float64)
     normal = modes @ modes.T + _TOLERANCE**2 * np.eye(len(modes))
     return chosen, np.linalg.solve(normal, modes)
@@ -57,7 +60,9 @@ def albedo_coefficients(head: MorphableHead, table: np.ndarray, body: Anatomy, p
     ball = body.eye_of[chosen] >= 0
     x, y, z = table[chosen][ball, 9:12].T
     ring = np.arctan2(np.hypot(x, y), z) * 12.2
-    iris = (parameters[shading.P_IRIS_OUT : shading.P_IRIS_OUT + 3] + parameters[shading.P_IRIS_IN : shading.P_IRIS_IN + 3]) / 2
+    iris = (
+        parameters[shading.P_IRIS_OUT : shading.P_IRIS_OUT + 3] + parameters[shading.P_IRIS_IN : shading.P_IRIS_IN + 3]
+    ) / 2
     colours[ball] = np.where((ring < 5.85)[:, None], iris, head.albedo_mean[chosen[ball]])
     colours[ball] = np.where((ring < 1.9)[:, None], 0.006, colours[ball])
     residual = (colours - head.albedo_mean[chosen]).reshape(-1)
@@ -76,5 +81,3 @@ def coefficients_of(head: MorphableHead, wearer: Person, posed: Posed, rig: Rig,
         light=rig.sh()[None],
         gaze_rad=posed.gaze_rad[None],
     )[0]
-
-
