@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from training import losses
+from training.config import Recipe
 from training.methods.base import MethodBase, StepLosses
 
 
@@ -21,6 +22,11 @@ def frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+def adversary_is_on(recipe: Recipe, step: int) -> bool:
+    """Whether the generator already feels the discriminator, which learns from the first update on."""
+    return step * recipe.train.batch_size >= recipe.losses.adversarial_from_kimg * 1000
 
 
 def discriminator_step(method: MethodBase, real: torch.Tensor, fake: torch.Tensor, step: int) -> StepLosses:

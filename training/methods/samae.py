@@ -29,7 +29,7 @@ from training import losses
 from training.augment import colour_jitter, flips, jitter_factors, mirror, mirror_landmarks
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
-from training.methods.adversary import discriminator_step, frozen
+from training.methods.adversary import adversary_is_on, discriminator_step, frozen
 from training.methods.base import EncoderLike, MethodBase, StepLosses, generator_at, partners
 from training.methods.mesh_inputs import (
     MeshPictures,
@@ -212,13 +212,10 @@ class Samae(MethodBase):
                 "detail": losses.detail(made, inputs.image, inputs.conditions.hole),
             }
             terms |= feature_terms(self, made, inputs.image, inputs.landmarks, inputs.identity, inputs.positions)
-            if self.discriminator is not None and self._adversarial_is_on(inputs.step):
+            if self.discriminator is not None and adversary_is_on(self.recipe, inputs.step):
                 terms["adversarial"] = self._adversarial(made)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return StepLosses(total, {name: term.detach() for name, term in terms.items()}, made.detach())
-
-    def _adversarial_is_on(self, step: int) -> bool:
-        return step * self.recipe.train.batch_size >= self.recipe.losses.adversarial_from_kimg * 1000
 
     def _adversarial(self, made: torch.Tensor) -> torch.Tensor:
         with frozen(self.discriminator):

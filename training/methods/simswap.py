@@ -19,7 +19,7 @@ from training import losses
 from training.augment import colour_jitter, flips, jitter_factors, mirror, mirror_landmarks
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
-from training.methods.adversary import discriminator_step, frozen
+from training.methods.adversary import adversary_is_on, discriminator_step, frozen
 from training.methods.base import PARTNER_GROUP, EncoderLike, MethodBase, StepLosses, partners
 from training.networks.patchgan import MultiScaleDiscriminator
 from training.networks.simswap import SimSwapGenerator
@@ -101,7 +101,7 @@ class SimSwap(MethodBase):
             made = self.generator(inputs.target, inputs.identity).float()
             terms = {"reconstruction": self._reconstruction(made, inputs)}
             terms |= feature_terms(self, made, inputs.target, inputs.landmarks, inputs.identity, inputs.positions)
-            terms |= self._adversarial(made, inputs.target)
+            terms |= self._adversarial(made, inputs.target, inputs.step)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return StepLosses(total, {name: term.detach() for name, term in terms.items()}, made.detach())
 
@@ -109,18 +109,18 @@ class SimSwap(MethodBase):
         each = (made - inputs.target).abs().mean((1, 2, 3))
         return (each * inputs.is_same).mean()
 
-    def _adversarial(self, made: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _adversarial(self, made: torch.Tensor, target: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
         assert self.discriminator is not None
         weights = self.recipe.losses
         with frozen(self.discriminator):
             judged = self.discriminator(made * 2 - 1)
             with torch.no_grad():
                 real = self.discriminator(target * 2 - 1)
-        logits = [maps[-1] for maps in judged]
-        return {
-            "adversarial": losses.generator_adversarial(logits, weights.adversarial_form),
-            "feature_matching": losses.weak_feature_matching(judged, real, weights.feature_matching_from),
-        }
+        terms = {"feature_matching": losses.weak_feature_matching(judged, real, weights.feature_matching_from)}
+        if adversary_is_on(self.recipe, step):
+            logits = [maps[-1] for maps in judged]
+            terms["adversarial"] = losses.generator_adversarial(logits, weights.adversarial_form)
+        return terms
 
     def discriminator_losses(self, inputs: SimSwapInputs, fake: torch.Tensor) -> StepLosses:
         """Real against made pictures, and the gradient penalty."""
