@@ -116,7 +116,8 @@ def _lengths(
     length = length * (1 - back) + style.back * back
     edge = smoothstep(-2.0, 34.0, scalp_mm) * (1 - front) + front
     length *= 1 - style.taper * (1 - edge) * np.maximum(side, back)
-    return (length * scene.hair_length * rng.uniform(0.72, 1.05, len(x))).astype(np.float32)
+    blunt = style.guard == 1.0 and style.curl < 3
+    return (length * scene.hair_length * rng.uniform(0.90 if blunt else 0.72, 1.05, len(x))).astype(np.float32)
 
 
 def _trimmed(

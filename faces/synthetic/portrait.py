@@ -188,7 +188,7 @@ def _draw_strands(
     bias_mm: float, scene: Scene,
 ) -> None:  # fmt: skip
     normals = made.normals @ posed.turn.T.astype(np.float32)
-    if identity == shading.ID_HAIR and made.points.shape[1] < 17:
+    if identity == shading.ID_HAIR and made.points.shape[1] < 12:
         seen = normals[:, 2] > -0.45
         made, normals = made.pick(seen), normals[seen]
     world = posed.to_world(made.points)

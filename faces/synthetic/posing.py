@@ -115,7 +115,7 @@ def _with_body(anatomy: Anatomy, shown: np.ndarray, owner_mm: np.ndarray, turn: 
     clothes thickened. World, no offset.
     """
     weight = anatomy.body_weight[:, None]
-    raised = shown + weight * np.array([0.0, 14.0, 0.0], np.float32)
+    raised = shown + weight * np.array([0.0, 27.0, 0.0], np.float32)
     height, depth, thickness = NECKLINES[scene.clothes]
     rest = anatomy.mesh.points
     cloth_top = _neckline(rest, depth, height)

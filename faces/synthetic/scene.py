@@ -220,7 +220,7 @@ def _light(rng: np.random.Generator, background: str, owner: Person) -> dict:
     sky = kelvin_linear(float(rng.uniform(6000, 7200) if outdoors else rng.uniform(4700, 6200)))
     bounce = kelvin_linear(float(rng.uniform(4600, 6000)))
     dark = (60.0 - owner.lightness) / 33.0
-    exposure = float(np.exp(rng.normal(0.20, 0.13) + 0.22 * dark))
+    exposure = float(np.exp(rng.normal(0.29, 0.13) + 0.22 * dark))
     return {
         "key": key,
         "fill": fill,

@@ -112,7 +112,7 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
     blotch = _noise(noise, 1, u * 2.3, v * 2.3)
     pores = _noise(noise, 2, u * 3.1, v * 3.1)
     melanin = 0.035 * p[P_BLOTCH] * clouds + 0.018 * pores + 0.20 * p[P_SHADE] * f[SHADE] + 0.30 * p[P_LINES] * f[LINES]
-    blood = 0.34 * p[P_RUDDY] * f[RUDDY] + 0.07 * p[P_BLOTCH] * blotch + 0.10 * p[P_SHADE] * f[SHADE]
+    blood = 0.34 * p[P_RUDDY] * f[RUDDY] + 0.07 * p[P_BLOTCH] * blotch + 0.05 * p[P_SHADE] * f[SHADE]
     if p[P_FRECKLES] > 0:
         spots = _noise(noise, 1, u * 5.3, v * 5.3) + 0.35 * clouds
         melanin += 0.55 * p[P_FRECKLES] * f[FRECKLE] * _step(1.1, 2.0, spots)
@@ -336,8 +336,8 @@ def _shade_sample(
 def shade_mesh(
     triangle: np.ndarray, weight: np.ndarray, depth: np.ndarray, faces: np.ndarray, table: np.ndarray,
     material: np.ndarray, fine: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np.ndarray,
-    moles: np.ndarray, lamps: np.ndarray, ambient: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, focal_px: float, picture: np.ndarray,
-    ids: np.ndarray,
+    moles: np.ndarray, lamps: np.ndarray, ambient: np.ndarray, view: np.ndarray, shadow: np.ndarray,
+    spread: float, focal_px: float, picture: np.ndarray, ids: np.ndarray,
 ) -> None:  # fmt: skip
     """Shade the raster (H, W) into `picture` (H, W, 3) and `ids` (H, W), in place; H and W are even.
 

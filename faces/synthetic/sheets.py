@@ -31,7 +31,7 @@ def people_sheet(size_px: int = 128, people: int = 24) -> np.ndarray:
     return tiled([render_picture(SEED, i, people, size_px).image for i in range(36)], 6)
 
 
-def one_person(size_px: int = 192, person_id: int = 4) -> np.ndarray:
+def one_person(size_px: int = 192, person_id: int = 19) -> np.ndarray:
     """One person under ten attributes: everything but the identity changes."""
     person = person_from_seed(SEED, person_id)
     return tiled([render_person(person, scene_from_seed(SEED, 500 + i, person), size_px).image for i in range(10)], 5)
