@@ -122,7 +122,7 @@ def scatter(clouds: Sequence[Cloud], x_label: str, y_label: str, title: str, bet
             for x, y in cloud.points
             if math.isfinite(x) and math.isfinite(y)
         )
-    body += "".join(_labelled(cloud, x_axis, y_axis) for cloud in clouds if all(map(math.isfinite, cloud.mean)))
+    body += _labelled([cloud for cloud in clouds if all(map(math.isfinite, cloud.mean))], x_axis, y_axis)
     if better:
         y, arrow = (34, "↗") if better.startswith("top") else (height - 60, "↘")
         body += f'<text class="better" x="{width - 22}" y="{y}" text-anchor="end">better {arrow}</text>'
@@ -133,15 +133,39 @@ def _fill(colour: str) -> str:
     return f'style="fill:{colour}"'
 
 
-def _labelled(cloud: Cloud, x_axis: Axis, y_axis: Axis) -> str:
-    x, y = x_axis.at(cloud.mean[0]), y_axis.at(cloud.mean[1])
-    left = x > x_axis.start_px + 0.8 * (x_axis.end_px - x_axis.start_px)
-    anchor = f'x="{x - 11:.1f}" text-anchor="end"' if left else f'x="{x + 11:.1f}"'
-    style = _fill(cloud.colour) if cloud.shape == "dot" else ""
-    below = y < y_axis.end_px + 14
-    return mark(cloud.shape, x, y, 6.5, style) + (
-        f'<text class="name" {anchor} y="{y + (16 if below else 4):.1f}">{escape(cloud.name)}</text>'
-    )
+def _labelled(clouds: Sequence[Cloud], x_axis: Axis, y_axis: Axis) -> str:
+    """Marks of the means, then their names where they cover neither a mark nor another name."""
+    spots = [(x_axis.at(cloud.mean[0]), y_axis.at(cloud.mean[1])) for cloud in clouds]
+    taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
+    marks, names = "", ""
+    for cloud, (x, y) in zip(clouds, spots, strict=True):
+        marks += mark(cloud.shape, x, y, 6.5, _fill(cloud.colour) if cloud.shape == "dot" else "")
+        left, base, box = _free_place(x, y, 8.2 * len(cloud.name), taken, x_axis, y_axis)
+        taken.append(box)
+        names += f'<text class="name" x="{left:.1f}" y="{base:.1f}">{escape(cloud.name)}</text>'
+    return marks + names
+
+
+Box = tuple[float, float, float, float]
+
+
+def _free_place(
+    x: float, y: float, wide: float, taken: Sequence[Box], x_axis: Axis, y_axis: Axis
+) -> tuple[float, float, Box]:
+    """Left end, base line and box of a name: right of the mark, left, above, below, or farther down."""
+    offers = [(x + 11, y + 4), (x - 11 - wide, y + 4), (x - wide / 2, y - 12), (x - wide / 2, y + 21)]
+    offers += [(x + 11, y + 4 + 15 * step) for step in (-1, 1, -2, 2, 3)]
+    boxes = [(left, base - 11, left + wide, base + 3) for left, base in offers]
+    for (left, base), box in zip(offers, boxes, strict=True):
+        inside = box[0] > x_axis.start_px and box[2] < x_axis.end_px + 12 and y_axis.end_px - 8 < box[1]
+        inside = inside and box[3] < y_axis.start_px
+        if inside and not any(_overlap(box, other) for other in taken):
+            return left, base, box
+    return *offers[0], boxes[0]
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> str:

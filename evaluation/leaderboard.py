@@ -41,7 +41,7 @@ def leaderboard_page(
         "systems": [{"name": e.name, "colour": colours[e.name]} for e in ranked],
         "baselines": list(first.baselines),
         "rows": [_row(info, ranked) for info in infos],
-        "grids": _grid(ranked),
+        "grids": _grid(ranked, colours),
         "scatter": parts.scatter_of(
             [(e.name, colours[e.name], e) for e in ranked], "identity_similarity", "skin_delta_e", first, 120
         ),
@@ -115,7 +115,7 @@ def _row(info: MetricInfo, ranked: Sequence[Evaluation]) -> dict[str, Any]:
     }
 
 
-def _grid(ranked: Sequence[Evaluation]) -> list[dict[str, Any]]:
+def _grid(ranked: Sequence[Evaluation], colours: Mapping[str, str]) -> list[dict[str, Any]]:
     """The pairs that every evaluation keeps (the fixed ones), one column a recipe."""
     kept = [{e.pair_id: e for e in one.examples if e.why == "fixed"} for one in ranked]
     common = [pair for pair in kept[0] if all(pair in other for other in kept)]
@@ -136,8 +136,7 @@ def _grid(ranked: Sequence[Evaluation]) -> list[dict[str, Any]]:
                 ]
             }
         )
-    names = {e.name for e in ranked}
-    columns = [{"title": title, "own": title in names} for title in titles]
+    columns = [{"title": title, "colour": colours.get(title, "")} for title in titles]
     note = "The first pairs of the list, the same for every recipe: nobody chose them."
     return [{"title": "The swaps", "note": note, "columns": columns, "rows": rows}]
 

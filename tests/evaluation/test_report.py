@@ -1,5 +1,6 @@
 """The report: one page, whole in itself, that says what the figures say."""
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.charts import Axis, nice_ticks, range_bar, running_mean, tick_text
+from evaluation.charts import Axis, Cloud, nice_ticks, range_bar, running_mean, scatter, tick_text
 from evaluation.evaluation import Evaluation
 from evaluation.gate import decide
 from evaluation.judge import judge
@@ -151,3 +152,16 @@ def test_a_browser_shows_the_page_without_sideways_scrolling(
     title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
     assert title is not None
     assert int(title[1]) <= int(title[2])
+
+
+def test_names_in_a_scatter_do_not_cover_each_other() -> None:
+    clouds = [
+        Cloud(name, "red", [], (0.5 + 0.001 * n, 0.5)) for n, name in enumerate(["samae", "simswap", "blendface"])
+    ]
+    far = [Cloud("far", "red", [], (0.0, 0.0)), Cloud("near", "red", [], (1.0, 1.0))]
+    text = scatter([*clouds, *far], "x", "y", "t")
+    spots = re.findall(r'class="name" x="([-\d.]+)" y="([-\d.]+)">(\w+)<', text)
+    boxes = {name: (float(x), float(y) - 11, float(x) + 7.6 * len(name), float(y) + 3) for x, y, name in spots}
+    assert len(boxes) == 5
+    for a, b in itertools.combinations(boxes.values(), 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
