@@ -72,7 +72,7 @@ def _special(mesh: Mesh, upper: np.ndarray) -> dict[str, np.ndarray]:
     tongue = np.zeros_like(mesh.points)
     on = mesh.is_piece("tongue")
     along = 1 - mesh.local[on, 0]
-    tongue[on] = np.stack([0 * along, 12.0 * np.sin(2.2 * along), 27.0 * along**1.3], 1)
+    tongue[on] = np.stack([0 * along, 11.0 * np.sin(2.2 * along), 27.0 * along**1.3], 1)
     lips_meet = -opened * (mesh.is_piece("skin", "mouth") * _lip_zone(mesh))[:, None]
     return {
         "jawOpen": finish(mesh, opened + corner),

@@ -130,10 +130,10 @@ IDENTITY: dict[str, tuple[B, ...]] = {
 LID_MODES: dict[
     str, tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float], float]
 ] = {
-    "eye_opening": ((0, 0), (0, 0.75), (0, 0), (0, -0.35), 0.0),
+    "eye_opening": ((0, 0), (0, 0.62), (0, 0), (0, -0.3), 0.0),
     "eye_width": ((-0.4, 0), (0, 0.1), (0.9, 0), (0, 0), 0.0),
     "eye_tilt": ((0, -0.5), (0, 0.1), (0, 1.3), (0, 0.3), 0.0),
-    "eye_round": ((0.3, 0), (0, 0.6), (-0.6, 0), (0, -0.4), 0.0),
+    "eye_round": ((0.3, 0), (0, 0.35), (-0.6, 0), (0, -0.25), 0.0),
     "lid_fold": ((0.2, -0.1), (0, -0.15), (0, 0), (0, 0), 1.0),
     "inner_corner_dip": ((-0.6, -0.8), (0, 0), (0, 0), (0, 0), 0.0),
     "asymmetry_lids": ((0, 0), (0, 0.4), (0, 0.2), (0, 0), 0.0),

@@ -86,7 +86,7 @@ def lid_fold_field(mesh: Mesh) -> np.ndarray:
     return field
 
 
-def close_lids(mesh: Mesh, upper_part: float, lower_part: float, overlap_mm: float = 0.25) -> np.ndarray:
+def close_lids(mesh: Mesh, upper_part: float, lower_part: float, overlap_mm: float = 1.0) -> np.ndarray:
     """Field (V, 3) that brings both eyes' lids together.
 
     upper_part, lower_part: how far the upper and the lower lid go, as parts of the opening (1 and 0: the upper alone).
@@ -94,8 +94,10 @@ def close_lids(mesh: Mesh, upper_part: float, lower_part: float, overlap_mm: flo
     _, offset = _around(mesh)
     x, y = offset[:, 0], offset[:, 1]
     upper, lower = margins(mesh, np.clip(x, -14.9, 14.5))
-    gap = np.maximum(upper - lower, 0) + overlap_mm * np.clip(upper - lower, 0, 1)
-    gap = gap * np.clip(1 - (np.abs(x + 0.2) - 13.5) / 2.5, 0, 1)
+    # The upper lid goes a little too far, and over the lower one, so that wider eyes than the mean's close as well.
+    gap = np.maximum(upper - lower, 0) + overlap_mm * np.clip((upper - lower) / 6.0, 0, 1)
+    beside = np.clip((15.9 - np.abs(x + 0.2)) / 3.6, 0, 1)
+    gap = gap * beside * beside * (3 - 2 * beside)
     crease = np.maximum(crease_height(x) + 3.5, upper + 2.0)
     t = np.clip((crease - y) / (crease - upper), 0, 1)
     fall_up = np.where(y >= upper, t * t * (3 - 2 * t) * 0.35 + t * 0.65, 1.0) * (y > (upper + lower) / 2)
@@ -103,4 +105,6 @@ def close_lids(mesh: Mesh, upper_part: float, lower_part: float, overlap_mm: flo
     fall_low = np.where(y <= lower, s * s * (3 - 2 * s), 1.0) * (y <= (upper + lower) / 2)
     move = np.zeros((len(x), 2))
     move[:, 1] = -gap * upper_part * fall_up + gap * lower_part * fall_low
-    return slide(mesh, move)
+    field, over = slide(mesh, move), 0.4 * (overlap_mm > 0) * fall_up
+    field[:, 2] += over[loop_step(mesh)] * (np.abs(field[:, 1]) > 0.5)
+    return field

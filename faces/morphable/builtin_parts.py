@@ -119,7 +119,9 @@ def mouth_cavity(upper: np.ndarray, lower: np.ndarray) -> Piece:
 TOOTH_WIDTHS = {True: (8.6, 6.8, 7.8, 7.0, 6.8, 9.5), False: (5.4, 6.0, 7.0, 7.0, 7.2, 10.0)}
 TOOTH_HEIGHTS = {True: (10.2, 9.2, 9.8, 8.6, 8.0, 7.5), False: (8.8, 8.8, 9.6, 8.6, 8.0, 7.5)}
 ARCH_FRONT_Z = {True: 21.6, False: 19.4}
-EDGE_Y = {True: -66.8, False: -64.9}
+EDGE_Y = {True: -68.6, False: -66.7}
+#: how the biting edges rise from the midline backwards (the smile's curve), mm at the last tooth.
+SMILE_CURVE_MM = {True: 3.2, False: 1.6}
 
 
 def _arch(length: np.ndarray, front_z: float, width: float = 26.0, depth: float = 44.0) -> np.ndarray:
@@ -155,12 +157,12 @@ def teeth(upper: bool) -> Piece:
     xz = _arch(arc, ARCH_FRONT_Z[upper])
     tangent = np.gradient(xz, axis=0)
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1) / np.linalg.norm(tangent, axis=1, keepdims=True)
-    sign = -1.0 if upper else 1.0
+    sign, curve = -1.0 if upper else 1.0, SMILE_CURVE_MM[upper] * (where / len(TOOTH_WIDTHS[upper])) ** 1.3
     rows, local = [], []
     for down, out in TOOTH_SECTION:
         outward = out - (1 - bulge) * (0.8 if down >= 0 else 0.0)
         round_off = 0.4 * (1 - bulge) if down > 0.8 else 0.0  # the biting edge is rounded between two teeth
-        y = EDGE_Y[upper] - sign * (height * (1 - down) + round_off)
+        y = EDGE_Y[upper] + curve - sign * (height * (1 - down) + round_off)
         rows.append(np.stack([xz[:, 0] + normal[:, 0] * outward, y, xz[:, 1] + normal[:, 1] * outward], 1))
         rows[-1][arc < 1e-9, 0] = 0.0
         local.append(np.stack([np.full(len(arc), down), where], 1))
@@ -173,7 +175,7 @@ def tongue() -> Piece:
     along, across = np.linspace(0, 1, 9), np.linspace(0, 1, 7)
     u, v = np.meshgrid(along, across, indexing="ij")
     phi = v * np.pi / 2
-    width = 17.0 * np.sqrt(np.clip(1 - (1 - u * 1.0) ** 3, 0.02, 1))
+    width = 17.0 * np.sqrt(np.clip(1 - (1 - u) ** 3, 0.3, 1))
     x = width * np.sin(phi)
     y = (
         -73.5
@@ -182,6 +184,8 @@ def tongue() -> Piece:
         - 0.8 * np.exp(-((x / 2.5) ** 2))
     )
     z = 13.5 - 42 * u - (x / 17.0) ** 2 * 3.0
-    points = np.stack([x, y, z], -1).reshape(-1, 3)
+    rows, local = np.stack([x, y, z], -1), np.stack([u, v], -1)
+    under = rows[:1] * [0.9, 1.0, 1.0] - [0.0, 5.0, 2.0]  # the underside of the tip closes it in front
+    points = np.concatenate([under, rows]).reshape(-1, 3)
     points[np.abs(points[:, 0]) < 1e-9, 0] = 0.0
-    return Piece(points, grid_triangles(9, 7), "tongue", np.stack([u, v], -1).reshape(-1, 2))
+    return Piece(points, grid_triangles(10, 7), "tongue", np.concatenate([local[:1], local]).reshape(-1, 2))
