@@ -21,6 +21,8 @@ from training.stream import load_faces
 
 #: Pairs in the grid, and pairs that are measured.
 GRID_PAIRS, MEASURED_PAIRS = 8, 32
+#: White between the grid's pictures, and the width of the strip with a row's name.
+GAP_PX, LABEL_PX, PAPER = 4, 22, (255, 255, 255)
 #: Pictures of one generator pass.
 CHUNK = 16
 #: Before so many pictures a method may still copy the target without meaning anything.
@@ -141,16 +143,27 @@ def warnings(figures: dict[str, float], losses: dict[str, float], samples_seen: 
 
 
 def write_grid(path: Path, results: torch.Tensor, pairs: FixedPairs, scale: int = 1) -> None:
-    """A PNG with one column a pair: source, target, result; small pictures are enlarged `scale` times."""
+    """A PNG: a column a pair, named rows source, target, result; small pictures enlarged `scale` times."""
     count = min(GRID_PAIRS, len(results))
-    rows = [pairs.source.image[:count], pairs.target.image[:count], results[:count]]
-    picture = np.concatenate([np.concatenate(list(_pixels(row)), axis=1) for row in rows], axis=0)
-    if scale > 1:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-    ok, data = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+    rows = {"source": pairs.source.image[:count], "target": pairs.target.image[:count], "result": results[:count]}
+    lines = []
+    for name, images in rows.items():
+        tiles = [cv2.resize(tile, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for tile in _pixels(images)]
+        framed = [cv2.copyMakeBorder(tile, 0, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=PAPER) for tile in tiles]
+        lines.append(np.concatenate([_label(name, framed[0].shape[0]), *framed], axis=1))
+    ok, data = cv2.imencode(".png", np.ascontiguousarray(np.concatenate(lines, axis=0)[..., ::-1]))
     if not ok:
         raise SamaeError(f"the grid {path} cannot be written as PNG")
     write_bytes(path, data.tobytes())
+
+
+def _label(name: str, height_px: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A row's name, written upwards on a narrow strip."""
+    strip = np.full((LABEL_PX, height_px, 3), PAPER[0], np.uint8)
+    (width_px, _), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    place = ((height_px - width_px) // 2, LABEL_PX - 7)
+    cv2.putText(strip, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (60, 60, 60), 1, cv2.LINE_AA)
+    return np.rot90(strip)
 
 
 def _pixels(images: torch.Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

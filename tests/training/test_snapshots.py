@@ -12,7 +12,16 @@ from toy import ToyEncoder
 from faces.errors import SamaeError
 from training.batch import FaceBatch, SwapResult
 from training.shards import ShardSet
-from training.snapshots import FixedPairs, choose_pairs, measure, swap_all, warnings, write_grid
+from training.snapshots import (
+    GAP_PX,
+    LABEL_PX,
+    FixedPairs,
+    choose_pairs,
+    measure,
+    swap_all,
+    warnings,
+    write_grid,
+)
 
 CPU = torch.device("cpu")
 FINE = {"identity_to_source": 0.6, "identity_to_target": 0.2, "diversity": 0.9, "change": 0.1}
@@ -92,13 +101,15 @@ def test_a_discriminator_without_loss_has_won() -> None:
     assert set(warnings(FINE, {"discriminator/discriminator": 0.01}, 2000)) == {"discriminator_won"}
 
 
-def test_the_grid_has_a_column_a_pair(pairs: FixedPairs, tmp_path: Path) -> None:
+def test_the_grid_has_a_column_a_pair_and_a_name_a_row(pairs: FixedPairs, tmp_path: Path) -> None:
     results = swap_all(Copy("target"), pairs, CPU)
     write_grid(tmp_path / "grid.png", results, pairs)
     picture = cv2.imread(str(tmp_path / "grid.png"))[..., ::-1]
-    assert picture.shape == (3 * 32, 8 * 32, 3)
-    np.testing.assert_array_equal(picture[32:64], picture[64:])
-    top = np.rint(pairs.source.image[1].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    np.testing.assert_array_equal(picture[:32, 32:64], top)
+    step = 32 + GAP_PX
+    assert picture.shape == (3 * step, LABEL_PX + 8 * step, 3)
+    np.testing.assert_array_equal(picture[step : 2 * step, LABEL_PX:], picture[2 * step :, LABEL_PX:])
+    second = np.rint(pairs.source.image[1].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    np.testing.assert_array_equal(picture[:32, LABEL_PX + step : LABEL_PX + step + 32], second)
+    assert all((picture[row * step : (row + 1) * step, :LABEL_PX] < 128).any() for row in range(3))
     write_grid(tmp_path / "large.png", results, pairs, scale=2)
-    assert cv2.imread(str(tmp_path / "large.png")).shape == (6 * 32, 16 * 32, 3)
+    assert cv2.imread(str(tmp_path / "large.png")).shape == (3 * (64 + GAP_PX), LABEL_PX + 8 * (64 + GAP_PX), 3)

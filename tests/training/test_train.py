@@ -20,6 +20,7 @@ from toy import losses_of, toy_recipe, train_toy
 from faces.errors import SamaeError
 from training.engine import World
 from training.session import Diverged, micro_batch_count, resume_digest, round_up
+from training.snapshots import GAP_PX, LABEL_PX
 from training.train import Stopper, main, start_with_allocator
 
 TOY = Path(__file__).parent / "toy.py"
@@ -70,7 +71,7 @@ def test_a_run_leaves_what_it_promises(whole: Path) -> None:
     assert {"generator/total", "generator/gradient_norm", "discriminator/r1"} <= lines[0].keys()
     assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["000000032", "000000048", "000000064"]
     grid = cv2.imread(str(whole / "samples/000000064.png"))
-    assert grid.shape == (3 * 128, 8 * 128, 3)
+    assert grid.shape == (3 * (128 + GAP_PX), LABEL_PX + 8 * (128 + GAP_PX), 3)
     card = json.loads((whole / "recipe.json").read_text())
     assert card["recipe"]["train"]["batch_size"] == 4
     assert (whole / "exported.txt").read_text() == "64"
