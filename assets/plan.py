@@ -20,7 +20,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     raw: Path | None = Field(None, description="folder in FFHQ layout; without it people are generated")
-    photographs: int = Field(1200, ge=8, le=1_000_000, description="how many photographs of people to generate")
+    photographs: int = Field(1000, ge=8, le=1_000_000, description="how many photographs of people to generate")
     photo_px: int = Field(128, ge=64, le=1024, description="width of the generated photographs, px")
     seed: int = Field(0, ge=0, description="seed of the generated people, of the pairs and of training")
     aligned_px: int = Field(128, ge=32, le=1024, description="width at which faces are fitted, px")
@@ -29,10 +29,10 @@ class Plan(BaseModel):
     encoder: str = Field("builtin", description="identity encoder that training uses: a name or a path")
     judges: Names = Field(("judge-1", "judge-2"), description="identity encoders that only judge")
     recipes: Names = Field(("samae", "simswap"), description="recipes to train and compare")
-    kimg: Names = Field(("samae=20", "simswap=4"), description="thousands of pictures to train on, recipe=kimg")
+    kimg: Names = Field(("samae=12", "simswap=3"), description="thousands of pictures to train on, recipe=kimg")
     overrides: Names = Field((), description="other recipe settings, a.b=value; recipe:a.b=value for one recipe alone")
     ranks: int = Field(1, ge=1, le=1024, description="training processes (one a GPU)")
-    pairs: int = Field(120, ge=4, le=100_000, description="how many source-target pairs the judge swaps")
+    pairs: int = Field(100, ge=4, le=100_000, description="how many source-target pairs the judge swaps")
 
     @field_validator("judges", "recipes", "kimg", "overrides", mode="before")
     @classmethod

@@ -55,6 +55,6 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_sets_have_names() -> None:
-    assert Plan().set_name == "people-1200x128"
-    assert Plan(seed=3).set_name == "people-1200x128-s3"
+    assert Plan().set_name == "people-1000x128"
+    assert Plan(seed=3).set_name == "people-1000x128-s3"
     assert Plan(raw=Path("/data/FFHQ")).set_name == "ffhq"
