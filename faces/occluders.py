@@ -2,7 +2,9 @@
 
 The head's own render, with the fitted light and albedo, predicts every pixel of bare skin. A pixel that differs by many
 robust standard deviations, together with neighbours that do too, is not skin. Brows, eyes, lips, nostrils and the mouth
-always differ (the albedo modes are smooth), so the scale grows near them. All numbers are ours.
+always differ (the albedo modes are smooth), so the scale grows near them. Light is forgiven where a shadow explains it:
+a pixel is compared with the prediction times its own best factor within `shadow`. A dark lower face may be a beard,
+which is the face's own, if its hue is the skin's; an open mouth and the eyeballs never count. All numbers are ours.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ import numpy as np
 from faces.fitting.view import FaceView, shrink_images, view_faces
 from faces.morphable.base import MorphableHead
 from faces.render.rasterize import interpolate
-from faces.render.shading import shade, to_srgb
+from faces.render.shading import shade, to_linear, to_srgb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class OccluderSettings:
         least_share: smaller regions than this share of the face are dropped.
         feature_tolerance: how many times larger the scale is at brows, eyes, lips and nostrils.
         feature_mm: how far from a landmark that reaches.
+        shadow: smallest and largest factor of light that is forgiven.
+        beard: smallest factor below the nose, where dark pixels of the skin's own hue may be a beard.
         grow_px: regions grow by this much (px of the working picture), to cover their soft edge.
     """
 
@@ -40,6 +44,8 @@ class OccluderSettings:
     least_share: float = 0.006
     feature_tolerance: float = 3.0
     feature_mm: float = 7.0
+    shadow: tuple[float, float] = (0.75, 1.25)
+    beard: float = 0.12
     grow_px: float = 1.0
 
 
@@ -56,6 +62,30 @@ def feature_map(head: MorphableHead, feature_mm: float) -> np.ndarray:
     return np.exp(-0.5 * np.square(away / feature_mm))[:, None].astype(np.float32)
 
 
+@lru_cache(maxsize=8)
+def lower_face(head: MorphableHead) -> np.ndarray:
+    """(V, 1) float32: 1 below the nose, where beards grow, 0 above it."""
+    points = head.mean_mm[head.landmarks]
+    base, lip = points[33, 1], points[51, 1]
+    return np.clip((base - head.mean_mm[:, 1:2]) / max(base - lip, 1.0), 0.0, 1.0).astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def own_surface(head: MorphableHead) -> np.ndarray:
+    """(T,) float32: 0 for eyeballs and what an open mouth shows, whose looks the albedo modes cannot say, else 1."""
+    inside = np.array([any(word in name for word in ("eye", "mouth", "teeth", "tongue")) for name in head.part_names])
+    return (~inside)[head.parts].astype(np.float32)
+
+
+def residuals(pictures: np.ndarray, predicted: np.ndarray, least: np.ndarray, most: float) -> np.ndarray:
+    """sRGB difference (N, S, S) float32 after the best factor of light in least..most; least is (N, S, S)."""
+    seen, bare = to_linear(pictures), to_linear(predicted)
+    factor = (seen * bare).sum(-1) / np.maximum(np.square(bare).sum(-1), 1e-6)
+    forgiven = np.clip(factor, least, most)[..., None]
+    away = np.sqrt(np.square(pictures - to_srgb(forgiven * bare)).mean(-1))
+    return away.astype(np.float32)
+
+
 def predicted_images(coefficients: np.ndarray, view: FaceView, head: MorphableHead) -> np.ndarray:
     """The fitted render, own albedo and light, (N, S, S, 3) float32 sRGB 0..1; 0 off the mesh."""
     colours = head.albedo(head.layout.take(coefficients, "albedo"))
@@ -67,8 +97,11 @@ def deviations(
     pictures: np.ndarray, coefficients: np.ndarray, view: FaceView, head: MorphableHead, settings: OccluderSettings
 ) -> np.ndarray:
     """How many robust standard deviations each pixel lies from the fitted render: (N, S, S) float32, 0 off the face."""
-    away = np.sqrt(np.square(pictures - predicted_images(coefficients, view, head)).mean(-1))
-    features = interpolate(feature_map(head, settings.feature_mm), head.triangles, view.raster)[..., 0]
+    predicted = predicted_images(coefficients, view, head)
+    maps = np.concatenate([feature_map(head, settings.feature_mm), lower_face(head)], 1)
+    features, lower = np.moveaxis(interpolate(maps, head.triangles, view.raster), -1, 0)
+    least = settings.shadow[0] + (min(settings.beard, settings.shadow[0]) - settings.shadow[0]) * lower
+    away = residuals(pictures, predicted, least, settings.shadow[1]) * own_surface(head)[view.raster.triangle]
     out = np.zeros(away.shape, np.float32)
     for n in range(len(away)):
         face = view.face[n]

@@ -109,7 +109,7 @@ def _fit_geometry(
         expression=found.expression,
         rotation_rad=found.rotation_rad,
         translation_mm=found.translation_mm,
-        light=np.tile(constant_light(settings.light_level), (len(landmarks), 1)),
+        light=np.tile(constant_light(), (len(landmarks), 1)),
     )
     return np.nan_to_num(coefficients), 100 * away / np.linalg.norm(landmarks[:, 36] - landmarks[:, 45], axis=-1)
 

@@ -28,11 +28,12 @@ class FitSettings:
         albedo_sigma: prior standard deviation of an albedo coefficient.
         pixel_noise: standard deviation of an honest pixel's linear reflectance (texture the modes cannot say).
         light_chroma_sigma: how far (natural logarithm) the light's colour may lie from white.
-        light_level_sigma, light_level: spread and middle of the light's mean shading (1 shows the albedo as it is).
+        light_level_sigma, light_level: spread (natural logarithm) and middle of the mean shading of the visible skin; 1
+            shows the albedo as it is, lamps in front of a face make it more.
         max_photometric_error: a fit above this mean colour error (sRGB 0..1) is not ok.
     """
 
-    n_identity: int = 80
+    n_identity: int = 128
     noise_percent: float = 0.5
     identity_sigma: float = 1.0
     expression_sigma: float = 0.35
@@ -48,10 +49,10 @@ class FitSettings:
     light_rounds: int = 2
     colour_scale: float = 0.10
     albedo_sigma: float = 1.0
-    pixel_noise: float = 0.08
-    light_chroma_sigma: float = 0.12
-    light_level_sigma: float = 0.5
-    light_level: float = 0.85
+    pixel_noise: float = 0.05
+    light_chroma_sigma: float = 0.06
+    light_level_sigma: float = 0.18
+    light_level: float = 1.25
     max_photometric_error: float = 0.25
 
     def __post_init__(self) -> None:

@@ -56,8 +56,8 @@ def check_images(images: np.ndarray, count: int | None = None) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def skin_triangles(head: MorphableHead) -> np.ndarray:
-    """(T,) bool: triangles of the face region that carry skin (not eyeballs, teeth, gums, tongue or mouth)."""
-    words = ("eye", "sclera", "iris", "pupil", "cornea", "teeth", "tooth", "gum", "tongue", "mouth", "cavity", "lash")
+    """(T,) bool: triangles of the face region that carry skin (not lips, eyeballs, teeth, gums, tongue or mouth)."""
+    words = ("lip", "eye", "sclera", "iris", "cornea", "teeth", "tooth", "gum", "tongue", "mouth", "cavity", "lash")
     bare = np.array([not any(word in name.lower() for word in words) for name in head.part_names])
     return head.face_triangles & bare[head.parts]
 

@@ -12,9 +12,9 @@ def toy_coefficients(head: MorphableHead, count: int, seed: int = 0, yaw_rad: fl
     """(count, D) float32: people of the prior, a fifth of the expressions active, an ambient and a white lamp."""
     rng = np.random.default_rng(seed)
     layout = head.layout
-    light = np.tile(constant_light(0.5).reshape(3, 9), (count, 1, 1))
+    light = np.tile(constant_light(0.65).reshape(3, 9), (count, 1, 1))
     for one in light:
-        one += directional_light(rng.normal(size=3) * [0.8, 0.5, 0.2] + [0, 0.3, 0.9], np.full(3, 0.45)).reshape(3, 9)
+        one += directional_light(rng.normal(size=3) * [0.8, 0.5, 0.2] + [0, 0.3, 0.9], np.full(3, 0.8)).reshape(3, 9)
     active = rng.random((count, layout.n_expression)) < 0.2
     place = np.stack([rng.uniform(-8, 8, count), rng.uniform(-25, -5, count), rng.uniform(1050, 1250, count)], 1)
     return layout.pack(
