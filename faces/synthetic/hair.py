@@ -44,17 +44,22 @@ def _radial_weights(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
     usable = np.flatnonzero(m.is_piece("skin") & (m.points[:, 1] > -175))
     chosen = np.random.Generator(np.random.PCG64(5)).permutation(usable)[:1800]
     directions = unit(m.points[chosen] - SKULL_CENTRE)
-    elevation = (np.arange(_ROWS) / (_ROWS - 1) - 0.5) * np.pi
-    azimuth = ((np.arange(_COLUMNS) + 0.5) / _COLUMNS - 0.5) * 2 * np.pi
-    e, a = np.meshgrid(elevation, azimuth, indexing="ij")
-    grid = np.stack([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)], -1).reshape(-1, 3)
+    height = np.linspace(-1.0, 1.0, _ROWS)
+    turn = ((np.arange(_COLUMNS) + 0.5) / _COLUMNS - 0.5) * 4
+    x = np.where(np.abs(turn) < 1, turn, np.sign(turn) * 2 - turn)
+    ring = unit(np.stack([x, np.zeros(_COLUMNS), (1 - np.abs(x)) * np.where(np.abs(turn) < 1, 1, -1)], 1))
+    flat = np.sqrt(1 - height**2)[:, None, None]
+    grid = (ring * flat + np.array([0.0, 1.0, 0.0]) * height[:, None, None]).reshape(-1, 3)
     weight = np.exp((grid @ directions.T - 1) / 0.006)
     weight += 1e-7 * np.exp((grid @ directions.T - 1) / 0.12)
     return chosen, (weight / weight.sum(1, keepdims=True)).astype(np.float32)
 
 
 def radial_map(anatomy: Anatomy, vertices_mm: np.ndarray) -> np.ndarray:
-    """(V, 3) head frame -> (25, 48) float32: radius of the head round the skull's centre, mm."""
+    """(V, 3) head frame -> (25, 48) float32: radius of the head round the skull's centre, mm.
+
+    Rows are even in the sine of the elevation, columns in x / (|x| + |z|) from the back over the right and the front.
+    """
     chosen, weights = _radial_weights(anatomy)
     radius = np.linalg.norm(vertices_mm[chosen] - SKULL_CENTRE, axis=1)
     return np.ascontiguousarray((weights @ radius.astype(np.float32)).reshape(_ROWS, _COLUMNS))
@@ -180,6 +185,7 @@ def scalp_hair(
         width.astype(np.float32),
         np.ones(n, np.float32),
     )
+    made = made.pick(np.argsort(-layer, kind="stable"))
     return _with_bun(made, scene, rng) if style.bun else made
 
 

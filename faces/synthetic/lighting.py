@@ -15,7 +15,8 @@ class Rig:
     """Light ready for shading, world frame (x right, y up, z to the viewer), exposure included.
 
     Attributes:
-        lamps: (3, 7) float32, direction to the lamp (unit), linear RGB, softness 0..1; the key comes first.
+        lamps: (3, 10) float32, direction to the lamp (unit), linear RGB, softness 0..1, and the unit vector half-way to
+            the viewer; the key comes first.
         ambient: (2, 3) float32 irradiance / pi from straight above and from straight below.
     """
 
@@ -41,7 +42,8 @@ def _row(lamp: Lamp, exposure: float) -> list[float]:
         math.sin(lamp.elevation_rad),
         math.cos(lamp.azimuth_rad) * horizontal,
     )
-    return [*direction, *(exposure * lamp.strength * c for c in lamp.tint), lamp.softness]
+    half = unit(np.array(direction) + np.array([0.0, 0.0, 1.0]))
+    return [*direction, *(exposure * lamp.strength * c for c in lamp.tint), lamp.softness, *half]
 
 
 def rig_of(scene: Scene, backdrop: np.ndarray) -> Rig:

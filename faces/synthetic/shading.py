@@ -179,6 +179,7 @@ def _light_skin(
     deep = o * math.sqrt(math.sqrt(max(o, 0.0)))
     for c in range(3):
         out[c] = rgb[c] * (o if c == 0 else deep) * (ambient[0, c] * up + ambient[1, c] * (1 - up))
+    wraps = (1 / (1.06 + wrap_red), 1 / (1.06 + 0.4 * wrap_red), 1 / (1.06 + 0.25 * wrap_red))
     grazing = 1 - max(0.0, nz)
     fresnel = 0.028 + 0.55 * grazing * grazing * grazing * grazing * grazing
     for j in range(lamps.shape[0]):
@@ -189,14 +190,11 @@ def _light_skin(
             continue
         reach = lit if j == 0 else min(1.0, 0.25 + 0.75 * o)
         for c in range(3):
-            wrap = (wrap_red, 0.4 * wrap_red, 0.25 * wrap_red)[c] + 0.10 * soft
-            diffuse = max(0.0, (cosine + wrap) / (1 + wrap))
+            diffuse = max(0.0, cosine * wraps[c] + 1.0 - wraps[c])
             diffuse = diffuse * (0.6 + 0.4 * diffuse)
             bleed = reach * (1.45 - 0.45 * reach) if c == 0 else reach
             out[c] += rgb[c] * lamps[j, 3 + c] * diffuse * bleed
-        hx, hy, hz = lx, ly, lz + 1.0
-        norm = math.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6
-        half = max(0.0, (nx * hx + ny * hy + nz * hz) / norm)
+        half = nx * lamps[j, 7] + ny * lamps[j, 8] + nz * lamps[j, 9]
         if half > 0.6 and cosine > -0.1:
             broad = _fade((1 - half) * (14 - 6 * soft)) * 1.6
             sharp = _fade((1 - half) * (60 - 34 * soft)) * 4.2

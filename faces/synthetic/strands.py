@@ -38,11 +38,14 @@ def gather(points: np.ndarray, clump: np.ndarray, amount: np.ndarray, clumps: in
 
 @kernel
 def _radius_at(x: float, y: float, z: float, radial: np.ndarray) -> float:
-    """Radius of the head (mm) in a direction from the skull's centre; bilinear in (elevation, azimuth)."""
+    """Radius of the head (mm) in a direction from the skull's centre; bilinear in the map of hair.radial_map."""
     rows, columns = radial.shape
     r = math.sqrt(x * x + y * y + z * z) + 1e-6
-    fy = (math.asin(max(-1.0, min(1.0, y / r))) / math.pi + 0.5) * (rows - 1)
-    fx = (math.atan2(x, z) / (2 * math.pi) + 0.5) * columns - 0.5
+    fy = (0.5 + 0.5 * y / r) * (rows - 1)
+    turn = x / (abs(x) + abs(z) + 1e-9)
+    if z < 0:
+        turn = 2.0 - turn if x >= 0 else -2.0 - turn
+    fx = (0.5 + 0.25 * turn) * columns - 0.5
     iy = min(int(fy), rows - 2)
     ix = math.floor(fx)
     ty, tx = fy - iy, fx - ix
@@ -73,13 +76,14 @@ def grow(
         dx, dy, dz = start[i, 0], start[i, 1], start[i, 2]
         step = length[i] / (steps - 1)
         bend = 1.0 - math.exp(-weight * step / 10.0)
+        hold, decay = 1.0, math.exp(-step / comb_hold)
         for k in range(steps):
             out[i, k, 0], out[i, k, 1], out[i, k, 2] = px, py, pz
-            hold = math.exp(-k * step / comb_hold)
             pull = min(1.0, 0.35 * hold + 0.05)
             dx += pull * comb[i, 0] * hold + bend * gravity[0]
             dy += pull * comb[i, 1] * hold + bend * gravity[1]
             dz += pull * comb[i, 2] * hold + bend * gravity[2]
+            hold *= decay
             if face_guard > 0.0 and pz > 20.0 and py < 50.0 and abs(px) < 70.0:
                 away = face_guard * (1.0 if px >= 0 else -1.0)
                 dx += away * 0.6
