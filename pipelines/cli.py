@@ -28,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"terminal_width": 120, "max_content_width": 120},
 )
 models_app = typer.Typer(help="The registered models and who is champion.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
@@ -126,6 +127,19 @@ def synth(
     from pipelines.commands import synth as command
 
     command.run(folder, count, size_px, people, seed)
+
+
+@app.command()
+def ingest(
+    photographs: Annotated[Path, typer.Argument(help="Folder of photographs: PNG, JPEG or WebP, any size.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write the set in FFHQ layout.")],
+    size_px: Annotated[int, typer.Option(min=64, help="Width of the aligned crops, px.")] = 256,
+    licence: Annotated[str, typer.Option(help="Licence of the photographs, kept with every face.")] = "unknown",
+) -> None:
+    """Find, align and cut the faces of plain photographs, by InsightFace's weights where they are present."""
+    from pipelines.commands import ingest as command
+
+    command.run(photographs, folder, size_px, licence)
 
 
 @app.command()

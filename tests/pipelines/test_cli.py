@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": ["--json", "recipe"],
     "swap": ["--model", "--out", "source", "target"],
     "synth": ["--count", "--people", "--seed", "--size-px", "folder"],
+    "ingest": ["--licence", "--size-px", "folder", "photographs"],
     "pictures": [],
 }
 MODELS = {"list": ["--json"], "show": ["--json", "version"], "rollback": []}

@@ -1,0 +1,125 @@
+"""A plain folder of photographs becomes a set in FFHQ layout: find the face, cut FFHQ's crop, write picture and entry.
+
+From there on there is one entrance: `raw_faces` verifies the set as it verifies FFHQ. One face a photograph, the
+largest. What cannot be used is a line with its reason in rejected.json. A second call goes on where the first stopped.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from assets.raw import FORMATS, PIXEL_CAP
+from faces.errors import SamaeError
+from faces.files import read_json, write_bytes, write_json
+from faces.landmarks import ffhq_crop, ffhq_quad, ffhq_transform, to_whole_pixels, transform_points
+from faces.records import encode_png
+
+LISTING_NAME = "ffhq-dataset-v2.json"
+REJECTED_NAME = "rejected.json"
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+#: The listing is written after so many photographs, so that little is done twice after an interruption.
+SAVE_EVERY = 100
+#: A crop is refused when less than this share of its width is there in the photograph (ours).
+LEAST_SHARE = 0.4
+
+
+class FindsFaces(Protocol):
+    """What ingestion needs of a detector."""
+
+    def faces(self, image: np.ndarray) -> list[np.ndarray]:
+        """(H, W, 3) uint8 sRGB -> the (68, 2) landmarks of every face, our pixels, the largest first."""
+        ...
+
+
+def ingest(
+    photographs: Path,
+    out: Path,
+    detector: FindsFaces,
+    size_px: int = 256,
+    licence: str = "unknown",
+    progress: Callable[[int, int], None] | None = None,
+) -> Counter[str]:
+    """Write the set `out` from every picture below `photographs`; how many were "ok" and how many fell to each reason.
+
+    Raises:
+        SamaeError: the folder does not exist or holds no picture.
+    """
+    files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in SUFFIXES) if photographs.is_dir() else []
+    if not files:
+        raise SamaeError(f"{photographs} holds no PNG, JPEG or WebP picture: name a folder of photographs")
+    entries: dict[str, Any] = read_json(out / LISTING_NAME) if (out / LISTING_NAME).is_file() else {}
+    rejected: dict[str, str] = read_json(out / REJECTED_NAME) if (out / REJECTED_NAME).is_file() else {}
+    known = {entry["metadata"]["photo_url"] for entry in entries.values()} | set(rejected)
+    for done, path in enumerate(files):
+        name = path.relative_to(photographs).as_posix()
+        if name not in known:
+            made = _one(path, name, out, len(entries), detector, size_px, licence)
+            if isinstance(made, str):
+                rejected[name] = made
+            else:
+                entries[str(len(entries))] = made
+        if done % SAVE_EVERY == SAVE_EVERY - 1 or done == len(files) - 1:
+            write_json(out / LISTING_NAME, entries)
+            write_json(out / REJECTED_NAME, rejected)
+        if progress:
+            progress(done + 1, len(files))
+    return Counter({"ok": len(entries)}) + Counter(rejected.values())
+
+
+def _one(
+    path: Path, name: str, out: Path, index: int, detector: FindsFaces, size_px: int, licence: str
+) -> dict[str, Any] | str:
+    """The entry of one photograph, or the reason why it cannot be used."""
+    image = _open(path)
+    if isinstance(image, str):
+        return image
+    found = detector.faces(image)
+    if not found:
+        return "no face found"
+    quad = ffhq_quad(found[0])
+    side_px = float(np.linalg.norm(quad[3] - quad[0]))
+    if side_px < size_px / 2:
+        return "face too small"
+    inside = np.clip(quad, 0, [image.shape[1], image.shape[0]])
+    if np.ptp(inside, axis=0).min() < LEAST_SHARE * np.ptp(quad, axis=0).max():
+        return "face cut off"
+    crop = ffhq_crop(image, found[0], size_px)
+    landmarks = transform_points(ffhq_transform(found[0], size_px), found[0])
+    return _write(crop, landmarks, name, out, index, licence)
+
+
+def _open(path: Path) -> np.ndarray | str:
+    """The upright picture as (H, W, 3) uint8 sRGB, or the reason why it cannot be read."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > PIXEL_CAP:
+                return "too many pixels"
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except UnidentifiedImageError:
+        return "not a PNG, JPEG or WebP picture"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return "picture damaged"
+
+
+def _write(crop: np.ndarray, landmarks: np.ndarray, name: str, out: Path, index: int, licence: str) -> dict[str, Any]:
+    size_px = crop.shape[0]
+    file_path = f"images{size_px}x{size_px}/{index - index % 1000:05d}/{index:05d}.png"
+    data = encode_png(crop)
+    write_bytes(out / file_path, data)
+    return {
+        "category": "training",
+        "metadata": {"photo_url": name, "photo_title": "", "author": "", "license": licence},
+        "image": {
+            "file_path": file_path,
+            "file_size": len(data),
+            "file_md5": hashlib.md5(data, usedforsecurity=False).hexdigest(),
+            "pixel_size": [size_px, size_px],
+            "pixel_md5": hashlib.md5(crop.tobytes(), usedforsecurity=False).hexdigest(),
+            "face_landmarks": np.round(to_whole_pixels(landmarks), 3).tolist(),
+        },
+    }

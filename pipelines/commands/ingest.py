@@ -1,0 +1,28 @@
+"""`samae ingest PHOTOGRAPHS OUT`: plain photographs become a set in FFHQ layout; InsightFace finds the faces."""
+
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
+    """Write the set, say what was refused and why, and name the command that uses it."""
+    from assets.ingest import REJECTED_NAME, ingest
+    from faces.detection import Detector
+
+    detector = Detector()
+    columns = (TextColumn("photographs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("photographs", total=None)
+        counts = ingest(
+            photographs,
+            out,
+            detector,
+            size_px,
+            licence,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print(f"{counts.pop('ok', 0)} faces in {out}")
+    for reason, count in counts.most_common():
+        print(f"{count} refused: {reason} (see {out / REJECTED_NAME})")
+    print(f"Use them: SAMAE_RAW={out} samae demo")

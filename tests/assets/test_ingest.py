@@ -1,0 +1,138 @@
+"""assets/ingest.py and faces/detection.py: InsightFace's own code on stand-in weights, and every way to be refused."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from assets.ingest import LISTING_NAME, REJECTED_NAME, ingest
+from assets.raw import verify_photograph
+from faces.detection import DETECTOR_FILES, Detector
+from faces.errors import SamaeError
+from faces.files import read_json
+from faces.synthetic.pictures import render_picture
+
+SIZE_PX = 320
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    return render_picture(3, 0, 4, SIZE_PX)
+
+
+def constant_model(path: Path, input_shape: list[int], outputs: list[np.ndarray]) -> None:
+    """An ONNX file that gives the same answer to every picture."""
+    names = [f"out{i}" for i in range(len(outputs))]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", [f"c{name}"], [name]) for name in names],
+        "standin",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, input_shape)],
+        [
+            onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, o.shape)
+            for n, o in zip(names, outputs, strict=True)
+        ],
+        [onnx.numpy_helper.from_array(o.astype(np.float32), f"c{n}") for n, o in zip(names, outputs, strict=True)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, path)
+
+
+def write_weights(folder: Path, landmarks_px: np.ndarray, score: float = 0.9) -> Path:
+    """SCRFD that sees one face, 80..240 px of a 320 px picture, and a 68-point model that knows its points."""
+    folder.mkdir()
+    outputs = []
+    for width in (1, 4, 10):
+        outputs += [np.zeros((2 * (640 // stride) ** 2, width)) for stride in (8, 16, 32)]
+    anchor = (10 * 20 + 10) * 2
+    outputs[2][anchor], outputs[5][anchor] = score, 5.0
+    constant_model(folder / DETECTOR_FILES[0], [1, 3, 640, 640], outputs)
+    # The picture is 320 px wide: SCRFD sees it doubled, so the box is 160 px wide there, and the crop is 1.5 boxes.
+    scale = 192 / (160 * 1.5)
+    crop = (landmarks_px - 0.5 - 160) * scale + 96
+    points = np.concatenate([crop / 96 - 1, np.zeros((68, 1))], axis=1)
+    answer = np.zeros((1103, 3))
+    answer[-68:] = points
+    constant_model(folder / DETECTOR_FILES[1], [1, 3, 192, 192], [answer.reshape(1, -1)])
+    return folder
+
+
+def test_landmarks_come_back_in_our_pixels(tmp_path: Path, portrait) -> None:
+    detector = Detector(write_weights(tmp_path / "weights", portrait.landmarks_px))
+    (found,) = detector.faces(portrait.image)
+    np.testing.assert_allclose(found, portrait.landmarks_px, atol=0.01)
+
+
+def test_a_photograph_becomes_a_verified_ffhq_entry(tmp_path: Path, portrait) -> None:
+    (tmp_path / "photos" / "sub").mkdir(parents=True)
+    Image.fromarray(portrait.image).save(tmp_path / "photos" / "sub" / "a.png")
+    detector = Detector(write_weights(tmp_path / "weights", portrait.landmarks_px))
+    seen: list[tuple[int, int]] = []
+    counts = ingest(
+        tmp_path / "photos",
+        tmp_path / "set",
+        detector,
+        SIZE_PX,
+        "CC0 1.0",
+        lambda done, total: seen.append((done, total)),
+    )
+    assert counts == {"ok": 1}
+    assert seen == [(1, 1)]
+    entries = read_json(tmp_path / "set" / LISTING_NAME)
+    row = verify_photograph(tmp_path / "set", "0", entries["0"])
+    assert (row["status"], row["reason"], row["licence"]) == ("ok", "", "CC0 1.0")
+    np.testing.assert_allclose(np.reshape(row["landmarks_px"], (68, 2)), portrait.landmarks_px, atol=0.5)
+    crop = np.asarray(Image.open(tmp_path / "set" / entries["0"]["image"]["file_path"]))
+    assert np.abs(crop.astype(int) - portrait.image).mean() < 4
+
+
+class NoFace:
+    def faces(self, image: np.ndarray) -> list[np.ndarray]:
+        return []
+
+
+class OneFace:
+    """A face whose landmarks are these, whatever the picture."""
+
+    def __init__(self, landmarks_px: np.ndarray) -> None:
+        self.landmarks_px = landmarks_px
+
+    def faces(self, image: np.ndarray) -> list[np.ndarray]:
+        return [self.landmarks_px]
+
+
+def test_what_cannot_be_used_has_a_reason_and_a_second_call_goes_on(tmp_path: Path, portrait) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.fromarray(portrait.image).save(photos / "plain.png")
+    (photos / "text.png").write_text("hello")
+    data = (photos / "plain.png").read_bytes()
+    (photos / "cut.png").write_bytes(data[: len(data) // 2])
+    counts = ingest(photos, tmp_path / "set", NoFace(), 64)
+    assert counts == {"no face found": 1, "not a PNG, JPEG or WebP picture": 1, "picture damaged": 1}
+    assert read_json(tmp_path / "set" / REJECTED_NAME)["cut.png"] == "picture damaged"
+    Image.fromarray(portrait.image).save(photos / "later.png")
+    again = ingest(photos, tmp_path / "set", OneFace(portrait.landmarks_px), 64)
+    assert again["ok"] == 1
+    assert read_json(tmp_path / "set" / LISTING_NAME)["0"]["metadata"]["photo_url"] == "later.png"
+
+
+def test_small_and_cut_faces_are_refused(tmp_path: Path, portrait) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(portrait.image).save(tmp_path / "photos" / "a.png")
+    small = OneFace(portrait.landmarks_px * 0.1 + 100)
+    assert ingest(tmp_path / "photos", tmp_path / "small", small, 256) == {"face too small": 1}
+    beside = OneFace(portrait.landmarks_px + np.array([SIZE_PX * 0.8, 0]))
+    assert ingest(tmp_path / "photos", tmp_path / "cut", beside, 256) == {"face cut off": 1}
+
+
+def test_missing_weights_and_empty_folders_name_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SAMAE_WEIGHTS", str(tmp_path))
+    with pytest.raises(SamaeError, match=r"det_10g\.onnx and 1k3d68\.onnx .* SAMAE_WEIGHTS"):
+        Detector()
+    with pytest.raises(SamaeError, match="holds no PNG, JPEG or WebP"):
+        ingest(tmp_path / "nowhere", tmp_path / "set", NoFace())
+    assert not (tmp_path / "set").exists()
