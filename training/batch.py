@@ -48,7 +48,7 @@ class FaceBatch:
 
 @dataclass(frozen=True)
 class SwapResult:
-    """What a swap gives: image (N, 3, S, S) float32 sRGB 0..1, and mask (N, 1, S, S) float32 0..1 of what was changed."""
+    """What a swap gives: image (N, 3, S, S) float32 sRGB 0..1; mask (N, 1, S, S) float32 0..1, what was changed."""
 
     image: torch.Tensor
     mask: torch.Tensor
