@@ -1,4 +1,4 @@
-"""The rules of the house (docs/architecture.md), read off the code: floors, homes of the heavy packages, safe loading."""
+"""The rules of the house (docs/architecture.md), read off the code: floors, homes of heavy packages, safe loading."""
 
 import ast
 from collections.abc import Iterator

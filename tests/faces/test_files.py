@@ -30,17 +30,26 @@ def make_folder(path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"n": 1})
-    with pytest.raises(ValueError, match="stop"), atomic_file(path) as scratch:
-        scratch.write_text("half")
-        raise ValueError("stop")
+
+    def interrupted() -> None:
+        with atomic_file(path) as scratch:
+            scratch.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        interrupted()
     assert read_json(path) == {"n": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_a_failed_folder_is_absent(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="stop"), atomic_folder(tmp_path / "made") as scratch:
-        (scratch / "a.txt").write_text("alpha")
-        raise ValueError("stop")
+    def interrupted() -> None:
+        with atomic_folder(tmp_path / "made") as scratch:
+            (scratch / "a.txt").write_text("alpha")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 
