@@ -1,5 +1,6 @@
 """The loop: exact restarts, any number of ranks, orderly ends, divergence, full disks. With a toy method."""
 
+import contextlib
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -239,6 +241,16 @@ def test_sigterm_finishes_the_step_saves_and_leaves(shards: Path, tmp_path: Path
     assert (tmp_path / f"checkpoints/{int(last):09d}/manifest.json").is_file()
 
 
+def kill_tree(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL to torchrun and to its ranks, which have sessions of their own."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()
+    psutil.wait_procs(family)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_killed_at_random_moments_it_ends_like_an_uninterrupted_run(shards: Path, tmp_path: Path, ranks: int) -> None:
@@ -248,8 +260,7 @@ def test_killed_at_random_moments_it_ends_like_an_uninterrupted_run(shards: Path
     for steps in (2, 40, 90, 150, 230):
         process = launch(shards, run_dir, ranks, **settings)
         wait_for_steps(run_dir, steps, process)
-        os.killpg(process.pid, signal.SIGKILL)  # torchrun and its ranks
-        process.wait()
+        kill_tree(process)
     assert launch(shards, run_dir, ranks, **settings).wait(300) == 0
     assert losses_of(run_dir) == losses_of(tmp_path / "whole")
     assert_same_weights(run_dir, tmp_path / "whole")
