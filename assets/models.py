@@ -42,7 +42,7 @@ def swap_model(
             run_dir,
             plan.ranks,
             tracking.environment(run_id),
-            samae.progress(context, "swap_model"),
+            samae.progress(context, "swap_model", on_page=False),
         )
         status = "FINISHED"
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):

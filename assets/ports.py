@@ -22,8 +22,8 @@ class Samae(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def progress(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
-        """A reporter for one stage: to the terminal in `samae demo`, to the run's page in Dagster."""
+    def progress(self, context: dg.AssetExecutionContext, stage: str, on_page: bool = True) -> Progress:
+        """A reporter for one stage: to the terminal in `samae demo`, and (`on_page`) to the run's page in Dagster."""
         ...
 
 

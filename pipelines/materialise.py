@@ -25,12 +25,18 @@ QUIET_LOG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class Made:
-    """One asset (or partition) that was considered: whether work was done, and the seconds it took."""
+    """One asset (or partition) that was considered.
+
+    Attributes:
+        fresh: it was up to date and nothing was done.  seconds: what it took.
+        warnings: names of the asset's checks that failed as warnings.
+    """
 
     stage: str
     partition: str | None
     fresh: bool
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -81,8 +87,8 @@ def materialise(
         return Made(stage, partition, fresh=True, seconds=0.0)
     started(stage, partition)
     begin = time.perf_counter()
-    run(instance, stage, partition)
-    return Made(stage, partition, fresh=False, seconds=time.perf_counter() - begin)
+    warnings = run(instance, stage, partition)
+    return Made(stage, partition, fresh=False, seconds=time.perf_counter() - begin, warnings=warnings)
 
 
 def is_fresh(settings: Settings, instance: dg.DagsterInstance, stage: str, partition: str | None) -> bool:
@@ -96,13 +102,16 @@ def is_fresh(settings: Settings, instance: dg.DagsterInstance, stage: str, parti
     return bool(instance.fetch_materializations(known, limit=1).records)
 
 
-def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> None:
-    """One run of one asset with its checks, in this process; its own exception comes out."""
+def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tuple[str, ...]:
+    """One run of one asset with its checks, in this process; its own exception comes out.
+
+    Returns the names of checks that failed as warnings; a check that failed as an error is a SamaeError.
+    """
     from pipelines.definitions import defs
 
     job = defs.resolve_implicit_global_asset_job_def()
     try:
-        job.execute_in_process(
+        result = job.execute_in_process(
             instance=instance,
             asset_selection=[dg.AssetKey(stage)],
             partition_key=partition,
@@ -112,6 +121,12 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> None
         )
     except dg.Failure as failure:
         raise SamaeError(failure.description or f"{stage} failed; its run on the Dagster page says why") from None
+    failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    errors = [check for check in failed if check.severity == dg.AssetCheckSeverity.ERROR]
+    if errors:
+        found = ", ".join(f"{name}: {value.value}" for name, value in errors[0].metadata.items())
+        raise SamaeError(f"the check {errors[0].check_name} of {stage} failed ({found}); nothing further was made")
+    return tuple(check.check_name for check in failed)
 
 
 def register_partitions(settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -26,8 +26,8 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-def reporter(context: dg.AssetExecutionContext, stage: str) -> Progress:
-    """A reporter for one stage of one run."""
+def reporter(context: dg.AssetExecutionContext, stage: str, on_page: bool = True) -> Progress:
+    """A reporter for one stage of one run; without `on_page` somebody else writes to the run's page (Pipes)."""
     partition = context.partition_key if context.has_partition_key else None
     started = last = time.monotonic()
 
@@ -36,6 +36,8 @@ def reporter(context: dg.AssetExecutionContext, stage: str) -> Progress:
         for listener in _listeners:
             listener(stage, partition, done, total, note)
         now = time.monotonic()
+        if not on_page:
+            return
         if now - last >= SECONDS_BETWEEN_LINES or (done >= total and now - started >= SECONDS_BETWEEN_LINES):
             last = now
             context.log.info(f"{stage}: {done:g} of {total:g}, {time_left(done, total, now - started)} left. {note}")

@@ -35,9 +35,9 @@ class Samae(dg.ConfigurableResource):
         """Where it lies."""
         return self.resolved.store
 
-    def progress(self, context: dg.AssetExecutionContext, stage: str) -> Progress:
+    def progress(self, context: dg.AssetExecutionContext, stage: str, on_page: bool = True) -> Progress:
         """A reporter for one stage."""
-        return reporter(context, stage)
+        return reporter(context, stage, on_page)
 
 
 def all_resources(settings: Settings) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Terminal:
             self._progress.remove_task(self._task)
             self._task = None
         state = "up to date" if made.fresh else f"made in {made.seconds:6.1f} s"
+        state += f"   check: {', '.join(made.warnings)}" if made.warnings else ""
         self._console.print(f"  {label(made.stage, made.partition):<32} {state}", soft_wrap=True)
 
     def _heard(self, stage: str, partition: str | None, done: float, total: float, note: str) -> None:

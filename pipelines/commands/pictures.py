@@ -1,29 +1,43 @@
-"""`samae pictures`: every picture of docs/images, each made by the room it shows (`write_pictures`)."""
+"""`samae pictures`: every picture of docs/images, each drawn by the room that it shows."""
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from faces.errors import SamaeError
 
 ROOT = Path(__file__).parent.parent.parent
-#: Modules that draw pictures for the documentation: `write_pictures(folder) -> list of paths`.
-ARTISTS = ("faces.synthetic.sheet", "evaluation.pictures")
+
+
+def people(folder: Path) -> None:
+    """The sheet of people, one person ten times, and true swaps."""
+    from faces.synthetic.sheets import main
+
+    main(folder)
+
+
+def head(folder: Path) -> None:
+    """The built-in head, its expressions and random identities."""
+    from faces.morphable.portrait import main
+
+    main([str(folder / "head_builtin.jpg")])
+
+
+def fits(folder: Path) -> None:
+    """Fits, masks and perforation."""
+    from faces.pictures_fit import draw_pictures
+
+    draw_pictures(folder)
+
+
+ARTISTS: tuple[Callable[[Path], None], ...] = (people, head, fits)
 
 
 def run() -> None:
-    """Make them and say where they are."""
+    """Draw them all and say where they are."""
     folder = ROOT / "docs" / "images"
     if not folder.is_dir():
         raise SamaeError(f"{folder} is missing: run `samae pictures` from a checkout of the project")
-    made = [path for name in ARTISTS for path in _draw(name, folder)]
-    print("\n".join(str(path.relative_to(ROOT)) for path in made) or "no picture is defined yet")
-
-
-def _draw(name: str, folder: Path) -> list[Path]:
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return []
-    return list(module.write_pictures(folder))
+    for artist in ARTISTS:
+        print(f"{artist.__name__}: {artist.__doc__}", flush=True)
+        artist(folder)
+    print(f"in {folder.relative_to(ROOT)}: {', '.join(sorted(path.name for path in folder.iterdir()))}")

@@ -36,7 +36,7 @@ class House:
     store: Store
     heard: list[tuple[str, float, float]]
 
-    def progress(self, context: object, stage: str) -> Callable[[float, float, str], None]:
+    def progress(self, context: object, stage: str, on_page: bool = True) -> Callable[[float, float, str], None]:
         return lambda done, total, note="": self.heard.append((stage, done, total))
 
 

@@ -50,9 +50,10 @@ def test_only_what_is_out_of_date_is_made(
 ) -> None:
     ran: list[tuple[str, str | None]] = []
 
-    def fake(instance: dg.DagsterInstance, stage: str, partition: str | None) -> None:
+    def fake(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tuple[str, ...]:
         ran.append((stage, partition))
         put(settings, instance, stage, partition)
+        return ()
 
     monkeypatch.setattr(engine, "run", fake)
     stages = ("photographs", "raw_faces")

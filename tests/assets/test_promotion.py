@@ -1,0 +1,168 @@
+"""Who becomes champion, with a gate that is told what to say; and where a training goes on."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.checks import does_not_copy_the_target, gate_verdict
+from assets.evaluation import CHAMPION, PREVIOUS, best_first, move_aliases, promotion, training_curves
+from assets.models import EXPORT, run_folder
+from assets.store import Store
+from faces.errors import SamaeError
+from faces.files import atomic_folder, write_json
+
+
+@dataclass
+class Judged:
+    """An evaluation, as far as promotion looks."""
+
+    name: str
+    similarity: float
+    leak: float = 0.1
+
+    @property
+    def summary(self) -> dict[str, dict[str, float]]:
+        return {"identity_similarity": {"mean": self.similarity}, "identity_leak": {"mean": self.leak}}
+
+    @property
+    def baselines(self) -> dict[str, dict[str, dict[str, float]]]:
+        return {"copy-target": {"identity_similarity": {"mean": 0.2}, "identity_leak": {"mean": 1.0}}}
+
+
+@dataclass
+class Registry:
+    """Aliases, in the order in which they were set."""
+
+    moved: list[tuple[str, str]] = field(default_factory=list)
+
+    def set_alias(self, alias: str, version: str) -> None:
+        self.moved.append((alias, version))
+
+    def export_folder(self, version: str) -> Path:
+        return Path(f"export-{version}")
+
+
+@dataclass
+class Verdict:
+    promote: bool
+    reasons: tuple[str, ...] = ("because",)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"promote": self.promote, "reasons": list(self.reasons)}
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """Recipe -> whether the gate lets it through; what it was asked is under "asked"."""
+    import evaluation.gate
+
+    says: dict[str, Any] = {"asked": []}
+
+    def decide(champion: Any, challenger: Any, settings: Any = None) -> Verdict:
+        says["asked"].append((champion.name if champion else None, challenger.name))
+        return Verdict(says[challenger.name])
+
+    monkeypatch.setattr(evaluation.gate, "decide", decide)
+    return says
+
+
+EVALUATIONS = {"samae": Judged("samae", 0.4), "simswap": Judged("simswap", 0.6)}
+VERSIONS = {"samae": "1", "simswap": "2"}
+
+
+def never(export: Path) -> Any:
+    raise AssertionError("the champion is one of today's models: nobody judges it again")
+
+
+def test_the_best_comes_first_and_what_cannot_be_said_last() -> None:
+    unsaid = Judged("broken", float("nan"))
+    assert best_first([EVALUATIONS["samae"], unsaid, EVALUATIONS["simswap"]]) == ["simswap", "samae", "broken"]
+
+
+def test_the_first_champion_is_the_best_that_passes(gate: dict[str, Any]) -> None:
+    gate |= {"simswap": False, "samae": True}
+    outcome = promotion(Registry(), EVALUATIONS, VERSIONS, None, never)  # type: ignore[arg-type]
+    assert outcome["promoted"] == "samae"
+    assert gate["asked"] == [(None, "simswap"), (None, "samae")]
+    assert [verdict["promote"] for verdict in outcome["verdicts"]] == [False, True]
+
+
+def test_the_best_stays_champion_without_a_question(gate: dict[str, Any]) -> None:
+    outcome = promotion(Registry(), EVALUATIONS, VERSIONS, ("2", {}), never)  # type: ignore[arg-type]
+    assert outcome == {"promoted": None, "champion_before": "2", "verdicts": []}
+
+
+def test_an_older_champion_is_judged_again(gate: dict[str, Any]) -> None:
+    gate |= {"simswap": True}
+    outcome = promotion(Registry(), EVALUATIONS, VERSIONS, ("9", {}), lambda export: Judged(str(export), 0.5))  # type: ignore[arg-type]
+    assert outcome["promoted"] == "simswap"
+    assert gate["asked"] == [("export-9", "simswap")]
+
+
+def test_the_gate_stays_shut_when_the_champion_cannot_be_judged(gate: dict[str, Any]) -> None:
+    def fail(export: Path) -> Any:
+        raise SamaeError("another head")
+
+    outcome = promotion(Registry(), EVALUATIONS, VERSIONS, ("9", {}), fail)  # type: ignore[arg-type]
+    assert outcome["promoted"] is None
+    assert "cannot be judged on today's data (another head)" in outcome["verdicts"][0]["reasons"][0]
+
+
+def test_there_is_a_champion_at_every_moment() -> None:
+    registry = Registry()
+    move_aliases(registry, "2", "1")  # type: ignore[arg-type]
+    assert registry.moved[0] == (PREVIOUS, "1")
+    assert registry.moved[-1] == (CHAMPION, "2")
+
+
+def test_the_check_shows_the_verdict(tmp_path: Path) -> None:
+    samae = SimpleNamespace(store=Store(tmp_path, "people"))
+    for promoted, verdicts, passed in (
+        ("samae", [{"reasons": ["better"]}], True),
+        (None, [{"reasons": ["worse"]}], False),
+        (None, [], True),
+    ):
+        with samae.store.write("champion", None, {}) as (folder, _):
+            write_json(folder / "verdict.json", {"promoted": promoted, "verdicts": verdicts})
+        shown = gate_verdict(samae=samae)
+        assert isinstance(shown, dg.AssetCheckResult)
+        assert shown.passed is passed
+
+
+@pytest.mark.parametrize(("leak", "passed"), [(0.5, True), (1.0, False)])
+def test_a_copy_of_the_target_is_called_one(monkeypatch: pytest.MonkeyPatch, leak: float, passed: bool) -> None:
+    import assets.checks
+
+    monkeypatch.setattr(assets.checks, "read_kept", lambda store, recipe: Judged(recipe, 0.4, leak))
+    context: Any = SimpleNamespace(partition_keys=["samae"])
+    body = does_not_copy_the_target.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+    shown = body(context, SimpleNamespace(store=None))
+    assert shown.passed is passed
+    assert shown.metadata["samae.identity_leak_gain"].value == pytest.approx(1.0 - leak)
+
+
+def test_an_unfinished_run_goes_on_and_a_finished_one_does_not(tmp_path: Path) -> None:
+    store = Store(tmp_path, "people")
+    first = run_folder(store, "samae", 1, {"settings": 1})
+    assert first.name == "00001-samae-people-ranks1"
+    assert run_folder(store, "samae", 1, {"settings": 1}) == first
+    assert run_folder(store, "samae", 1, {"settings": 2}).name == "00002-samae-people-ranks1"
+    with atomic_folder(first / EXPORT) as folder:
+        (folder / "model.safetensors").write_bytes(b"weights")
+    assert run_folder(store, "samae", 1, {"settings": 1}).name == "00003-samae-people-ranks1"
+
+
+def test_curves_are_the_losses_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path, "people")
+    with store.write("swap_model", "samae", {}) as (folder, metadata):
+        (folder / "x").write_text("")
+        metadata["run"] = "00001-samae"
+    assert training_curves(store, "samae") == {}
+    (store.runs / "00001-samae").mkdir(parents=True)
+    lines = ['{"kimg": 1.0, "samples_seen": 1000, "generator/total": 0.5, "perf/images_per_s": 9.0}'] * 2
+    (store.runs / "00001-samae" / "stats.jsonl").write_text("\n".join(lines) + "\n")
+    assert training_curves(store, "samae") == {"generator/total": [(1.0, 0.5), (1.0, 0.5)]}
