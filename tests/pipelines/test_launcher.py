@@ -69,6 +69,26 @@ time.sleep(600)
         assert not is_running(pid)
 
 
+def test_a_rank_in_a_session_of_its_own_ends_too(tmp_path: Path) -> None:
+    """As under torchrun: the child has left the group, ignores SIGTERM, and its parent dies at once."""
+    child = f"""
+import os, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+    code = f"""
+import subprocess, sys, time
+subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)
+time.sleep(600)
+"""
+    process = subprocess.Popen(python(code), start_new_session=True)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    launcher.end_group(process, grace_seconds=0.3)
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
 def is_running(pid: int) -> bool:
     for _ in range(100):
         state = Path(f"/proc/{pid}/stat")
