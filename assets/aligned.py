@@ -22,7 +22,7 @@ def aligned_faces(
     context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae], pool: dg.ResourceParam[Pool]
 ) -> dg.MaterializeResult:
     """FFHQ photographs are crops already: resize them, and scale the landmarks (pixel centres at halves) with them."""
-    store, size_px = samae.store, samae.plan.aligned_px
+    store, size_px = samae.store, samae.plan.working_px
     report = samae.progress(context, "aligned_faces")
 
     def make(partition: str, folder: Path) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _map_fitted(function: Any, samae: Samae, pool: Pool, partition: str, report:
     parts = chunks(len(keys), PHOTOGRAPHS_PER_TASK)
     tasks = [(samae.plan.head, aligned, where[part], coefficients[part]) for part in parts]
     answers = pool.map(function, tasks, report)
-    size_px = samae.plan.aligned_px
+    size_px = samae.plan.working_px
     empty = {"skin": np.zeros((0, 3), np.float32), "mask": np.zeros((0, size_px, size_px), np.uint8)}
     blank = np.zeros((0, size_px, size_px, 3), np.uint8)
     return keys, *(np.concatenate([a[name] for a in answers] or [empty.get(name, blank)]) for name in names)

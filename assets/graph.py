@@ -128,7 +128,7 @@ STAGES: dict[str, Stage] = {
             ("raw_faces",),
             frozenset({"numpy", "parquet"}),
             "Pictures at the working size with their 68 landmarks in our pixel convention.",
-            settings=lambda plan, _: {"aligned_px": plan.aligned_px},
+            settings=lambda plan, _: {"aligned_px": plan.working_px},
         ),
         Stage(
             "face_coefficients",

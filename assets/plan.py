@@ -23,7 +23,7 @@ class Plan(BaseModel):
     photographs: int = Field(1000, ge=8, le=1_000_000, description="how many photographs of people to generate")
     photo_px: int = Field(128, ge=64, le=1024, description="width of the generated photographs, px")
     seed: int = Field(0, ge=0, description="seed of the generated people, of the pairs and of training")
-    aligned_px: int = Field(128, ge=32, le=1024, description="width at which faces are fitted, px")
+    aligned_px: int = Field(128, ge=32, le=1024, description="least width at which faces are fitted, px")
     picture_px: int = Field(64, ge=32, le=1024, description="width of the pictures in the shards, px")
     head: str = Field("builtin", description="morphable head: builtin, or ict:PATH")
     encoder: str = Field("builtin", description="identity encoder that training uses: a name or a path")
@@ -58,6 +58,11 @@ class Plan(BaseModel):
             if not good:
                 raise ValueError(f"{part!r} is not recipe=kimg, for example samae=20")
         return value
+
+    @property
+    def working_px(self) -> int:
+        """Width of the aligned pictures: never smaller than those that training wants."""
+        return max(self.aligned_px, self.picture_px)
 
     @property
     def people(self) -> int:

@@ -139,7 +139,7 @@ def samples(store: Store, plan: Plan, folder: str) -> Any:
             field: resize(np.asarray(array[places[name][key]]), plan.picture_px)
             for field, (name, array) in arrays.items()
         }
-        landmarks = np.asarray(row["landmarks_px"], np.float32).reshape(68, 2) * (plan.picture_px / plan.aligned_px)
+        landmarks = np.asarray(row["landmarks_px"], np.float32).reshape(68, 2) * (plan.picture_px / plan.working_px)
         yield taken | {
             "image": pictures["images"],
             "albedo": pictures["albedo"],

@@ -76,5 +76,5 @@ def true_swaps(plan: Plan, folder: Path) -> Any:
         return None
     from faces.synthetic.dataset import GENERATOR
 
-    sizes = (plan.photo_px, plan.aligned_px, plan.picture_px)
+    sizes = (plan.photo_px, plan.working_px, plan.picture_px)
     return TrueSwaps(GENERATOR, folder, plan.seed, plan.people, *sizes)

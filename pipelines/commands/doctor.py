@@ -40,8 +40,8 @@ OPTIONAL: tuple[OptionalWeights, ...] = (
     ),
     OptionalWeights(
         "InsightFace detector",
-        ("models/buffalo_l/det_10g.onnx", "det_10g.onnx"),
-        "landmarks for plain folders of pictures",
+        ("models/buffalo_l/1k3d68.onnx", "buffalo_l/1k3d68.onnx", "1k3d68.onnx"),
+        "landmarks for plain photographs (with det_10g.onnx beside it)",
         "InsightFace's model pack buffalo_l",
         "non-commercial research",
     ),

@@ -106,6 +106,7 @@ def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
         (["evaluate", "samae"], {}, "swap_model [samae] has not been made yet"),
         (["bench", "speed"], {}, "no benchmark is called 'speed'"),
         (["swap", "00001", "00002"], {}, "training_shards has not been made yet"),
+        (["ingest", "/nowhere", "set"], {"HOME": "/nowhere"}, "needs InsightFace's det_10g.onnx"),
     ],
 )
 def test_a_mistake_is_one_sentence(
