@@ -83,7 +83,7 @@ def bench(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe.")],
+    recipe: Annotated[str, typer.Option(help="Name of a recipe, training/recipes/NAME.yaml.")] = "samae",
     settings: Set = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Training processes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
@@ -95,7 +95,9 @@ def train(
 
 
 @app.command()
-def evaluate(recipe: Annotated[str, typer.Argument(help="Name of a trained recipe.")], as_json: Json = False) -> None:
+def evaluate(
+    recipe: Annotated[str, typer.Option(help="Name of a trained recipe.")] = "samae", as_json: Json = False
+) -> None:
     """Judge one trained recipe (asset swap_evaluation) and print its figures."""
     from pipelines.commands import evaluate as command
 
@@ -106,7 +108,7 @@ def evaluate(recipe: Annotated[str, typer.Argument(help="Name of a trained recip
 def swap(
     source: Annotated[str, typer.Argument(help="Key of the source face in the shards.")],
     target: Annotated[str, typer.Argument(help="Key of the target face in the shards.")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("swap.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("swap.png"),
     model: Annotated[str, typer.Option(help="champion, a version number, or a recipe.")] = "champion",
 ) -> None:
     """Put the source's face into the target's picture."""

@@ -1,4 +1,4 @@
-"""`samae train RECIPE`: the asset swap_model of one recipe, made from the shards that are there."""
+"""`samae train --recipe NAME`: the asset swap_model of one recipe, made from the shards that are there."""
 
 import json
 import os

@@ -108,7 +108,7 @@ def test_what_is_done_is_not_done_again(whole: Whole) -> None:
 
 
 def test_commands_on_what_was_made(whole: Whole, tmp_path: Path) -> None:
-    figures = json.loads(samae("evaluate", "samae", "--json", home=whole.home, SAMAE_RECIPES="samae"))
+    figures = json.loads(samae("evaluate", "--recipe", "samae", "--json", home=whole.home, SAMAE_RECIPES="samae"))
     assert figures["identity_similarity"]["unit"] == "cosine"
     keys = ShardSet.open(shards(whole)).keys("test")
     samae("swap", keys[0], keys[1], "--model", "samae", "--out", str(tmp_path / "swap.png"), home=whole.home)
