@@ -5,9 +5,10 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
-from faces.files import write_json
+from faces.files import read_json, write_json
 from pipelines.settings import Settings, load_settings
 
 #: Where the seconds of every stage of the last demo lie, below SAMAE_HOME. `samae bench demo` reads it.
@@ -53,10 +54,20 @@ def make(settings: Settings, plain: bool = True) -> list[Any]:
     from pipelines.terminal import Terminal
 
     with open_instance(settings) as instance, Terminal(plain) as terminal:
-        made = materialise_all(settings, instance, terminal.started, terminal.ended)
-    if any(not part.fresh for part in made):
-        write_json(settings.home / TIMES_NAME, {"stages": [dataclasses.asdict(part) for part in made]})
-    return made
+
+        def ended(part: Any) -> None:
+            terminal.ended(part)
+            if not part.fresh:
+                keep_time(settings.home / TIMES_NAME, dataclasses.asdict(part))
+
+        return materialise_all(settings, instance, terminal.started, ended)
+
+
+def keep_time(path: Path, part: dict[str, Any]) -> None:
+    """Note what one stage took; a stage that was up to date keeps the time of when it was made."""
+    stages = read_json(path)["stages"] if path.is_file() else []
+    others = [old for old in stages if (old["stage"], old["partition"]) != (part["stage"], part["partition"])]
+    write_json(path, {"stages": [*others, part]})
 
 
 def closing_words(settings: Settings, seconds: float, nothing_new: bool) -> str:

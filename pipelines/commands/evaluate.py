@@ -1,4 +1,4 @@
-"""`samae evaluate --recipe NAME`: judge a trained recipe on the frozen pairs and print its figures beside the baselines."""
+"""`samae evaluate --recipe NAME`: judge a trained recipe on the frozen pairs; its figures beside the baselines."""
 
 import json
 from typing import Any

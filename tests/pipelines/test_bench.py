@@ -1,5 +1,6 @@
 """Benchmarks: how settings are read, and what an answer holds."""
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,14 @@ from benchmarks import demo
 from faces.errors import SamaeError
 from faces.files import write_json
 from pipelines.commands import bench
+from pipelines.commands.demo import keep_time
+
+
+@pytest.mark.parametrize("name", bench.names())
+def test_every_benchmark_keeps_the_contract(name: str) -> None:
+    module = bench.load(name)
+    assert len(str(module.SUMMARY).strip().splitlines()) == 1
+    assert list(inspect.signature(module.run).parameters) == ["settings"]
 
 
 def test_settings_are_read_as_values() -> None:
@@ -40,3 +49,12 @@ def test_figures_of_a_demo(tmp_path: Path) -> None:
     assert found == pytest.approx(expected, abs=0.06)
     with pytest.raises(SamaeError, match="run `samae demo` first"):
         demo.read_times(tmp_path / "none.json")
+
+
+def test_a_stage_keeps_the_time_of_when_it_was_made(tmp_path: Path) -> None:
+    path = tmp_path / "times.json"
+    for stage, seconds in (("raw_faces", 3.0), ("champion", 1.0), ("champion", 2.0)):
+        keep_time(path, {"stage": stage, "partition": None, "fresh": False, "seconds": seconds})
+    assert demo.figures(demo.read_times(path)) == {
+        "total_s": 5.0, "stages_made": 2, "raw_faces_s": 3.0, "champion_s": 2.0,
+    }  # fmt: skip
