@@ -6,13 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
 
 from evaluation.evaluation import Evaluation
 from evaluation.judge import judge
 from evaluation.pairs import choose_pairs
 from faces.identity import load_encoder
-from faces.identity.registry import KNOWN_ENCODERS, find_weights
 from faces.morphable.registry import load_head
 from tests.evaluation import people
 from tests.evaluation.fakes import ColourEncoder
@@ -114,18 +112,8 @@ def test_turning_the_picture_raises_the_pose_and_landmark_errors_step_by_step() 
     assert evaluations[-1].summary["pose_degrees"]["mean"] == pytest.approx(8, abs=2.5)
 
 
-def placeholder(name: str) -> bool:
-    path = find_weights(KNOWN_ENCODERS[name])
-    if path is None:
-        return True
-    with safe_open(path, "np") as stream:
-        return "PLACEHOLDER" in str((stream.metadata() or {}).get("note", ""))
-
-
 @pytest.mark.parametrize("name", ["builtin", "judge-1", "judge-2"])
 def test_identity_belongs_to_pastes_and_true_swaps(name: str) -> None:
-    if placeholder(name):
-        pytest.skip(f"the weights of {name} are a placeholder")
     evaluation = judge("copy-target", PAIRS, people.load_faces, [load_encoder(name)], people.truth)
     copy, paste, true = evaluation.summary, evaluation.baselines["paste-source"], evaluation.baselines["true-swap"]
     assert paste["identity_similarity"]["low"] > copy["identity_similarity"]["high"]
