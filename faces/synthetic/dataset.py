@@ -123,8 +123,12 @@ def _run(
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_one_thread) as pool:
         waiting = {pool.submit(_write_unit, folder, unit, settings): unit for unit in units}
-        for future in as_completed(waiting):
-            yield waiting[future], future.result()
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        finally:
+            # An interruption must not wait for everything that is still queued.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _one_thread() -> None:
