@@ -40,7 +40,7 @@ class TorchEncoder:
     """An IResNet with frozen weights. Its parameters never receive gradients; the pictures do."""
 
     def __init__(self, network: IResNet, name: str, digest: str, licence: str) -> None:
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.name, self.digest, self.licence = name, digest, licence
         self.dim, self.crop_px = network.config.dim, network.config.crop_px
 
@@ -62,7 +62,8 @@ class TorchEncoder:
 
     def crops(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> torch.Tensor:
         """The network's input: (N, 3, crop_px, crop_px) in -1..1."""
-        return identity_crops(images, landmarks_px, self.crop_px) * 2 - 1
+        crops = identity_crops(images, landmarks_px, self.crop_px) * 2 - 1
+        return crops.contiguous(memory_format=torch.channels_last)
 
     def feature_maps(self, images: torch.Tensor, landmarks_px: torch.Tensor) -> list[torch.Tensor]:
         """The four stages' maps of the face crop, for a perceptual loss without VGG (ours)."""
