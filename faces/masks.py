@@ -1,6 +1,6 @@
 """Masks of a face: the visible face, the mask of a swap, soft edges, random mesh scaling; perforation is re-exported.
 
-SAMAE's M is the mesh silhouette minus occluders (systems.md 1.1); the silhouette is that of head.face_triangles with
+SAMAE's M is the mesh silhouette minus occluders (docs/methods.md); the silhouette is that of head.face_triangles with
 eyes and an open mouth filled in. Masks are 0..1 float or 0..255 uint8, (N, S, S) or (N, 1, S, S), numpy or torch.
 """
 
@@ -56,7 +56,7 @@ def occluder_mask(
 def face_mask(
     images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, settings: OccluderSettings | None = None
 ) -> np.ndarray:
-    """The visible face, M_ras - M_occ (SAMAE, systems.md 1.1).
+    """The visible face, M_ras - M_occ (SAMAE, docs/methods.md).
 
     Args:
         images: (N, S, S, 3) uint8 sRGB.
@@ -71,7 +71,7 @@ def face_mask(
 
 @dataclass(frozen=True, kw_only=True)
 class MeshScaleSettings:
-    """Random mesh scaling (systems.md 1.3; the paper's range is unknown, so both numbers are ours).
+    """Random mesh scaling (docs/methods.md; the paper's range is unknown, so both numbers are ours).
 
     Attributes:
         spread: the scale is uniform in 1 - spread .. 1 + spread.
@@ -100,7 +100,7 @@ def swap_mask(
     occluders: np.ndarray | torch.Tensor | None = None,
     dilate_px: float = 6.0,
 ) -> np.ndarray | torch.Tensor:
-    """What a swap may change: (M_ras^tgt u M_ras^swap) - M_occ^tgt, dilated (systems.md 1.2, at test; nothing random).
+    """What a swap may change: (M_ras^tgt u M_ras^swap) - M_occ^tgt, dilated (docs/methods.md; nothing random).
 
     Args:
         target_mask: silhouette or visible face of the target.

@@ -1,4 +1,4 @@
-"""A lit, antialiased picture of a head: SAMAE's I_ras, its mask, and random mesh scaling (systems.md 1.2, 1.3).
+"""A lit, antialiased picture of a head: SAMAE's I_ras, its mask, and random mesh scaling (docs/methods.md).
 
 Light is computed at the vertices and interpolated in linear RGB; samples are averaged in linear RGB and only the
 average becomes sRGB. Fast enough to render inside the training loop.
@@ -146,7 +146,7 @@ def scaled_translation(
 
     The head is moved along the ray through the centroid of its face region until that centroid's depth is 1 / scale of
     what it was: the mesh appears `scale` times larger there, the centroid stays on its pixel and the rotation is kept
-    (systems.md 1.3; perspective changes as it would if the head came nearer). `vertices` saves decoding them again.
+    (docs/methods.md; perspective changes as it would if the head came nearer). `vertices` saves decoding them again.
     """
     scale = np.asarray(scale, np.float64).reshape(-1, 1)
     if not np.all(scale > 0):

@@ -1,4 +1,4 @@
-"""Triangle index, perspective-correct barycentrics and depth of a batch of meshes (issue: the face engine, Rasteriser).
+"""Triangle index, perspective-correct barycentrics and depth of a batch of meshes.
 
 Rules, the same for every backend and for the naive reference in tests/faces/naive_raster.py:
 

@@ -16,7 +16,7 @@ def test_every_recipe_of_the_project_loads_and_survives_json(name: str) -> None:
     assert recipe_from_dict(recipe.as_dict()) == recipe
 
 
-def test_the_recipes_promised_by_the_issue_exist() -> None:
+def test_the_promised_recipes_exist() -> None:
     ablations = {
         f"samae-{what}" for what in ("no-perforation", "no-mesh-scaling", "no-skin-colour", "vector-condition")
     }

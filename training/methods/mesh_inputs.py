@@ -31,7 +31,7 @@ class MeshPictures:
 
 
 class MeshRenderer:
-    """Renders one head's face region with the neutral albedo (gamma_neu, reading a of systems.md 1.5: the mean).
+    """Renders one head's face region with the neutral albedo (gamma_neu, reading a of docs/methods.md: the mean).
 
     A picture's own render is made once, `antialias` times as large, and remembered up to `cache_mb`; random mesh
     scaling then is a resampling about the face's centroid: exactly a change of a weak-perspective camera's scale, and
@@ -147,7 +147,7 @@ def resampled(large: torch.Tensor, scale: np.ndarray, size_px: int) -> torch.Ten
 
 
 def random_scales(settings: MeshSettings, draws: np.ndarray) -> np.ndarray:
-    """(N, 2) uniform 0..1 -> (N,) scales: U(1 - s, 1 + s) with the recipe's probability, else 1 (systems.md 1.3)."""
+    """(N, 2) uniform 0..1 -> (N,) scales: U(1 - s, 1 + s) with the recipe's probability, else 1 (docs/methods.md)."""
     scales = 1 + settings.scaling * (2 * draws[:, 1] - 1)
     return np.where(draws[:, 0] < settings.scaling_probability, scales, 1.0)
 

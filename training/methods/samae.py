@@ -161,7 +161,7 @@ class Samae(MethodBase):
         return Conditions(start, image * (1 - hole), hole, shown, torch.cat(parts, 1))
 
     def _perforated(self, batch: FaceBatch, seed: int, positions: Sequence[int]) -> torch.Tensor:
-        """The hole (N, 1, S, S): systems.md 1.2; each face draws alone, so that it does not depend on its batch."""
+        """The hole (N, 1, S, S): docs/methods.md; each face draws alone, so that it does not depend on its batch."""
         if not self.recipe.mask.perforation:
             return batch.mask
         settings = PerforationSettings(dilate_px=self.recipe.mask.dilate_px, other_shape_probability=1.0)
