@@ -27,7 +27,7 @@ demo: $(STAMP)  ## the main job on generated people: faces in, a trained, judged
 	$(BIN)/samae demo
 
 test: $(STAMP)  ## lint, types, unit tests, definitions, the whole graph once (under 12 minutes on 2 cores)
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate -w workspace.yaml
 	$(BIN)/python -m pytest -m "not slow"
@@ -36,7 +36,7 @@ test-slow: $(STAMP)  ## kills, browsers, two hosts (under 30 minutes)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)  ## ruff and mypy alone
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 
 dev: $(STAMP)  ## the Dagster and MLflow pages on localhost

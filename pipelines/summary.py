@@ -1,4 +1,4 @@
-"""The three figures that matter, in words: likeness to the source, error to the true swap, skin colour."""
+"""The three figures that matter, in words: likeness to the source, closeness to the true swap, skin colour."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ FIGURES = (
     ("identity_similarity", "looks like the source (cosine, higher is better)", 3, "copy-target", "copy of the target"),
     (
         "truth_face_psnr_db",
-        "error to the true swap in the face (dB, higher is better)",
+        "close to the true swap in the face (PSNR in dB, higher is better)",
         1,
         "copy-target",
         "copy of the target",
@@ -28,7 +28,7 @@ def figures_that_matter(settings: Settings) -> list[str]:
         shown = [f"{recipe} {_value(e.summary, metric, decimals)}" for recipe, e in evaluations.items()]
         first = next(iter(evaluations.values()))
         shown.append(f"{called} {_value(first.baselines.get(baseline, {}), metric, decimals)}")
-        lines.append(f"  {words + ':':<58} {', '.join(shown)}")
+        lines.append(f"  {words + ':':<66} {', '.join(shown)}")
     return lines
 
 

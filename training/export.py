@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from faces.morphable.registry import load_head
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -18,6 +17,7 @@ from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, read_manifest
 from faces.identity.registry import load_encoder
 from faces.morphable.base import MorphableHead
+from faces.morphable.registry import load_head
 from training.batch import FaceBatch, SwapResult
 from training.config import recipe_from_dict
 from training.methods.base import Method, build_method
