@@ -99,12 +99,12 @@ def test_the_graph_shows_every_group(pages: Pages, tmp_path: Path) -> None:
     with Page(tmp_path / "profile") as page:
         page.open(f"{pages.dagster}/asset-groups")
         for name in sorted({stage.group for stage in STAGES.values()}):
-            until(lambda name=name: name in page.text().split(), f"{name} on the graph", 120)
+            assert until(lambda name=name: name in page.text().split(), f"{name} on the graph", 120)
         page.screenshot(tmp_path / "graph.png")
 
 
 def test_mlflow_shows_the_runs(pages: Pages, tmp_path: Path) -> None:
     with Page(tmp_path / "profile") as page:
         page.open(f"{pages.mlflow}/#/models")
-        until(lambda: "samae-face-swap" in page.text(), "the registered model", 120)
+        assert until(lambda: "samae-face-swap" in page.text(), "the registered model", 120)
         page.screenshot(tmp_path / "models.png")
