@@ -108,4 +108,6 @@ def folder_exit_code(run_dir: Path) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from training.engine import leave
+
+    leave(main())

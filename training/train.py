@@ -25,7 +25,7 @@ from typing import Any
 from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from training.config import Recipe, load_recipe
-from training.engine import World
+from training.engine import World, leave
 from training.methods.base import build_method
 from training.progress import OnProgress, duration, progress_file
 from training.session import Diverged, Session
@@ -290,4 +290,4 @@ def start_with_allocator() -> None:
 
 if __name__ == "__main__":
     start_with_allocator()
-    sys.exit(main())
+    leave(main())

@@ -153,7 +153,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import torch
 from test_engine import SETTINGS, built, loss_with_r1, pictures
-from training.engine import World, make_engine
+from training.engine import World, leave, make_engine
 world = World("cpu")
 figures = {}
 for name, stage in (("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed", 2)):
@@ -169,7 +169,7 @@ for name, stage in (("ddp", 0), ("deepspeed", 0), ("deepspeed", 1), ("deepspeed"
         "moments": {k: v.double().abs().sum().item() for k, v in state.items()}}
 if world.is_main:
     open(sys.argv[2], "w").write(json.dumps(figures))
-world.close()
+leave(0)
 """
 
 

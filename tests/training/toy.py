@@ -15,7 +15,7 @@ from torch import nn
 
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe, recipe_from_dict
-from training.engine import World
+from training.engine import World, leave
 from training.methods.base import MethodBase, StepLosses, generator_at
 from training.progress import OnProgress
 from training.session import Session
@@ -144,5 +144,4 @@ def losses_of(run_dir: Path) -> list[dict[str, float]]:
 if __name__ == "__main__":
     the_world = World("cpu")
     outcome = train_toy(toy_recipe(**json.loads(sys.argv[3])), Path(sys.argv[1]), Path(sys.argv[2]), the_world)
-    the_world.close()
-    sys.exit(0 if outcome.is_finished else 143)
+    leave(0 if outcome.is_finished else 143)
