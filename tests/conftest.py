@@ -1,9 +1,30 @@
 """Settings of every test: nothing phones home, nothing is written into the user's home folder."""
 
 import os
+import sys
+
+import pytest
 
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+
+_status = 0
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Remember how the tests went, for `pytest_unconfigure`."""
+    global _status
+    _status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Where a test started gloo in this process, leave as a rank does (training.engine.leave says why)."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized():
+        from training.engine import leave
+
+        leave(_status)
