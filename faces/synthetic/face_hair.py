@@ -74,7 +74,7 @@ def brows(surface: Surface, person: Person, scene: Scene) -> Strands:
     """Both brows: short hairs that fan up near the nose and lie flat towards the tail."""
     rng = np.random.Generator(np.random.PCG64(person.texture_seed ^ 0xB40))
     line = catmull_rom(BROW_LINE, 100, closed=False)
-    n = int(130 + 170 * min(1.0, person.brow_density + 0.3 * scene.brow_makeup))
+    n = int(150 + 190 * min(1.0, person.brow_density + 0.3 * scene.brow_makeup))
     side = np.where(np.arange(2 * n) < n, 1.0, -1.0)
     t = rng.random(2 * n) ** 0.9
     across = np.clip(rng.normal(0, 0.5, 2 * n), -1, 1)
@@ -86,11 +86,11 @@ def brows(surface: Surface, person: Person, scene: Scene) -> Strands:
         0, 0.12, 2 * n
     )
     heading = np.stack([np.cos(angle) * side, np.sin(angle)], 1)
-    length = rng.uniform(4.5, 8.0, 2 * n) * (1.0 - 0.35 * t)
+    length = rng.uniform(3.6, 6.6, 2 * n) * (1.0 - 0.35 * t) * (0.55 + 0.45 * person.brow_thickness)
     points, normals, good = _along(surface, np.stack([a * side, b], 1), heading, length, np.full(2 * n, 0.8), 4)
     colour = brow_linear(person) * np.exp(rng.normal(0, 0.2, (good.sum(), 1)))
-    width = np.tile(np.array([0.42, 0.45, 0.36, 0.15], np.float32), (len(points), 1))
-    alpha = np.full(len(points), 0.55 + 0.4 * person.brow_density)
+    width = np.tile(np.array([0.34, 0.38, 0.30, 0.12], np.float32), (len(points), 1))
+    alpha = np.full(len(points), 0.34 + 0.34 * person.brow_density)
     return _pack(points, normals, colour, width, alpha)
 
 

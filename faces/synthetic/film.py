@@ -51,7 +51,7 @@ def develop(linear: np.ndarray, scene: Scene) -> np.ndarray:
     blur_px = scene.blur_px * size_px / 256
     if blur_px > 0.15:
         linear = cv2.GaussianBlur(linear, (0, 0), blur_px)
-    row, column = divmod(scene.seed, 512)
+    row, column = divmod(scene.seed + 86_028_157 * scene.frame, 512)
     pixels = np.empty(linear.shape, np.uint8)
     light = np.ascontiguousarray(linear, np.float32)
     _expose(light, _curve(), film_grain(), row & 511, column, scene.noise, pixels)

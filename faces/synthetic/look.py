@@ -21,7 +21,7 @@ NECKLINES = {
 def brow_linear(person: Person) -> np.ndarray:
     """Linear RGB of a person's brows: the natural hair, darkened; greying late."""
     natural = np.array(skin.HAIR_COLOURS[person.hair_colour])
-    dark = natural * (0.75 - 0.4 * person.brow_darkness)
+    dark = natural * (1.0 - 0.45 * person.brow_darkness) + 0.006
     grey = 0.45 * person.grey**2
     return dark * (1 - grey) + np.array([0.21, 0.185, 0.16]) * grey
 
@@ -47,28 +47,28 @@ def parameters(person: Person, scene: Scene, axes: np.ndarray) -> np.ndarray:
     if person.beard_style == "stubble":
         p[s.P_STUBBLE] = 0.55 * person.beard_density
     elif person.masculinity > 0.35:
-        p[s.P_STUBBLE] = 0.10
+        p[s.P_STUBBLE] = 0.13
     p[s.P_BROW] = person.brow_density + 0.3 * scene.brow_makeup
-    p[s.P_LIPSTICK], p[s.P_LINER], p[s.P_EYESHADOW] = scene.lipstick, 0.25 + 0.6 * scene.eyeliner, scene.eyeshadow
+    p[s.P_LIPSTICK], p[s.P_LINER] = 0.75 * scene.lipstick, 0.15 + 0.55 * scene.eyeliner
+    p[s.P_EYESHADOW] = scene.eyeshadow
     hair = np.array(scene.hair_linear) * (1 - scene.hair_grey) + 0.36 * scene.hair_grey
     p[s.P_SCALP] = {"bald": 0.0, "buzz": 0.8}.get(scene.hair_style, 0.9)
     p[s.P_HAIR_RGB : s.P_HAIR_RGB + 3] = hair * 0.6
     p[s.P_BROW_RGB : s.P_BROW_RGB + 3] = brow_linear(person)
     offsets = np.random.Generator(np.random.PCG64(person.texture_seed)).uniform(0, 512, 2)
     p[s.P_NOISE_U], p[s.P_NOISE_V] = offsets
-    p[s.P_LIPSTICK_RGB : s.P_LIPSTICK_RGB + 3] = scene.lipstick_linear
+    p[s.P_LIPSTICK_RGB : s.P_LIPSTICK_RGB + 3] = np.array(scene.lipstick_linear) * np.interp(
+        person.lightness, [30, 62], [0.42, 1.0]
+    )
     outer, inner = (np.array(c) for c in skin.IRIS_COLOURS[person.iris])
     p[s.P_IRIS_OUT : s.P_IRIS_OUT + 3] = outer
     p[s.P_IRIS_IN : s.P_IRIS_IN + 3] = outer + (inner - outer) * person.iris_warmth
-    p[s.P_LIMBAL], p[s.P_SCLERA] = person.limbal, 0.56
+    p[s.P_LIMBAL], p[s.P_SCLERA] = person.limbal, 0.47
     light = float(np.mean(scene.key.tint)) * scene.key.strength * scene.exposure
     p[s.P_PUPIL] = np.clip(2.5 - 0.8 * light, 1.4, 2.6)
     height, depth, _ = NECKLINES[scene.clothes]
     p[s.P_COLLAR], p[s.P_NECKLINE] = height, depth
     p[s.P_CLOTH_RGB : s.P_CLOTH_RGB + 3] = scene.clothes_linear
-    two = scene.clothes in ("jacket", "shirt", "hoodie")
-    p[s.P_CLOTH2_RGB : s.P_CLOTH2_RGB + 3] = (
-        scene.clothes_second_linear if two else np.array(scene.clothes_linear) * 0.85
-    )
+    p[s.P_CLOTH2_RGB : s.P_CLOTH2_RGB + 3] = np.array(scene.clothes_linear) * 0.8
     p[s.P_EYE_AXIS_R : s.P_EYE_AXIS_R + 3], p[s.P_EYE_AXIS_L : s.P_EYE_AXIS_L + 3] = axes
     return p

@@ -6,8 +6,11 @@ from faces.morphable.base import vertex_normals
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """(..., 3) -> unit length, same dtype; a zero vector stays zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    """(..., 2 or 3) -> unit length, same dtype; a zero vector stays zero."""
+    square = vectors[..., 0] * vectors[..., 0]
+    for axis in range(1, vectors.shape[-1]):
+        square = square + vectors[..., axis] * vectors[..., axis]
+    return vectors / np.maximum(np.sqrt(square), 1e-9)[..., None]
 
 
 def smoothstep(low: float, high: float, values: np.ndarray) -> np.ndarray:

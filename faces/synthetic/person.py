@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faces.morphable.builtin_identity_table import IDENTITY
+from faces.morphable.builtin_identity_table import IDENTITY, LID_MODES
 from faces.synthetic import skin
 
 #: Numbers drawn for shape and for albedo; a head uses as many as it has modes.
@@ -31,7 +31,7 @@ class Person:
         lip_pigment: -1 pale .. 1 dark red.  eye_shade: darkness round the eyes, 0..1.
         iris: name in skin.IRIS_COLOURS.  iris_warmth: 0..1 share of the inner colour.  limbal: strength of the ring,
             0..1.
-        brow_thickness: 0.5 .. 1.6 of the mean.  brow_density: 0..1.  brow_tilt: -1..1.  brow_darkness: 0..1.
+        brow_thickness: 0.4 .. 1.4 of the mean.  brow_density: 0..1.  brow_tilt: -1..1.  brow_darkness: 0..1.
         freckles: 0..1.  moles: (x_mm, y_mm, radius_mm) on the front of the mean head.
         lines: age lines, 0..1.  texture_seed: picks the person's own patch of skin noise.
         beard_style: none, stubble, moustache, goatee, full.  beard_mm: length of its hair.  beard_density: 0..1.
@@ -131,7 +131,7 @@ def person_from_seed(seed: int, person_id: int) -> Person:
     hair = str(rng.choice(names, p=odds))
     styles, weights = style_odds(masculinity, age, lightness)
     beard, beard_mm = _beard(rng, masculinity)
-    brow = 1.0 + 0.2 * rng.standard_normal() + 0.22 * masculinity
+    brow = 0.78 + 0.13 * rng.standard_normal() + 0.20 * masculinity
     red_haired = hair in ("red", "auburn")
     return Person(
         person_id=person_id,
@@ -150,8 +150,8 @@ def person_from_seed(seed: int, person_id: int) -> Person:
         iris=str(rng.choice(irises, p=iris_odds)),
         iris_warmth=float(rng.random()),
         limbal=float(rng.random()),
-        brow_thickness=float(np.clip(brow, 0.55, 1.6)),
-        brow_density=float(np.clip(rng.normal(0.65 + 0.12 * masculinity, 0.17), 0.3, 1.0)),
+        brow_thickness=float(np.clip(brow, 0.4, 1.4)),
+        brow_density=float(np.clip(rng.normal(0.62 + 0.16 * masculinity, 0.15), 0.25, 1.0)),
         brow_tilt=float(np.clip(rng.normal(0, 0.5), -1, 1)),
         brow_darkness=float(rng.beta(3, 2)),
         freckles=float(rng.random() * (0.9 if red_haired else 0.6)) if rng.random() < 0.1 + 0.3 * fair else 0.0,
@@ -170,31 +170,41 @@ def person_from_seed(seed: int, person_id: int) -> Person:
 
 #: Leanings of the named shape modes (builtin_identity_table.py) in standard deviations: masculine, old, dark skin.
 _LEANINGS: dict[str, tuple[float, float, float]] = {
-    "masculine": (1.5, 0.0, 0.0), "jaw_width": (0.6, 0.0, 0.0), "brow_ridge": (0.6, 0.2, 0.0),
-    "neck_width": (1.1, 0.1, 0.0), "larynx": (0.9, 0.3, 0.0), "chin_square": (0.6, 0.0, 0.0),
-    "nose_width": (0.3, 0.3, 0.75), "brow_height": (-0.6, -0.3, 0.0), "upper_lip_fullness": (-0.45, -0.7, 0.75),
-    "lower_lip_fullness": (-0.35, -0.5, 0.75), "mouth_protrusion": (0.0, 0.0, 0.4),
-    "nose_bridge_height": (0.25, 0.1, -0.5), "ear_size": (0.3, 0.9, 0.0), "ear_lobe": (0.0, 0.8, 0.0),
-    "eye_bag": (0.0, 1.2, 0.0), "tear_trough": (0.0, 0.9, 0.0), "naso_labial_fold": (0.1, 1.3, 0.0),
-    "marionette_fold": (0.0, 1.2, 0.0), "jowls": (0.0, 1.3, 0.0), "age_sag": (0.0, 1.3, 0.0),
-    "cheek_fullness": (-0.3, -0.4, 0.0), "temple_width": (0.0, -0.4, 0.0), "philtrum_length": (0.3, 0.7, 0.0),
-    "cheekbone_width": (0.0, 0.0, 0.0), "cheek_hollow": (0.3, 0.4, 0.0), "nose_length": (0.3, 0.5, 0.0),
-    "eye_height": (-0.5, -0.2, 0.0), "nostril_flare": (0.1, 0.0, 0.5), "lower_face_height": (0.4, 0.0, 0.0),
-    "chin_width": (0.3, 0.0, 0.0), "face_taper": (-0.4, 0.0, 0.0), "ear_protrusion": (-0.4, 0.0, 0.0),
-    "nose_tip_up": (-0.25, -0.2, 0.0), "forehead_round": (-0.4, 0.0, 0.0),
+    "masculine": (1.65, 0.0, 0.0), "jaw_width": (0.85, 0.1, 0.0), "brow_ridge": (0.95, 0.2, 0.0),
+    "neck_width": (1.35, 0.1, 0.0), "larynx": (1.2, 0.3, 0.0), "chin_square": (0.8, 0.0, 0.0),
+    "nose_width": (0.45, 0.2, 0.7), "brow_height": (-0.8, -0.3, 0.0), "upper_lip_fullness": (-0.6, -0.7, 0.7),
+    "lower_lip_fullness": (-0.5, -0.5, 0.7), "mouth_protrusion": (0.0, 0.0, 0.35), "mouth_width": (0.3, 0.0, 0.0),
+    "nose_bridge_height": (0.4, 0.1, -0.5), "ear_size": (0.4, 0.8, 0.0), "ear_lobe": (0.0, 0.8, 0.0),
+    "eye_bag": (0.0, 1.1, 0.0), "tear_trough": (0.0, 0.9, 0.0), "naso_labial_fold": (0.25, 1.2, 0.0),
+    "marionette_fold": (0.1, 1.1, 0.0), "jowls": (0.0, 1.2, 0.0), "age_sag": (0.0, 1.2, 0.0),
+    "cheek_fullness": (-0.5, -0.4, 0.0), "temple_width": (0.0, -0.4, 0.0), "philtrum_length": (0.45, 0.6, 0.0),
+    "cheekbone_front": (-0.35, -0.2, 0.0), "cheek_hollow": (0.4, 0.4, 0.0), "nose_length": (0.55, 0.5, 0.0),
+    "eye_height": (-0.3, -0.2, 0.0), "nostril_flare": (0.2, 0.0, 0.45), "lower_face_height": (0.7, 0.0, 0.0),
+    "chin_width": (0.6, 0.0, 0.0), "chin_length": (0.4, 0.0, 0.0), "face_taper": (-0.8, 0.0, 0.0),
+    "face_width": (0.3, 0.0, 0.0), "ear_protrusion": (-0.4, 0.0, 0.0), "nose_tip_up": (-0.5, -0.2, 0.0),
+    "forehead_round": (-0.6, 0.0, 0.0), "forehead_slope": (0.5, 0.0, 0.0), "forehead_height": (-0.1, 0.0, 0.0),
+    "glabella": (0.6, 0.0, 0.0), "nose_hump": (0.35, 0.1, -0.1), "nose_tip_bulb": (0.25, 0.2, 0.1),
+    "nose_protrusion": (0.3, 0.0, -0.1), "orbit_hollow": (0.1, 0.3, 0.0), "eye_depth": (0.35, 0.2, 0.0),
+    "eye_opening": (-0.7, -0.4, 0.0), "eye_round": (-0.4, 0.0, 0.0), "eye_width": (-0.3, 0.0, 0.0),
+    "jaw_edge": (0.5, 0.0, 0.0), "neck_slope": (0.2, 0.5, 0.0), "double_chin": (0.0, 0.5, 0.0),
+    "brow_fold": (0.4, 0.5, 0.0), "brow_slope": (-0.35, 0.0, 0.0),
 }  # fmt: skip
 #: Spread of a person's shape coefficients: people are drawn a little nearer the mean than the head allows.
-_SPREAD = 0.85
+_SPREAD = 0.82
 
 
 def _shape(rng: np.random.Generator, masculinity: float, age_years: float, lightness: float) -> tuple[float, ...]:
-    """Shape coefficients: independent draws, and leanings by presentation, age and skin (ours, much overlap)."""
+    """Shape coefficients: independent draws, and leanings by presentation, age and skin (ours, much overlap).
+
+    A mode that leans strongly spreads less round its leaning, as a conditional normal distribution does.
+    """
     drawn = _SPREAD * rng.standard_normal(N_SHAPE)
     old, dark = (age_years - 42.0) / 22.0, (49.0 - lightness) / 16.0
-    place = {name: i for i, name in enumerate(IDENTITY)}
+    place = {name: i for i, name in enumerate((*IDENTITY, *LID_MODES))}
     for name, (male, aged, deep) in _LEANINGS.items():
-        if name in place:
-            drawn[place[name]] += male * masculinity + aged * (max(old, -0.6)) + deep * dark
+        i = place[name]
+        drawn[i] *= 1.0 / np.sqrt(1.0 + 0.8 * male**2)
+        drawn[i] += male * masculinity + aged * max(old, -0.6) + deep * dark
     return tuple(float(x) for x in drawn.clip(-2.4, 2.4))
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from faces.errors import SamaeError
 from faces.synthetic.person import Person, person_from_seed
-from faces.synthetic.portrait import Portrait, render_person
+from faces.synthetic.portrait import READINGS, Portrait, render_person, render_swaps
 from faces.synthetic.scene import Scene, scene_from_seed
 
-READINGS = ("face", "full")
+__all__ = ["READINGS", "default_people", "person_and_scene", "picture_of", "render_picture", "true_swap", "true_swaps"]
 
 
 def default_people(count: int) -> int:
@@ -59,8 +59,18 @@ def true_swap(
     Keys are picture indices, as numbers or as FFHQ's five digits. `Portrait.changed` marks what may differ from the
     target's own picture; outside it the two agree byte for byte.
     """
-    if reading not in READINGS:
-        raise SamaeError(f"a true swap has no reading {reading!r}; choose one of {', '.join(READINGS)}")
+    return true_swaps(seed, source_key, target_key, people, size_px, (reading,))[1][reading]
+
+
+def true_swaps(
+    seed: int,
+    source_key: str | int,
+    target_key: str | int,
+    people: int,
+    size_px: int,
+    readings: tuple[str, ...] = READINGS,
+) -> tuple[Portrait, dict[str, Portrait]]:
+    """The target's own picture and the true swap in each reading, from one call; see `true_swap`."""
     source, _ = person_and_scene(seed, int(source_key), people)
     owner, scene = person_and_scene(seed, int(target_key), people)
-    return render_person(owner, scene, size_px, wearer=source, reading=reading)
+    return render_swaps(owner, source, scene, size_px, readings)

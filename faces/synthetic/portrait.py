@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from faces.camera import Camera
+from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.rasterize import rasterize
@@ -27,6 +28,7 @@ from faces.synthetic.scene import Scene
 from faces.synthetic.truth import albedo_coefficients, coefficients_of, skin_of, vertex_albedo
 
 SAMPLES = 2
+READINGS = ("face", "full")
 SHADOW_SIDE = 192
 
 
@@ -72,12 +74,29 @@ def render_person(
     person: Person, scene: Scene, size_px: int, wearer: Person | None = None, reading: str = "face"
 ) -> Portrait:
     """Render `person`'s picture; with `wearer`, the true swap that puts the wearer's face into it (see pictures.py)."""
+    plain, swaps = render_swaps(person, wearer or person, scene, size_px, (reading,) if wearer else ())
+    return swaps[reading] if wearer else plain
+
+
+def render_swaps(
+    owner: Person, wearer: Person, scene: Scene, size_px: int, readings: tuple[str, ...] = READINGS
+) -> tuple[Portrait, dict[str, Portrait]]:
+    """The owner's own picture, and the true swap with the wearer's face in each reading, from one call.
+
+    A wearer who is the owner gives the plain picture in every reading. Raises SamaeError for an unknown reading.
+    """
+    for reading in readings:
+        if reading not in READINGS:
+            raise SamaeError(f"a true swap has no reading {reading!r}; choose one of {', '.join(READINGS)}")
     head = load_head("builtin")
-    plain = _render(head, person, person, scene, size_px, "face")
-    if wearer is None or wearer == person:
-        return _finish(head, person, person, scene, plain, plain, "face")
-    swapped = _render(head, person, wearer, scene, size_px, reading)
-    return _finish(head, person, wearer, scene, swapped, plain, reading)
+    plain = _render(head, owner, owner, scene, size_px, "face")
+    own = _finish(head, owner, owner, scene, plain, plain, "face")
+    if wearer == owner:
+        return own, dict.fromkeys(readings, own)
+    swapped = {reading: _render(head, owner, wearer, scene, size_px, reading) for reading in readings}
+    return own, {
+        reading: _finish(head, owner, wearer, scene, shown, plain, reading) for reading, shown in swapped.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -120,7 +139,7 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
 
 def _detail(size_px: int) -> float:
     """Share of the strands that a picture of this size needs."""
-    return float(np.clip(0.45 + 0.55 * size_px / 512, 0.5, 1.0))
+    return float(np.clip(0.25 + 0.75 * size_px / 768, 0.4, 1.0))
 
 
 def _view_vector(view: ShadowView) -> np.ndarray:

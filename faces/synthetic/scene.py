@@ -46,13 +46,13 @@ class Scene:
         background: name in BACKGROUNDS.  background_seed.
         hair_style: name in person.STYLE_ODDS.  hair_linear: linear RGB.  hair_grey: 0..1.  hair_length, hair_volume:
             factors.
-        hair_curl: 0..1.  parting: -1 (subject's right) .. 1.  hairline: -1 low .. 1 receding.  hair_gloss: 0..1.
+        hair_curl: 0..1.  parting: -1 (subject's right) .. 1.  hairline: -1.3 low .. 1.2 receding.  hair_gloss: 0..1.
         lipstick: 0..1.  lipstick_linear.  eyeliner: 0..1.  eyeshadow: 0..1.  brow_makeup: 0..1.
         glasses: name in GLASSES.  glasses_linear: colour of the frame.
         occluder: none, strand, hand.  occluder_side: -1 or 1.
         clothes: name in CLOTHES.  clothes_linear, clothes_second_linear.
         noise: standard deviation in sRGB 0..1.  blur_px: at 256 px.  jpeg_quality: 0 none.  shoulder_yaw_rad: of the
-            body.
+            body.  frame: of a sequence; moves the film's grain.
     """
 
     picture_id: int
@@ -95,6 +95,7 @@ class Scene:
     blur_px: float
     jpeg_quality: int
     shoulder_yaw_rad: float
+    frame: int = 0
 
 
 def scene_rng(seed: int, picture_id: int) -> np.random.Generator:
@@ -119,7 +120,7 @@ def scene_from_seed(seed: int, picture_id: int, owner: Person | None = None) -> 
         **_light(rng, background, owner),
         **_hair(rng, owner),
         **_dress(rng, owner),
-        expression=_expression(rng),
+        expression=expression_of(rng),
         noise=float(rng.gamma(2.0, 0.0026)),
         blur_px=float(abs(rng.normal(0, 0.35))),
         jpeg_quality=int(rng.integers(72, 98)) if rng.random() < 0.5 else 0,
@@ -139,7 +140,7 @@ def _pose(rng: np.random.Generator) -> dict:
     }
 
 
-def _expression(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+def expression_of(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     """Friendly, as people are before a camera:
 
     closed and open smiles most, then calm, talking, surprise, sadness, anger.
@@ -254,9 +255,15 @@ def _hair(rng: np.random.Generator, owner: Person) -> dict:
         "hair_volume": float(rng.uniform(0.7, 1.4)),
         "hair_curl": float(rng.random()),
         "parting": float(np.clip(rng.choice([-0.5, 0.0, 0.5]) + rng.normal(0, 0.1), -1, 1)),
-        "hairline": float(np.clip(rng.normal(0, 0.4) + (owner.masculinity > 0) * (owner.age_years - 40) / 50, -1, 1.2)),
+        "hairline": _hairline(rng, owner),
         "hair_gloss": float(rng.beta(2, 2)),
     }
+
+
+def _hairline(rng: np.random.Generator, owner: Person) -> float:
+    """Low on feminine foreheads; recedes with age on masculine ones."""
+    drawn = rng.normal(-0.75, 0.3) if owner.masculinity < 0 else rng.normal(-0.2, 0.35) + (owner.age_years - 40) / 45
+    return float(np.clip(drawn, -1.3, 1.2))
 
 
 _FABRICS: tuple[RGB, ...] = (

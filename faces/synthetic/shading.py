@@ -54,14 +54,14 @@ def _fade(x: float) -> float:
 
 @kernel
 def _sample(maps: np.ndarray, u: float, v: float, out: np.ndarray) -> None:
-    """Bilinear sample of maps (S, S, C) at uv in 0..1 into out (C,)."""
+    """Bilinear sample of maps (S, S, N_FEATURES) at uv in 0..1 into out (N_FEATURES,)."""
     side = maps.shape[0]
     x = min(max(u * side - 0.5, 0.0), side - 1.001)
     y = min(max(v * side - 0.5, 0.0), side - 1.001)
     ix, iy = int(x), int(y)
     fx, fy = x - ix, y - iy
     a, b, c, d = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
-    for k in range(maps.shape[2]):
+    for k in range(N_FEATURES):
         out[k] = a * maps[iy, ix, k] + b * maps[iy, ix + 1, k] + c * maps[iy + 1, ix, k] + d * maps[iy + 1, ix + 1, k]
 
 
@@ -111,8 +111,13 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
     clouds = _noise(noise, 0, u * 1.7, v * 1.7)
     blotch = _noise(noise, 1, u * 2.3, v * 2.3)
     pores = _noise(noise, 2, u * 3.1, v * 3.1)
-    melanin = 0.035 * p[P_BLOTCH] * clouds + 0.018 * pores + 0.20 * p[P_SHADE] * f[SHADE] + 0.30 * p[P_LINES] * f[LINES]
-    blood = 0.34 * p[P_RUDDY] * f[RUDDY] + 0.07 * p[P_BLOTCH] * blotch + 0.05 * p[P_SHADE] * f[SHADE]
+    melanin = (
+        (0.02 + 0.05 * p[P_BLOTCH]) * clouds
+        + 0.030 * pores
+        + 0.20 * p[P_SHADE] * f[SHADE]
+        + 0.30 * p[P_LINES] * f[LINES]
+    )
+    blood = 0.40 * p[P_RUDDY] * f[RUDDY] + (0.03 + 0.08 * p[P_BLOTCH]) * blotch + 0.05 * p[P_SHADE] * f[SHADE]
     if p[P_FRECKLES] > 0:
         spots = _noise(noise, 1, u * 5.3, v * 5.3) + 0.35 * clouds
         melanin += 0.55 * p[P_FRECKLES] * f[FRECKLE] * _step(1.1, 2.0, spots)
@@ -121,8 +126,8 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
         if dx * dx + dy * dy < 9.0 and a[REST + 2] > -40.0:
             melanin += 0.9 * _step(moles[m, 2] + 0.5, moles[m, 2] - 0.3, math.sqrt(dx * dx + dy * dy))
     lip = _step(-0.7, 0.9, f[LIP])
-    melanin += lip * (0.10 + 0.14 * p[P_LIP] + 0.03 * blotch)
-    blood += lip * (0.40 + 0.22 * p[P_LIP])
+    melanin += lip * (0.16 + 0.14 * p[P_LIP] + 0.04 * blotch)
+    blood += lip * (0.34 + 0.20 * p[P_LIP])
     melanin += p[P_EYESHADOW] * 0.75 * f[SHADOW_LID]
     for c in range(3):
         absorb = (0.55, 1.0, 1.45)[c] * melanin + (0.12, 1.0, 0.82)[c] * blood
@@ -137,7 +142,7 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
         stubble *= 0.75 + 0.25 * _noise(noise, 3, u * 3.7, v * 3.7)
         for c in range(3):
             rgb[c] += min(0.85, max(0.0, stubble)) * (0.6 * p[P_BROW_RGB + c] + 0.25 * rgb[c] - rgb[c])
-    under = 0.48 * p[P_BROW] * _step(0.15, 0.9, f[BROW])
+    under = 0.26 * p[P_BROW] * _step(0.0, 1.0, f[BROW])
     scalp = 0.0
     if a[SCALP_MM] > -14.0 and p[P_SCALP] > 0:
         grain = _noise(noise, 4, u * 4.0, v * 4.0)
@@ -148,7 +153,7 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
         for c in range(3):
             rgb[c] += under * (p[P_BROW_RGB + c] - rgb[c])
     gloss = (0.30 + 0.70 * p[P_GLOSS]) * (0.35 + 0.65 * f[OIL]) * (1 + 0.25 * pores)
-    gloss = gloss * (1 - lip) + lip * (0.55 + 0.5 * p[P_LIPSTICK])
+    gloss = gloss * (1 - lip) + lip * (0.42 + 0.5 * p[P_LIPSTICK])
     return max(0.0, gloss * (1 - scalp) * (1 - 0.6 * min(1.0, stubble)))
 
 
@@ -293,7 +298,7 @@ def _corner_mean(
     faces: np.ndarray, table: np.ndarray, triangle: int, w0: float, w1: float, w2: float, out: np.ndarray
 ) -> None:
     i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
-    for c in range(table.shape[1]):
+    for c in range(COLUMNS):
         out[c] = w0 * table[i, c] + w1 * table[j, c] + w2 * table[k, c]
     norm = math.sqrt(out[0] * out[0] + out[1] * out[1] + out[2] * out[2]) + 1e-6
     out[0] /= norm

@@ -206,7 +206,7 @@ def shade_strands(
             norm = math.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6
             tx, ty, tz = tx / norm, ty / norm, tz / norm
             up = 0.5 + 0.5 * normals[i, 1]
-            open_ = (0.30 + 0.70 * layer[i]) * (0.55 + 0.45 * k / (steps - 1.0))
+            open_ = (0.42 + 0.58 * layer[i]) * (0.62 + 0.38 * k / (steps - 1.0))
             r = (ambient[0, 0] * up + ambient[1, 0] * (1 - up)) * open_ * 0.8
             g = (ambient[0, 1] * up + ambient[1, 1] * (1 - up)) * open_ * 0.8
             bl = (ambient[0, 2] * up + ambient[1, 2] * (1 - up)) * open_ * 0.8

@@ -44,7 +44,7 @@ def test_the_layout_and_fields_are_ffhqs(folder: Path) -> None:
         assert image["pixel_md5"] == hashlib.md5(np.ascontiguousarray(pixels).tobytes()).hexdigest()
         person, picture = picture_of(7, int(key), 3)
         assert entry["synthetic"] == {
-            "generator": "people-1", "seed": 7, "people": 3, "person": person, "picture": picture,
+            "generator": dataset.GENERATOR, "seed": 7, "people": 3, "person": person, "picture": picture,
         }  # fmt: skip
 
 

@@ -1,0 +1,67 @@
+"""Sequences: smooth tracks, true swaps frame by frame, the same frames however many are asked for."""
+
+import numpy as np
+import pytest
+
+from faces.errors import SamaeError
+from faces.synthetic.person import person_from_seed
+from faces.synthetic.video import Sequence, sequence, track
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def shown() -> Sequence:
+    return sequence(5, 3, SIZE, source_person=2, target_person=1, readings=("face", "full"))
+
+
+def test_a_track_moves_and_moves_smoothly() -> None:
+    scenes = track(5, 60, person_from_seed(5, 1), fps=25.0)
+    for name, most in (("yaw_rad", 0.035), ("pitch_rad", 0.012), ("gaze_yaw_rad", 0.02)):
+        steps = np.abs(np.diff([getattr(scene, name) for scene in scenes]))
+        assert 0.0 < steps.max() < most, name
+    azimuth = np.diff([scene.key.azimuth_rad for scene in scenes])
+    assert 0.0 < np.abs(azimuth).max() < 0.04
+    names = sorted({name for scene in scenes for name, _ in scene.expression} - {"eyeBlink_L", "eyeBlink_R"})
+    values = np.array([[dict(scene.expression).get(name, 0.0) for name in names] for scene in scenes])
+    assert 0.02 < np.abs(np.diff(values, axis=0)).max() < 0.06
+
+
+def test_a_track_keeps_the_owners_hair_clothes_and_backdrop() -> None:
+    first, last = track(5, 40, person_from_seed(5, 1))[::39]
+    for name in ("seed", "hair_style", "hair_linear", "clothes", "background_seed", "glasses", "occluder"):
+        assert getattr(first, name) == getattr(last, name)
+
+
+def test_people_blink_in_a_track() -> None:
+    shut = [dict(scene.expression).get("eyeBlink_L", 0.0) for scene in track(5, 70, person_from_seed(5, 1))]
+    assert max(shut) > 0.8
+    assert np.median(shut) < 0.3
+
+
+def test_every_frame_agrees_with_the_target_outside_its_mask(shown: Sequence) -> None:
+    for reading in ("face", "full"):
+        differs = (shown.target_images() != shown.swap_images(reading)).any(-1)
+        assert differs.any(axis=(1, 2)).all()
+        assert not differs[shown.changed(reading) == 0].any()
+        assert (shown.changed(reading) == 0).any(axis=(1, 2)).all()
+
+
+def test_a_longer_sequence_begins_with_the_shorter_one(shown: Sequence) -> None:
+    short = sequence(5, 2, SIZE, source_person=2, target_person=1)
+    np.testing.assert_array_equal(short.target_images(), shown.target_images()[:2])
+    np.testing.assert_array_equal(short.swap_images(), shown.swap_images()[:2])
+    np.testing.assert_array_equal(short.source.image, shown.source.image)
+
+
+def test_frames_differ_in_pose_and_share_the_wearers_identity(shown: Sequence) -> None:
+    first, last = (frame.swaps["face"].coefficients for frame in (shown.frames[0], shown.frames[-1]))
+    assert (first != last).any()
+    count = min(len(person_from_seed(5, 2).shape), 20)
+    np.testing.assert_allclose(first[:count], person_from_seed(5, 2).shape[:count], rtol=1e-6)
+    np.testing.assert_array_equal(first[:count], last[:count])
+
+
+def test_an_empty_sequence_is_refused() -> None:
+    with pytest.raises(SamaeError, match="at least 1 frame"):
+        sequence(5, 0, SIZE)
