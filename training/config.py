@@ -19,6 +19,9 @@ from faces.errors import SamaeError
 from faces.files import digest_of
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+#: Marks a setting that came after the first recipes: left at its default it is left out of `as_dict`, so that recipes
+#: and runs that do not use it keep their digests.
+LATER = {"later": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,7 @@ class GeneratorSettings:
         width: channels of the first level.
         multipliers: channels of each level over `width`; one level more halves the resolution once more.
         blocks: residual blocks a level (SAMAE), or ID-blocks in the bottleneck (SimSwap).
+            (BlendFace: every multiplier is one strided convolution of the attribute encoder; no blocks setting.)
         attention_px: resolutions that get self-attention (SAMAE).
         patch_px: side of the pixel-unshuffle at the entrance; 1 works at full resolution (SAMAE).
         condition_width: width of the vector that modulates the group norms.
@@ -44,11 +48,16 @@ class GeneratorSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorSettings:
-    """Multi-scale PatchGAN: `width` channels first, `layers` strided convolutions, `scales` pyramid levels."""
+    """Multi-scale PatchGAN: `width` channels first, `layers` strided convolutions, `scales` pyramid levels.
+
+    `kind` "projected" judges features of a frozen EfficientNet-lite0 where its weights are found (SimSwap's released
+    script), and falls back to the PatchGAN, saying so, where they are not.
+    """
 
     width: int = 64
     layers: int = 4
     scales: int = 2
+    kind: str = field(default="patchgan", metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,9 @@ class LossSettings:
         feature_matching: L1 of the discriminator's features, from layer `feature_matching_from` to the last.
         feature_stride: perceptual and identity look at every so many-th picture only (1: all; saves CPU time).
         adversarial_from_kimg: no adversarial gradient before so many thousand pictures.
+        reconstruction_form: "l1" or "half_squared" (0.5 * MSE, as in maum-ai/faceshifter; BlendFace).
+        mask: binary cross-entropy of the mask head against the visible face (BlendFace).
+        cycle: L1 after swapping the target's own identity back into the result (BlendFace).
     """
 
     reconstruction: float = 1.0
@@ -80,6 +92,9 @@ class LossSettings:
     feature_matching: float = 0.0
     feature_matching_from: int = 2
     feature_stride: int = 1
+    reconstruction_form: str = field(default="l1", metadata=LATER)
+    mask: float = field(default=0.0, metadata=LATER)
+    cycle: float = field(default=0.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,13 +217,23 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values, nested as in the YAML file."""
-        return dataclasses.asdict(self)
+        """Plain JSON values, nested as in the YAML file; settings marked LATER only where they were changed."""
+        return _plain(self)
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits over every setting (the name and the description left out)."""
         return digest_of({key: value for key, value in self.as_dict().items() if key not in ("name", "description")})
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    tree = {}
+    for entry in dataclasses.fields(settings):
+        value = getattr(settings, entry.name)
+        if entry.metadata.get("later") and value == entry.default:
+            continue
+        tree[entry.name] = _plain(value) if dataclasses.is_dataclass(value) else value
+    return tree
 
 
 def recipe_names() -> list[str]:
@@ -221,23 +246,36 @@ def load_recipe(name_or_path: str | Path, overrides: list[str] | None = None) ->
 
     Raises SamaeError on an unknown recipe, key or type, with the nearest known spelling.
     """
-    tree = _read_tree(Path(name_or_path) if Path(str(name_or_path)).suffix else RECIPE_FOLDER / f"{name_or_path}.yaml")
-    for override in overrides or []:
-        _apply(tree, override)
-    return recipe_from_dict(tree)
+    return recipe_from_dict(read_tree(name_or_path, RECIPE_FOLDER, overrides or []))
 
 
 def recipe_from_dict(tree: dict[str, Any]) -> Recipe:
     """Nested plain values -> Recipe; the inverse of `Recipe.as_dict`."""
-    recipe = _build(Recipe, tree, "")
+    recipe = build_settings(Recipe, tree)
+    assert isinstance(recipe, Recipe)
     _check(recipe)
     return recipe
 
 
-def _read_tree(path: Path, depth: int = 0) -> dict[str, Any]:
+def read_tree(name_or_path: str | Path, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """The settings of folder/NAME.yaml, or of a path with a suffix, over what it extends, with "a.b=value" over all."""
+    named = Path(str(name_or_path))
+    tree = _read_tree(named if named.suffix else folder / f"{name_or_path}.yaml", folder)
+    for override in overrides:
+        _apply(tree, override)
+    return tree
+
+
+def build_settings(cls: type, tree: dict[str, Any]) -> Any:
+    """Nested plain values -> a frozen dataclass of settings; SamaeError names an unknown key or a wrong type."""
+    return _build(cls, tree, "")
+
+
+def _read_tree(path: Path, folder: Path, depth: int = 0) -> dict[str, Any]:
     if not path.is_file():
-        near = difflib.get_close_matches(path.stem, recipe_names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the recipes here are {recipe_names()}"
+        names = sorted(found.stem for found in folder.glob("*.yaml"))
+        near = difflib.get_close_matches(path.stem, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the recipes here are {names}"
         raise SamaeError(f"there is no recipe {path.stem!r} ({path}); {hint}")
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -252,7 +290,7 @@ def _read_tree(path: Path, depth: int = 0) -> dict[str, Any]:
     if depth > 8:
         raise SamaeError(f"{path}: recipes extend each other in a circle")
     beside = path.parent / f"{parent}.yaml"
-    base = _read_tree(beside if beside.is_file() else RECIPE_FOLDER / f"{parent}.yaml", depth + 1)
+    base = _read_tree(beside if beside.is_file() else folder / f"{parent}.yaml", folder, depth + 1)
     return _merge(base, tree)
 
 
@@ -328,9 +366,11 @@ def _one_of(path: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _check(recipe: Recipe) -> None:
-    _one_of("method", recipe.method, ("samae", "simswap"))
+    _one_of("method", recipe.method, ("samae", "simswap", "blendface"))
     _one_of("mesh.condition", recipe.mesh.condition, ("image", "vector"))
     _one_of("losses.adversarial_form", recipe.losses.adversarial_form, ("nonsaturating", "hinge"))
+    _one_of("losses.reconstruction_form", recipe.losses.reconstruction_form, ("l1", "half_squared"))
+    _one_of("discriminator.kind", recipe.discriminator.kind, ("patchgan", "projected"))
     _one_of("train.engine", recipe.train.engine, ("deepspeed", "ddp"))
     _one_of("train.precision", recipe.train.precision, ("bf16", "fp32"))
     if recipe.identity.encoder.startswith("judge"):
@@ -339,7 +379,8 @@ def _check(recipe: Recipe) -> None:
             "choose identity.encoder=builtin or arcface, else the judgement means nothing"
         )
     patch_px = recipe.generator.patch_px if recipe.method == "samae" else 1
-    levels = patch_px * 2 ** (len(recipe.generator.multipliers) - 1)
+    halvings = len(recipe.generator.multipliers) - (recipe.method != "blendface")
+    levels = patch_px * 2**halvings
     if recipe.size_px % levels or recipe.size_px < 2 * levels:
         raise SamaeError(
             f"size_px {recipe.size_px} is not a multiple of {levels}, as generator.multipliers (and patch_px) need; "

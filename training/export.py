@@ -126,7 +126,7 @@ def encoder_of(swapper: TrainedSwapper, device: torch.device | str = "cpu") -> A
 
 def _method(config: dict[str, Any], head: MorphableHead, device: torch.device) -> Method:
     tree = config["recipe"]
-    bare = tree["losses"] | {"perceptual": 0.0, "identity": 0.0, "adversarial": 0.0}
+    bare = tree["losses"] | dict.fromkeys(("perceptual", "identity", "adversarial", "feature_matching"), 0.0)
     recipe = recipe_from_dict(tree | {"losses": bare})
     return build_method(recipe, head, EmbeddingOnly(config["encoder"]["name"], config["encoder"]["dim"]), device)
 

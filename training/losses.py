@@ -29,6 +29,16 @@ def detail(made: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None 
     return (parts[0] + parts[1]) / 2
 
 
+def same_identity(made: torch.Tensor, target: torch.Tensor, is_same: torch.Tensor, form: str = "l1") -> torch.Tensor:
+    """Reconstruction that counts only where source and target are one person (is_same (N,) 0 or 1), mean over pictures.
+
+    form: "l1" (SimSwap) or "half_squared", 0.5 * MSE (maum-ai/faceshifter, which BlendFace builds on).
+    """
+    difference = made.float() - target.float()
+    each = difference.abs() if form == "l1" else 0.5 * difference.square()
+    return (each.mean((1, 2, 3)) * is_same).mean()
+
+
 def identity_distance(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Mean of 1 - cos of unit vectors (N, M) (SimSwap, equation 3; the form for SAMAE is ours)."""
     return (1 - (made.float() * wanted.float()).sum(-1)).mean()

@@ -1,13 +1,17 @@
-"""training/encoder.py and training/verification.py: margins by hand, figures by hand, and a network that learns."""
+"""training/encoder and training/verification.py: margins, blending and figures by hand, and a network that learns."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from faces.errors import SamaeError
-from training.encoder import EncoderRecipe, augment, check, margin_logits, train_encoder
+from training.encoder import CropSet, EncoderRecipe, augment, check, margin_logits, train_encoder
+from training.encoder.blend import Blender
+from training.encoder.loop import EncoderRun, epoch_batches
 from training.verification import verify
 
 
@@ -57,26 +61,47 @@ def test_augmentation_is_a_function_of_its_generator() -> None:
     assert one.max() <= 1
 
 
-def test_a_small_network_learns_to_tell_patterns_apart() -> None:
+def pattern_set(people: int = 10, held: int = 2) -> CropSet:
+    """Twelve noisy copies of a pattern a person; landmarks and masks are those of a face in the middle."""
     rng = np.random.default_rng(1)
-    patterns = rng.integers(0, 255, (10, 1, 4, 4, 3))
-    noise = rng.integers(-40, 40, (10, 12, 32, 32, 3))
-    crops = np.clip(np.kron(patterns, np.ones((1, 1, 8, 8, 1))) + noise, 0, 255).astype(np.uint8)
-    recipe = EncoderRecipe(
-        depth=10,
-        width=8,
-        dim=16,
-        crop_px=32,
-        people=8,
-        pictures_per_person=12,
-        batch_size=16,
-        epochs=12,
-        learning_rate=0.05,
+    patterns = rng.integers(0, 255, (people, 1, 4, 4, 3))
+    noise = rng.integers(-40, 40, (people, 12, 32, 32, 3))
+    pictures = np.clip(np.kron(patterns, np.ones((1, 1, 8, 8, 1))) + noise, 0, 255).astype(np.uint8)
+    masks = np.zeros((people * 12, 32, 32), np.uint8)
+    masks[:, 8:24, 8:24] = 255
+    return CropSet(
+        pictures=pictures.reshape(-1, 32, 32, 3),
+        labels=np.repeat(np.arange(people), 12),
+        landmarks=rng.uniform(0, 32, (people * 12, 68, 2)).astype(np.float32),
+        masks=masks,
+        train_people=people - held,
     )
-    torch.manual_seed(0)
-    network = train_encoder(recipe, crops, lambda line: None)
-    figures = check(network, crops[8:])
+
+
+SMALL = EncoderRecipe(
+    depth=10, width=8, dim=16, crop_px=32, people=8, pictures_per_person=12, batch_size=16, epochs=12,
+    learning_rate=0.05,
+)  # fmt: skip
+
+
+def test_a_small_network_learns_to_tell_patterns_apart() -> None:
+    crops = pattern_set()
+    figures = check(train_encoder(SMALL, crops, lambda line: None), crops)
     assert figures.genuine_mean > figures.impostor_mean + 0.2
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(tmp_path: Path) -> None:
+    crops, said = pattern_set(), []
+    whole = train_encoder(replace(SMALL, epochs=2, schedule="polynomial"), crops, lambda line: None)
+    run = EncoderRun(replace(SMALL, epochs=2, schedule="polynomial"), crops.train_people, torch.device("cpu"), tmp_path)
+    blender = Blender(run.recipe, crops)
+    for step, (pictures, labels) in enumerate(epoch_batches(blender, 0)):
+        run.update(pictures, labels, step / 6 / 2)
+    run.save()
+    again = train_encoder(run.recipe, crops, said.append, tmp_path)
+    assert [line.split(" loss")[0] for line in said] == ["epoch 2/2"]
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], value, atol=0, rtol=0)
 
 
 def test_an_unknown_loss_is_refused() -> None:

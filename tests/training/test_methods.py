@@ -10,8 +10,9 @@ from faces.errors import SamaeError
 from training.config import load_recipe
 from training.methods.base import PARTNER_GROUP, MethodBase, build_method, partners
 from training.methods.mesh_inputs import filled, occluders_beyond, random_scales, start_picture
+from training.methods.pairs import same_person
 from training.methods.samae import Samae, SamaeInputs
-from training.methods.simswap import SimSwap, same_person
+from training.methods.simswap import SimSwap
 
 ADVERSARIAL = ["losses.adversarial=0.1"]
 

@@ -64,13 +64,14 @@ def command(recipe: str, shards: Path, run_dir: Path, *extra: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("recipe", ["samae", "simswap"])
+@pytest.mark.parametrize("recipe", ["samae", "simswap", "blendface"])
 def test_a_recipe_trains_to_a_swapper(
     shards: Path, tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = tmp_path / "progress.jsonl"
     monkeypatch.setenv("SAMAE_PROGRESS", str(progress))
-    assert main(command(recipe, shards, tmp_path / "run", "--engine", "deepspeed")) == 0
+    levels = ["--set", "generator.multipliers=[1, 2, 2, 2]"] if recipe == "blendface" else []
+    assert main(command(recipe, shards, tmp_path / "run", "--engine", "deepspeed", *levels)) == 0
     events = [json.loads(line) for line in progress.read_text().splitlines()]
     assert events[0]["event"] == "start"
     assert events[-1] == events[-1] | {"event": "done", "kimg": 0.016, "total_kimg": 0.016}

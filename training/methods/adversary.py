@@ -9,6 +9,29 @@ from torch import nn
 from training import losses
 from training.config import Recipe
 from training.methods.base import MethodBase, StepLosses
+from training.networks.efficientnet import FILES, efficientnet_path, load_efficientnet
+from training.networks.patchgan import MultiScaleDiscriminator
+from training.networks.projected import ProjectedDiscriminator
+
+
+def discriminator_for(recipe: Recipe) -> tuple[nn.Module | None, list[str]]:
+    """The discriminator that a recipe names (None when it weighs nothing), and what the run should say about it."""
+    judge, weights = recipe.discriminator, recipe.losses
+    if weights.adversarial == 0 and weights.feature_matching == 0:
+        return None, []
+    if judge.kind == "projected":
+        path = efficientnet_path()
+        if path is not None:
+            return ProjectedDiscriminator(load_efficientnet(path), recipe.size_px), [
+                f"projected discriminator on the features of {path.name}"
+            ]
+    network = MultiScaleDiscriminator(3, width=judge.width, layers=judge.layers, scales=judge.scales)
+    if judge.kind == "projected":
+        return network, [
+            f"the projected discriminator's weights are missing, so a multi-scale PatchGAN stands in for it: put "
+            f"timm's {FILES[1]} into a folder named by SAMAE_WEIGHTS to train the released script's form"
+        ]
+    return network, []
 
 
 @contextmanager

@@ -171,10 +171,11 @@ Builder = Callable[[Recipe, MorphableHead, EncoderLike, torch.device], Method]
 
 
 def _builders() -> dict[str, Builder]:
+    from training.methods.blendface import BlendFace
     from training.methods.samae import Samae
     from training.methods.simswap import SimSwap
 
-    return {"samae": Samae, "simswap": SimSwap}
+    return {"samae": Samae, "simswap": SimSwap, "blendface": BlendFace}
 
 
 def build_method(

@@ -1,0 +1,202 @@
+"""BlendFace's blending against a naive version, its partners, its refusals; folders of identities and their errors."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from test_encoder import pattern_set
+
+from faces.errors import SamaeError
+from training.encoder import encoder_recipe_names, load_encoder_recipe, open_crops
+from training.encoder.blend import NEAREST_BY, Blender, blend, kernel_for, nearest_candidates, soft_edges
+
+WHITE = np.array([0.950456, 1.0, 1.088754])
+TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
+
+
+def lab_of(rgb: np.ndarray) -> np.ndarray:
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    xyz = linear @ TO_XYZ.T / WHITE
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+
+
+def rgb_of(lab: np.ndarray) -> np.ndarray:
+    fy = (lab[..., 0] + 16) / 116
+    f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], -1)
+    xyz = np.where(f > 6 / 29, f**3, (f - 16 / 116) / 7.787) * WHITE
+    linear = np.clip(xyz @ np.linalg.inv(TO_XYZ).T, 0, 1)
+    return np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, linear * 12.92)
+
+
+def blurred(mask: np.ndarray, size: int) -> np.ndarray:
+    """Gaussian blur by the definition, OpenCV's sigma for a kernel of that size, mirrored border."""
+    sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
+    weights = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * sigma**2))
+    weights /= weights.sum()
+    padded = np.pad(mask, size // 2, mode="reflect")
+    out = np.zeros_like(mask)
+    for y in range(mask.shape[0]):
+        for x in range(mask.shape[1]):
+            out[y, x] = (padded[y : y + size, x : x + size] * np.outer(weights, weights)).sum()
+    return out
+
+
+def naive_blend(face: np.ndarray, face_mask: np.ndarray, other: np.ndarray, other_mask: np.ndarray) -> np.ndarray:
+    inside, outside = face_mask >= 128, other_mask >= 128
+    both = np.logical_and(inside, outside)
+    if both.sum() <= 0.5 * max(inside.sum(), outside.sum()):
+        return face
+    own, wanted = lab_of(face / 255.0), lab_of(other / 255.0)
+    for channel in range(3):
+        a, b = own[..., channel][inside], wanted[..., channel][outside]
+        own[..., channel] = (own[..., channel] - a.mean()) / a.std() * b.std() + b.mean()
+    first = blurred(both.astype(np.float64), 11)
+    second = blurred((first > first.max() - 1e-6).astype(np.float64), 11)
+    weight = (second / second.max())[..., None]
+    return weight * rgb_of(own) * 255 + (1 - weight) * other
+
+
+def faces(size_px: int = 112) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(60, 200, (2, 6, 6, 3)).astype(np.uint8)
+    pictures = [cv2.resize(one, (size_px, size_px), interpolation=cv2.INTER_CUBIC) for one in coarse]
+    masks = []
+    for shift in (-4, 4):
+        mask = np.zeros((size_px, size_px), np.uint8)
+        cv2.ellipse(mask, (size_px // 2 + shift, size_px // 2), (size_px // 3, 2 * size_px // 5), 0, 0, 360, 255, -1)
+        masks.append(mask)
+    return pictures[0], masks[0], pictures[1], masks[1]
+
+
+def test_the_blend_is_the_naive_one() -> None:
+    face, face_mask, other, other_mask = faces()
+    made = blend(face, face_mask, other, other_mask).astype(np.float64)
+    wanted = naive_blend(face, face_mask, other, other_mask)
+    assert np.abs(made - wanted).max() < 2.5
+    assert np.abs(made - other).max() > 20
+    far = blurred(((face_mask >= 128) & (other_mask >= 128)).astype(float), 11) == 0
+    np.testing.assert_array_equal(made[far], other[far])
+
+
+def test_masks_that_hardly_meet_leave_the_picture_alone() -> None:
+    face, face_mask, other, _ = faces()
+    small = np.zeros_like(face_mask)
+    small[50:60, 50:60] = 255
+    np.testing.assert_array_equal(blend(face, face_mask, other, small), face)
+    np.testing.assert_array_equal(blend(face, face_mask, other, np.zeros_like(small)), face)
+
+
+def test_soft_edges_erode_and_stay_between_nothing_and_one() -> None:
+    mask = faces()[1] >= 128
+    soft = soft_edges(mask)
+    assert soft.max() == pytest.approx(1)
+    assert soft.min() == pytest.approx(0, abs=1e-7)
+    assert (soft > 0.5).sum() < mask.sum()
+    assert (kernel_for(112), kernel_for(64)) == (11, 7)
+
+
+def test_partners_are_the_nearest_of_other_people() -> None:
+    rng = np.random.default_rng(0)
+    landmarks, labels = rng.normal(size=(30, 68, 2)).astype(np.float32), np.arange(30) % 5
+    chosen = nearest_candidates(landmarks, labels, 4)
+    for row in range(30):
+        distance = ((landmarks[:, NEAREST_BY] - landmarks[row, NEAREST_BY]) ** 2).sum((1, 2))
+        distance[labels == labels[row]] = np.inf
+        assert sorted(chosen[row]) == sorted(np.argsort(distance)[:4])
+
+
+def test_one_identity_has_no_partner() -> None:
+    with pytest.raises(SamaeError, match="one identity"):
+        nearest_candidates(np.zeros((3, 68, 2), np.float32), np.zeros(3, int), 4)
+
+
+def test_half_the_pictures_are_blended_and_keep_their_middle() -> None:
+    crops = pattern_set()
+    recipe = load_encoder_recipe("blendface-encoder", ["blend_candidates=5"])
+    blender, rng = Blender(recipe, crops), np.random.Generator(np.random.Philox(key=[1, 2]))
+    shown = np.stack([blender.picture(row, rng) for row in crops.rows(True)])
+    changed = (shown != crops.pictures[crops.rows(True)]).reshape(len(shown), -1).any(1)
+    assert 0.35 < changed.mean() < 0.65
+    assert set(blender.candidates[crops.rows(True)].ravel()) <= set(crops.rows(True))
+
+
+def test_the_recipes_differ_in_blending_alone_and_keep_the_papers_numbers() -> None:
+    plain, blended = load_encoder_recipe("arcface").as_dict(), load_encoder_recipe("blendface-encoder").as_dict()
+    assert {key for key in plain if plain[key] != blended[key]} == {"name", "description", "blend_probability"}
+    assert blended["blend_probability"] == 0.5
+    full = load_encoder_recipe("blendface-encoder-r100")
+    assert (full.depth, full.scale, full.margin, full.batch_size, full.epochs) == (100, 64, 0.5, 1024, 20)
+    assert {"builtin", "arcface", "arcface-r50", "arcface-r100"} <= set(encoder_recipe_names())
+    with pytest.raises(SamaeError, match="did you mean 'margin'"):
+        load_encoder_recipe("arcface", ["margn=1"])
+
+
+# ---- a folder an identity --------------------------------------------------------------------------------------
+
+
+def people_folder(root: Path, pictures: tuple[int, ...] = (2, 3, 2, 2), landmarks: bool = True) -> Path:
+    rng, table = np.random.default_rng(0), {}
+    for person, count in enumerate(pictures):
+        (root / f"name-{person}").mkdir(parents=True)
+        for index in range(count):
+            path = root / f"name-{person}" / f"{index}.png"
+            cv2.imwrite(str(path), rng.integers(0, 255, (40, 48, 3)).astype(np.uint8))
+            points = np.tile([[24.0, 24.0]], (68, 1))
+            points[:17] = np.stack([np.linspace(8, 40, 17), 20 + 16 * np.sin(np.linspace(0, np.pi, 17))], 1)
+            points[36:42], points[42:48], points[30], points[48], points[54] = (
+                (17, 18), (31, 18), (24, 24), (19, 30), (29, 30),
+            )  # fmt: skip
+            table[path.relative_to(root).as_posix()] = points.tolist()
+    if landmarks:
+        (root / "landmarks.json").write_text(json.dumps(table))
+    return root
+
+
+def opened(root: Path, tmp_path: Path, *overrides: str):
+    recipe = load_encoder_recipe("arcface", [f"data={root}", "crop_px=32", "held_out_people=2", *overrides])
+    return open_crops(recipe, tmp_path / "cache", 1, lambda line: None)
+
+
+def test_a_folder_an_identity_becomes_crops(tmp_path: Path) -> None:
+    crops = opened(people_folder(tmp_path / "set"), tmp_path)
+    assert crops.pictures.shape == (9, 32, 32, 3)
+    assert crops.train_people == 2
+    assert sorted(np.bincount(crops.labels)) == [2, 2, 2, 3]
+    assert 0.1 < (crops.masks >= 128).mean() < 0.9
+    eyes = crops.landmarks[0, 36:48].mean(0)
+    assert np.abs(eyes - [16, 14.8]).max() < 3
+    assert not set(crops.labels[crops.rows(True)]) & set(crops.labels[crops.rows(False)])
+
+
+@pytest.mark.parametrize(
+    ("pictures", "landmarks", "words"),
+    [
+        ((3,), True, "has 1 identities with two pictures"),
+        ((3, 1, 2), True, "1 identities .* have one picture only .*leave_out_single=true"),
+        ((2, 2), False, "has no landmarks.json"),
+    ],
+)
+def test_a_folder_that_cannot_teach_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: tuple[int, ...], landmarks: bool, words: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SAMAE_WEIGHTS", raising=False)
+    with pytest.raises(SamaeError, match=words):
+        opened(people_folder(tmp_path / "set", pictures, landmarks), tmp_path)
+
+
+def test_single_pictures_can_be_left_out(tmp_path: Path) -> None:
+    root = people_folder(tmp_path / "set", (2, 1, 2, 2))
+    assert sorted(np.bincount(opened(root, tmp_path, "leave_out_single=true").labels)) == [2, 2, 2]
+
+
+def test_missing_points_and_folders_are_named(tmp_path: Path) -> None:
+    root = people_folder(tmp_path / "set")
+    (root / "landmarks.json").write_text("{}")
+    with pytest.raises(SamaeError, match="no 68 points for name-"):
+        opened(root, tmp_path)
+    with pytest.raises(SamaeError, match="is no folder"):
+        opened(tmp_path / "nowhere", tmp_path)

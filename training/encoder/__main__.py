@@ -1,0 +1,59 @@
+"""`python -m training.encoder`: train one encoder and write it as half-precision safetensors."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from faces.files import atomic_file
+from faces.identity.encoder import save_encoder
+from training.encoder import EncoderRecipe, check, load_encoder_recipe, open_crops, train_encoder
+from training.encoder.crops import Report
+from training.verification import Verification
+
+
+def fit(
+    recipe: EncoderRecipe,
+    out: Path,
+    cache: Path,
+    workers: int,
+    report: Report,
+    run_dir: Path | None = None,
+    device: str = "cpu",
+) -> Verification:
+    """Make the crops, train, verify on people never seen, and write the encoder to `out`."""
+    crops = open_crops(recipe, cache, workers, report)
+    network = train_encoder(recipe, crops, report, run_dir, device)
+    figures = check(network, crops)
+    metadata = {"licence": "Apache-2.0"} | {key: f"{value:.4f}" for key, value in asdict(figures).items()}
+    with atomic_file(out) as scratch:
+        save_encoder(network.cpu(), scratch, recipe.as_dict() | metadata)
+    report(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB): {figures}")
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: a recipe, and every setting of it as an option."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in asdict(EncoderRecipe()).items():
+        if name != "name":
+            kind = str if isinstance(value, bool) else type(value)
+            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None, help=f"default {value}")
+    parser.add_argument("--recipe", help="name (training/recipes/encoders/NAME.yaml) or path; the defaults without it")
+    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--run-dir", type=Path, help="folder of checkpoints; an old one is continued")
+    parser.add_argument("--cache", type=Path, default=Path(".samae/encoder"), help="folder that keeps the crops")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render people")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = vars(parser.parse_args(arguments))
+    known = ("recipe", "out", "run_dir", "cache", "workers", "device")
+    out, cache, workers = options["out"], options["cache"], options["workers"]
+    changed = {key: value for key, value in options.items() if key not in known and value is not None}
+    given = [f"{key}={value}" for key, value in changed.items()]
+    recipe = load_encoder_recipe(options["recipe"] or "builtin", given)
+    fit(recipe, out, cache, workers, lambda line: print(line, flush=True), options["run_dir"], options["device"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Any set with one folder an identity: PEOPLE/NAME/*.jpg, with landmarks.json, or plain where a detector is present.
+
+landmarks.json maps a picture's path below the set's folder to its 68 points, [[x, y], …], pixel centres at
+whole numbers as in FFHQ's JSON. Without it InsightFace's detector finds them, where its weights are. Inner-face masks
+are read from NAME/PICTURE.mask.png where they exist; else they are the hull of the landmarks (ours; BlendFace's are
+parsed).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faces.errors import SamaeError
+from faces.files import digest_of, read_json, sha256_file
+from faces.landmarks import from_whole_pixels
+from faces.records import decode_colour
+from training.encoder.recipe import EncoderRecipe
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+LANDMARKS = "landmarks.json"
+MASK_SUFFIX = ".mask.png"
+FindsLandmarks = Callable[[Path, np.ndarray], np.ndarray]
+
+
+def people_of(recipe: EncoderRecipe) -> dict[str, list[Path]]:
+    """Identity -> its pictures, both sorted.
+
+    Raises:
+        SamaeError: no folder, one identity, or people with a single picture (unless the recipe leaves them out).
+    """
+    root = Path(recipe.data).expanduser()
+    if not root.is_dir():
+        raise SamaeError(f"{root} is no folder: name one that holds a folder for every identity, or data=people")
+    people = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        found = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.endswith(MASK_SUFFIX)]
+        if found:
+            people[folder.name] = sorted(found)
+    single = [name for name, pictures in people.items() if len(pictures) < 2]
+    if single and not recipe.leave_out_single:
+        raise SamaeError(
+            f"{len(single)} identities of {root} have one picture only (such as {single[0]!r}), and who is who is "
+            "learnt from two at least: add pictures, or leave those people out with --set leave_out_single=true"
+        )
+    people = {name: pictures for name, pictures in people.items() if len(pictures) > 1}
+    if len(people) < 2:
+        raise SamaeError(
+            f"{root} has {len(people)} identities with two pictures; an encoder needs two people at least: "
+            "make one folder for every person"
+        )
+    return people
+
+
+def folder_digest(recipe: EncoderRecipe) -> str:
+    """16 hexadecimal digits over names, sizes and landmarks of a set, and what is cut from it."""
+    people = people_of(recipe)
+    root = Path(recipe.data).expanduser()
+    sizes = {str(p.relative_to(root)): p.stat().st_size for pictures in people.values() for p in pictures}
+    marks = sha256_file(root / LANDMARKS) if (root / LANDMARKS).is_file() else ""
+    return digest_of({"files": sizes, "landmarks": marks, "crop_px": recipe.crop_px, "held": recipe.held_out_people})
+
+
+def cut_folder(
+    recipe: EncoderRecipe, report: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Pictures, labels, landmarks and masks of a CropSet, and the number of people that train.
+
+    The people that verify are the last ones in the order of their names' digests, so that adding people moves few.
+    """
+    from training.encoder.crops import crop_faces
+
+    people = people_of(recipe)
+    names = sorted(people, key=digest_of)
+    held = min(recipe.held_out_people, len(names) - 2)
+    find = landmark_finder(Path(recipe.data).expanduser())
+    rows, labels = [], []
+    for label, name in enumerate(names):
+        for path in people[name]:
+            image = decode_colour(path.read_bytes())
+            points = find(path, image)
+            mask = _mask(path, image, points)
+            rows.append(crop_faces(*_squared(image, mask, points), recipe.crop_px))
+            labels.append(label)
+        if label % 100 == 99:
+            report(f"people {label + 1}/{len(names)}")
+    pictures, masks, landmarks = (np.concatenate(part) for part in zip(*rows, strict=True))
+    return pictures, np.array(labels), landmarks, masks, len(names) - held
+
+
+def landmark_finder(root: Path) -> FindsLandmarks:
+    """(path, picture) -> (68, 2) landmarks, our pixels: out of landmarks.json, else by InsightFace's detector.
+
+    Raises:
+        SamaeError: neither is there, or a picture has no landmarks.
+    """
+    if (root / LANDMARKS).is_file():
+        table = read_json(root / LANDMARKS)
+
+        def listed(path: Path, image: np.ndarray) -> np.ndarray:
+            points = np.asarray(table.get(path.relative_to(root).as_posix(), []), np.float64)
+            if points.shape != (68, 2):
+                raise SamaeError(f"{root / LANDMARKS} has no 68 points for {path.relative_to(root)}: add them")
+            return from_whole_pixels(points)
+
+        return listed
+    from faces.detection import Detector, find_detector_folder
+
+    if find_detector_folder() is None:
+        raise SamaeError(
+            f"{root} has no {LANDMARKS}, and no face detector is installed: write that file (path -> 68 points), or "
+            "put InsightFace's det_10g.onnx and 1k3d68.onnx into a folder named by SAMAE_WEIGHTS"
+        )
+    detector = Detector()
+
+    def found(path: Path, image: np.ndarray) -> np.ndarray:
+        faces = detector.faces(image)
+        if not faces:
+            raise SamaeError(f"no face was found in {path}: remove the picture, or write {LANDMARKS}")
+        return faces[0]
+
+    return found
+
+
+def _mask(path: Path, image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    stored = path.with_name(path.stem + MASK_SUFFIX)
+    if stored.is_file():
+        return decode_colour(stored.read_bytes())[..., 0]
+    mask = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points - 0.5).astype(np.int32)), 255)
+    return mask
+
+
+def _squared(image: np.ndarray, mask: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One picture as a batch of one, padded to a square below and to the right (landmarks stay where they are)."""
+    side = max(image.shape[:2])
+    pads = ((0, side - image.shape[0]), (0, side - image.shape[1]))
+    square = np.pad(image, (*pads, (0, 0)), mode="edge")
+    return square[None], np.pad(mask, pads)[None], points[None]
