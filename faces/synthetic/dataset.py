@@ -22,7 +22,7 @@ from faces.files import read_json, write_bytes, write_json
 from faces.records import encode_png
 from faces.synthetic.pictures import default_people, picture_of, render_picture
 
-GENERATOR = "people-2"
+GENERATOR = "people-3"
 JSON_NAME = "ffhq-dataset-v2.json"
 #: Pictures a work unit.
 UNIT = 16
@@ -163,7 +163,7 @@ def _write_picture(folder: Path, index: int, settings: SetSettings) -> dict[str,
     licence = path.parent / "LICENSE.txt"
     if not licence.exists():
         write_bytes(licence, _LICENCE_TEXT.encode())
-    data = encode_png(portrait.image)
+    data = encode_png(portrait.image, fast=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     scratch.write_bytes(data)
     scratch.replace(path)

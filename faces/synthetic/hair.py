@@ -183,7 +183,7 @@ def scalp_hair(
         colour,
         layer.astype(np.float32),
         width.astype(np.float32),
-        np.full(n, 0.86, np.float32),
+        np.ones(n, np.float32),
     )
     made = made.pick(np.argsort(-layer, kind="stable"))
     return _with_bun(made, scene, rng) if style.bun else made
@@ -252,7 +252,7 @@ def _colours(scene: Scene, clump: np.ndarray, rng: np.random.Generator) -> np.nd
     shade = np.exp(0.15 * _clumped(rng, clump, 1) + 0.10 * rng.standard_normal((n, 1)))
     colour = np.array(scene.hair_linear) * shade
     share = scene.hair_grey + 0.2 * scene.hair_grey * (1 - scene.hair_grey) * 4 * _clumped(rng, clump, 1)
-    grey = np.clip(share + 0.5 * (rng.random((n, 1)) - 0.5), 0, 1) * (scene.hair_grey > 0.02)
+    grey = np.clip(share + 0.28 * (rng.random((n, 1)) - 0.5), 0, 1) * (scene.hair_grey > 0.02)
     silver = (
         (0.30 + 0.25 * scene.hair_grey) * np.exp(0.12 * rng.standard_normal((n, 1))) * np.array([1.0, 0.985, 0.955])
     )

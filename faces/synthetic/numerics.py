@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from faces.compiled import kernel
 from faces.morphable.base import vertex_normals
 
 
@@ -22,3 +23,27 @@ def smoothstep(low: float, high: float, values: np.ndarray) -> np.ndarray:
 def mesh_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(V, 3), (T, 3) -> (V, 3) float32 area-weighted unit normals of one mesh."""
     return vertex_normals(vertices[None], triangles)[0]
+
+
+@kernel
+def _spread(normals: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    out = normals.copy()
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        for axis in range(3):
+            total = normals[i, axis] + normals[j, axis] + normals[k, axis]
+            out[i, axis] += total
+            out[j, axis] += total
+            out[k, axis] += total
+    for i in range(out.shape[0]):
+        length = np.sqrt(out[i, 0] * out[i, 0] + out[i, 1] * out[i, 1] + out[i, 2] * out[i, 2])
+        for axis in range(3):
+            out[i, axis] /= max(length, np.float32(1e-9))
+    return out
+
+
+def soft_normals(normals: np.ndarray, triangles: np.ndarray, passes: int) -> np.ndarray:
+    """(V, 3) float32 unit normals averaged with their neighbours' `passes` times: light that spreads under skin."""
+    for _ in range(passes):
+        normals = _spread(normals, triangles)
+    return normals

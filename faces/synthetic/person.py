@@ -131,7 +131,7 @@ def person_from_seed(seed: int, person_id: int) -> Person:
     hair = str(rng.choice(names, p=odds))
     styles, weights = style_odds(masculinity, age, lightness)
     beard, beard_mm = _beard(rng, masculinity)
-    brow = 0.78 + 0.13 * rng.standard_normal() + 0.20 * masculinity
+    brow = 0.82 + 0.13 * rng.standard_normal() + 0.18 * masculinity
     red_haired = hair in ("red", "auburn")
     return Person(
         person_id=person_id,

@@ -21,7 +21,7 @@ from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
 from faces.synthetic.noise import noise_maps
-from faces.synthetic.numerics import mesh_normals
+from faces.synthetic.numerics import mesh_normals, soft_normals
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
@@ -68,6 +68,13 @@ class _Canvas:
     ids: np.ndarray
     triangle: np.ndarray
     albedo: np.ndarray
+
+    @classmethod
+    def of(cls, backdrop: np.ndarray, exposure: float) -> "_Canvas":
+        """An empty canvas before a backdrop (S, S, 3), so that thin hair lets it through."""
+        wall = (backdrop * exposure).astype(np.float32).repeat(SAMPLES, 0).repeat(SAMPLES, 1)
+        empty = np.zeros(wall.shape[:2], np.uint8)
+        return cls(wall, empty, empty.copy(), empty, empty)
 
 
 def render_person(
@@ -116,12 +123,13 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     posed = pose(head, body, owner, wearer, scene, size_px)
     backdrop = draw_background(scene.background, scene.background_seed, size_px)
     rig = rig_of(scene, backdrop[:: max(1, size_px // 64), :: max(1, size_px // 64)])
-    normals = mesh_normals(posed.world_mm, body.mesh.triangles)
+    normals = soft_normals(mesh_normals(posed.world_mm, body.mesh.triangles), body.mesh.triangles, 5)
     rest_normals = normals @ posed.turn.astype(np.float32)
     normals_at_rest = mesh_normals(posed.owner_mm, body.mesh.triangles)
     hair = scalp_hair(body, posed.owner_mm, normals_at_rest, scene, -posed.turn[1], _detail(size_px))
     view, shadow = _shadow_map(body, posed, hair, rig)
-    canvas = _draw_mesh(head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
+    canvas = _Canvas.of(backdrop, scene.exposure)
+    canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
     for made, identity, bias in (
         (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
@@ -134,12 +142,12 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
             _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
     accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
     _contact(canvas, size_px)
-    return _collect(canvas, posed, rig, scene, backdrop, head, size_px)
+    return _collect(canvas, posed, rig, head, size_px)
 
 
 def _detail(size_px: int) -> float:
     """Share of the strands that a picture of this size needs."""
-    return float(np.clip(0.25 + 0.75 * size_px / 768, 0.4, 1.0))
+    return float(np.clip(0.25 + 0.75 * size_px / 768, 0.38, 1.0))
 
 
 def _view_vector(view: ShadowView) -> np.ndarray:
@@ -164,10 +172,10 @@ def _shadow_map(body: Anatomy, posed: Posed, hair: Strands | None, rig: Rig) -> 
 
 
 def _draw_mesh(
-    head: MorphableHead, body: Anatomy, posed: Posed, normals: np.ndarray, rig: Rig, view: ShadowView,
+    canvas: _Canvas, head: MorphableHead, body: Anatomy, posed: Posed, normals: np.ndarray, rig: Rig, view: ShadowView,
     shadow: np.ndarray, owner: Person, wearer: Person, scene: Scene, reading: str,
 ) -> _Canvas:  # fmt: skip
-    side = posed.camera.size_px * SAMPLES
+    side = len(canvas.ids)
     raster = rasterize(
         to_pixels(posed.world_mm, posed.camera.resized(side))[None], body.mesh.triangles, side, side, "numba-one-core"
     )
@@ -181,10 +189,8 @@ def _draw_mesh(
         table[ball, 9:12] -= (rest[ball].max(0) + rest[ball].min(0)) / 2
     table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, rest)
     numbers = parameters(wearer, scene, _gaze_axes(posed))
-    canvas = _Canvas(
-        np.zeros((side, side, 3), np.float32), raster.depth_mm[0], np.zeros((side, side), np.uint8), raster.triangle[0],
-        albedo_coefficients(head, table, body, numbers),
-    )  # fmt: skip
+    canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
+    canvas.albedo = albedo_coefficients(head, table, body, numbers)
     moles = np.array(wearer.moles, np.float64).reshape(-1, 3)
     shading.shade_mesh(
         raster.triangle[0], raster.barycentric[0], canvas.depth, body.mesh.triangles, table, body.material, body.fine,
@@ -211,7 +217,7 @@ def _draw_strands(
         seen = normals[:, 2] > -0.45
         made, normals = made.pick(seen), normals[seen]
     world = posed.to_world(made.points)
-    light = strands.strand_light(world, _view_vector(view), shadow, 1.5, 9.0)
+    light = 0.30 + 0.70 * strands.strand_light(world, _view_vector(view), shadow, 1.5, 9.0)
     gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
     colours = strands.shade_strands(world, normals, made.colour, made.layer, rig.lamps, rig.ambient, light, gloss)
     camera = posed.camera.resized(posed.camera.size_px * SAMPLES)
@@ -252,13 +258,9 @@ def _contact(canvas: _Canvas, size_px: int) -> None:
         canvas.colour[y0:y1, x0:x1] *= np.where(part > 0, factor, 1.0)[..., None]
 
 
-def _collect(
-    canvas: _Canvas, posed: Posed, rig: Rig, scene: Scene, backdrop: np.ndarray, head: MorphableHead, size_px: int
-) -> _Rendered:
+def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, size_px: int) -> _Rendered:
     ids = canvas.ids
-    bare = ids == shading.ID_NONE
-    wall = backdrop * scene.exposure
-    light = film.reduce(canvas.colour, size_px) + film.reduce(bare, size_px)[..., None] * wall
+    light = film.reduce(canvas.colour, size_px)
     mine = (
         (ids == shading.ID_SKIN) | (ids == shading.ID_EYE) | (ids == shading.ID_MOUTH) | (ids == shading.ID_FACE_HAIR)
     )

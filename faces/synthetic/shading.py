@@ -113,7 +113,7 @@ def _skin(a: np.ndarray, f: np.ndarray, noise: np.ndarray, p: np.ndarray, moles:
     pores = _noise(noise, 2, u * 3.1, v * 3.1)
     melanin = (
         (0.02 + 0.05 * p[P_BLOTCH]) * clouds
-        + 0.030 * pores
+        + 0.020 * pores
         + 0.20 * p[P_SHADE] * f[SHADE]
         + 0.30 * p[P_LINES] * f[LINES]
     )
@@ -202,7 +202,7 @@ def _light_skin(
         half = nx * lamps[j, 7] + ny * lamps[j, 8] + nz * lamps[j, 9]
         if half > 0.6 and cosine > -0.1:
             broad = _fade((1 - half) * (14 - 6 * soft)) * 1.6
-            sharp = _fade((1 - half) * (60 - 34 * soft)) * 4.2
+            sharp = _fade((1 - half) * (60 - 34 * soft)) * 3.0
             sheen = gloss * fresnel * (broad + sharp) * reach * _step(-0.1, 0.25, cosine)
             for c in range(3):
                 out[c] += lamps[j, 3 + c] * sheen
@@ -331,7 +331,7 @@ def _shade_sample(
         return ID_CLOTH
     _sample(features, a[UV], a[UV + 1], f)
     gloss = _skin(a, f, noise, p, moles, rgb)
-    _light_skin(a, rgb, gloss, lit, lamps, ambient, out, 0.20)
+    _light_skin(a, rgb, gloss, lit, lamps, ambient, out, 0.30)
     return ID_SKIN
 
 

@@ -240,7 +240,7 @@ def draw_strands(
     """Draw ribbons into `picture` (H, W, 3) with the depth test of `depth_mm` (H, W), in place.
 
     points (n, P, 3): u_px, v_px, depth_mm.  width_px (n, P).  colours (n, P, 3).  alpha (n,).  A ribbon thinner than
-    a pixel covers in proportion. Where coverage is at least a half, depth is written and ids (H, W) becomes
+    a pixel covers in proportion; an opaque one over half a pixel wide covers it whole. Where coverage is at least a half, depth is written and ids (H, W) becomes
     `identity`.
     """
     height, width = depth_mm.shape
@@ -267,6 +267,8 @@ def draw_strands(
                     start = stop = math.floor(centre)
                 else:
                     start, stop = math.floor(centre - half + 0.5), math.floor(centre + half - 0.5)
+                if alpha[i] == 1.0 and cover >= 0.5:
+                    cover = 1.0
                 z = points[i, k, 2] * (1 - t) + points[i, k + 1, 2] * t
                 for c in range(max(start, 0), min(stop, (width if tall else height) - 1) + 1):
                     y, x = (m, c) if tall else (c, m)
