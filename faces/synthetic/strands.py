@@ -240,8 +240,8 @@ def draw_strands(
     """Draw ribbons into `picture` (H, W, 3) with the depth test of `depth_mm` (H, W), in place.
 
     points (n, P, 3): u_px, v_px, depth_mm.  width_px (n, P).  colours (n, P, 3).  alpha (n,).  A ribbon thinner than
-    a pixel covers in proportion; an opaque one over half a pixel wide covers it whole. Where coverage is at least a half, depth is written and ids (H, W) becomes
-    `identity`.
+    a pixel covers in proportion; an opaque one over half a pixel wide covers it whole. Where coverage is at least a
+    half, depth is written and ids (H, W) becomes `identity`.
     """
     height, width = depth_mm.shape
     for i in range(points.shape[0]):
