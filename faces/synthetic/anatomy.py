@@ -40,7 +40,7 @@ class Anatomy:
     """Static facts of the head. V vertices, T triangles, R hair roots.
 
     Attributes:
-        features: (512, 512, N_FEATURES) float32, channels as in shading.py; distances in mm, densities 0..1.
+        features: (512, 512, N_FEATURES) uint8, channels as in shading.py: distances -8 .. 8 mm, densities 0..1.
         uv: (V, 2) float32 of the window, 0..1.  scalp_mm: (V,) float32 signed distance to the hairline, > 0 in the
             hair.
         occlusion: (V,) float32 0..1, share of the sky a vertex sees.  material: (T,) int8.  fine: (T,) bool, shaded at
@@ -212,7 +212,9 @@ def _features(m: Mesh) -> np.ndarray:
         )
     )
     maps[..., s.SHADOW_LID] = _soft(((16, 2), (20, 8), (28, 13), (37, 13.5), (46, 10), (53, 4), (47, 0), (32, 4)), 3.0)
-    return maps
+    for distance in (s.LIP, s.LID):
+        maps[..., distance] = (maps[..., distance] + s.FEATURE_MM) / (2 * s.FEATURE_MM)
+    return np.round(np.clip(maps, 0.0, 1.0) * 255).astype(np.uint8)
 
 
 def _scalp_mm(m: Mesh) -> np.ndarray:

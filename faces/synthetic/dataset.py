@@ -22,7 +22,7 @@ from faces.files import read_json, write_bytes, write_json
 from faces.records import encode_png
 from faces.synthetic.pictures import default_people, picture_of, render_picture
 
-GENERATOR = "people-3"
+GENERATOR = "people-4"
 JSON_NAME = "ffhq-dataset-v2.json"
 #: Pictures a work unit.
 UNIT = 16

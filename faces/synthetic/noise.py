@@ -6,6 +6,8 @@ import numpy as np
 
 #: Side of every noise texture in texels; a power of two, so that wrapping is a bit mask.
 NOISE_SIDE = 512
+#: Standard deviations of one step of the 8-bit noise.
+NOISE_UNIT = 1.0 / 31.75
 
 
 def _spectral(slope: float, low: float, high: float, seed: int) -> np.ndarray:
@@ -38,7 +40,7 @@ def tangles() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def noise_maps() -> np.ndarray:
-    """(5, 512, 512) float32, periodic, unit variance:
+    """(5, 512, 512) int8, periodic, NOISE_UNIT standard deviations a step (small, so that it stays in the cache):
 
     0 clouds, 1 blotches, 2 pores, 3 fine grain, 4 strokes (vertical).
     """
@@ -46,7 +48,7 @@ def noise_maps() -> np.ndarray:
     kernel = np.exp(-0.5 * (np.fft.fftfreq(NOISE_SIDE) * NOISE_SIDE / 9.0) ** 2)
     spectrum = np.fft.fft2(strokes) * np.fft.fft(kernel / kernel.sum())[:, None]
     streaky = np.fft.ifft2(spectrum).real
-    return np.stack(
+    maps = np.stack(
         [
             _spectral(1.6, 1.0, 40.0, 11),
             _spectral(0.8, 6.0, 60.0, 12),
@@ -55,3 +57,4 @@ def noise_maps() -> np.ndarray:
             (streaky / streaky.std()).astype(np.float32),
         ]
     )
+    return np.round(np.clip(maps, -4.0, 4.0) / NOISE_UNIT).astype(np.int8)

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from faces.compiled import kernel
+from faces.synthetic.noise import NOISE_UNIT
 
 # Columns of the vertex table.
 NORMAL, UV, OCCLUSION, ALBEDO, REST, SCALP_MM = 0, 3, 5, 6, 9, 12
@@ -21,6 +22,8 @@ SKIN, EYE_RIGHT, EYE_LEFT, TEETH, CAVITY, CLOTH = 0, 1, 2, 3, 4, 5
 # Channels of the feature maps (maps.py).
 LIP, BROW, LID, BEARD, RUDDY, SHADE, LINES, FRECKLE, OIL, SHADOW_LID = range(10)
 N_FEATURES = 10
+#: Distances of LIP and LID reach to so many mm on both sides.
+FEATURE_MM = 8.0
 # Owner of a sample.
 ID_NONE, ID_SKIN, ID_EYE, ID_MOUTH, ID_CLOTH, ID_HAIR, ID_FACE_HAIR, ID_GLASSES, ID_OCCLUDER = range(9)
 # Places in the parameter vector of a picture (look.py).
@@ -54,7 +57,7 @@ def _fade(x: float) -> float:
 
 @kernel
 def _sample(maps: np.ndarray, u: float, v: float, out: np.ndarray) -> None:
-    """Bilinear sample of maps (S, S, N_FEATURES) at uv in 0..1 into out (N_FEATURES,)."""
+    """Bilinear sample of 8-bit maps (S, S, N_FEATURES) at uv in 0..1 into out (N_FEATURES,)."""
     side = maps.shape[0]
     x = min(max(u * side - 0.5, 0.0), side - 1.001)
     y = min(max(v * side - 0.5, 0.0), side - 1.001)
@@ -63,17 +66,20 @@ def _sample(maps: np.ndarray, u: float, v: float, out: np.ndarray) -> None:
     a, b, c, d = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
     for k in range(N_FEATURES):
         out[k] = a * maps[iy, ix, k] + b * maps[iy, ix + 1, k] + c * maps[iy + 1, ix, k] + d * maps[iy + 1, ix + 1, k]
+        out[k] *= 1.0 / 255.0
+    out[LIP] = (2.0 * out[LIP] - 1.0) * FEATURE_MM
+    out[LID] = (2.0 * out[LID] - 1.0) * FEATURE_MM
 
 
 @kernel
 def _noise(noise: np.ndarray, layer: int, u: float, v: float) -> float:
-    """Bilinear, wrapping sample of a 512² noise map; u, v in texels."""
+    """Bilinear, wrapping sample of a 512² noise map, standard deviations; u, v in texels."""
     ix, iy = math.floor(u), math.floor(v)
     fx, fy = u - ix, v - iy
     x0, x1, y0, y1 = ix & 511, (ix + 1) & 511, iy & 511, (iy + 1) & 511
     top = noise[layer, y0, x0] * (1 - fx) + noise[layer, y0, x1] * fx
     low = noise[layer, y1, x0] * (1 - fx) + noise[layer, y1, x1] * fx
-    return top * (1 - fy) + low * fy
+    return (top * (1 - fy) + low * fy) * NOISE_UNIT
 
 
 @kernel
