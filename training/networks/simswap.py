@@ -50,12 +50,20 @@ class SimSwapGenerator(nn.Module):
     Args:
         identity_width: M, length of the identity embedding.  width, multipliers: channels of the levels.
         blocks: ID-blocks in the bottleneck (nine in the paper).
+        is_tanh: the older released form, (tanh + 1) / 2; for official checkpoints (simswap_official.py).
     """
 
     def __init__(
-        self, identity_width: int = 512, *, width: int = 64, multipliers: Sequence[int] = (1, 2, 4, 8), blocks: int = 9
+        self,
+        identity_width: int = 512,
+        *,
+        width: int = 64,
+        multipliers: Sequence[int] = (1, 2, 4, 8),
+        blocks: int = 9,
+        is_tanh: bool = False,
     ) -> None:
         super().__init__()
+        self.is_tanh = is_tanh
         widths = [width * multiplier for multiplier in multipliers]
         pairs = list(pairwise(widths))
         self.stem = _conv_bn(3, widths[0], 7, padding=0)
@@ -73,4 +81,5 @@ class SimSwapGenerator(nn.Module):
             x = block(x, identity)
         for level in self.up:
             x = level(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False))
-        return 0.5 + self.out(F.pad(x, (3, 3, 3, 3), mode="reflect"))
+        x = self.out(F.pad(x, (3, 3, 3, 3), mode="reflect"))
+        return (torch.tanh(x) + 1) / 2 if self.is_tanh else 0.5 + x
