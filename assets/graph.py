@@ -11,14 +11,16 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from assets.partitions import folder_partitions, recipe_partitions
+from assets.partitions import encoder_partitions, folder_partitions, recipe_partitions
 from assets.plan import Plan
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import digest_of, read_json
 
-Cut = Literal["folder", "recipe", "whole"]
+Cut = Literal["folder", "recipe", "encoder", "whole"]
 OWNERS = ["team:samae"]
+#: Of recipes that leave the choice to the plan.
+DEFAULT_ENCODER = "builtin"
 
 
 @lru_cache(maxsize=4)
@@ -46,9 +48,25 @@ def recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
     return {"recipe": load_recipe(recipe, recipe_overrides(plan, recipe)).digest, "ranks": plan.ranks}
 
 
+def encoder_recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
+    """What an encoder's recipe with this plan's settings trains."""
+    from training.encoder.recipe import load_encoder_recipe
+
+    return {"recipe": load_encoder_recipe(recipe, encoder_overrides(plan, recipe)).digest}
+
+
+def encoder_overrides(plan: Plan, recipe: str) -> list[str]:
+    """The settings meant for one encoder's recipe, `recipe:key=value`; the others are the swappers'."""
+    return [part.partition(":")[2] for part in plan.overrides if part.startswith(f"{recipe}:")]
+
+
 def recipe_overrides(plan: Plan, recipe: str) -> list[str]:
     """The recipe settings that follow from the plan, the user's own last."""
-    follows = [f"size_px={plan.picture_px}", f"seed={plan.seed}", f"identity.encoder={plan.encoder}"]
+    from training.config import load_recipe
+
+    follows = [f"size_px={plan.picture_px}", f"seed={plan.seed}"]
+    if load_recipe(recipe).identity.encoder == DEFAULT_ENCODER:  # a recipe that names another encoder keeps it
+        follows.append(f"identity.encoder={plan.encoder}")
     kimg = plan.kimg_of(recipe)
     if kimg is not None:
         follows.append(f"train.total_kimg={kimg:g}")
@@ -70,7 +88,12 @@ class Stage:
 
     def spec(self) -> dict[str, Any]:
         """Keyword arguments of `dg.asset`."""
-        partitions = {"folder": folder_partitions, "recipe": recipe_partitions, "whole": None}[self.cut]
+        partitions = {
+            "folder": folder_partitions,
+            "recipe": recipe_partitions,
+            "encoder": encoder_partitions,
+            "whole": None,
+        }[self.cut]
         return {
             "name": self.name,
             "group_name": self.group,
@@ -176,6 +199,16 @@ STAGES: dict[str, Stage] = {
             settings=_shards,
         ),
         Stage(
+            "identity_encoder",
+            "models",
+            "encoder",
+            (),
+            frozenset({"pytorch"}),
+            "An identity encoder trained by its recipe (ArcFace, or BlendFace's blended pictures) on generated people "
+            "or on a folder with one folder an identity, with its verification figures. `samae demo` makes none.",
+            settings=encoder_recipe_identity,
+        ),
+        Stage(
             "swap_model",
             "models",
             "recipe",
@@ -272,8 +305,10 @@ def _parts(stage: Stage, cut: Cut, partition: str | None, plan: Plan, store: Sto
 
 
 def partitions_of(stage_name: str, plan: Plan, store: Store) -> list[str | None]:
-    """All partitions of an asset under this plan, in order; [None] for one that is not cut."""
+    """All partitions of an asset under this plan, in order; [None] for one that is not cut; none for encoders."""
     cut = STAGES[stage_name].cut
     if cut == "whole":
         return [None]
+    if cut == "encoder":
+        return []
     return list(entries_by_folder(store)) if cut == "folder" else list(plan.recipes)

@@ -1,13 +1,20 @@
-"""identity_embeddings: who is in every picture, by the encoder that training uses (never one of the judge's)."""
+"""identity_embeddings: who is in every picture, by the encoder that training uses (never one of the judge's).
 
+identity_encoder[recipe]: an encoder of one's own; name its file in a recipe (identity.encoder) or by SAMAE_ENCODER.
+"""
+
+import os
+import re
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import numpy as np
 
-from assets.common import PHOTOGRAPHS_PER_TASK, make_folders
-from assets.graph import STAGES
+from assets.common import PHOTOGRAPHS_PER_TASK, make_folders, result
+from assets.graph import STAGES, encoder_overrides, provenance
 from assets.ports import Pool, Samae
 from assets.tables import OK, chunks, matrix, read_array, read_rows, write_rows
 
@@ -51,3 +58,42 @@ def similarity(vectors: np.ndarray, person: np.ndarray) -> tuple[float, float]:
     same = known & (person[:, None] == person[None])
     other = known & (person[:, None] != person[None])
     return tuple(float(cosine[which].mean()) if which.any() else float("nan") for which in (same, other))  # type: ignore[return-value]
+
+
+#: The file of an encoder in its asset's folder.
+ENCODER_NAME = "encoder.safetensors"
+
+
+@dg.asset(**STAGES["identity_encoder"].spec(), pool="training")
+def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae]) -> dg.MaterializeResult:
+    """Train one encoder recipe; an interrupted training goes on after its last whole epoch."""
+    from training.encoder.fit import fit
+    from training.encoder.recipe import load_encoder_recipe
+
+    name, store = context.partition_key, samae.store
+    recipe = load_encoder_recipe(name, encoder_overrides(samae.plan, name))
+    made_from = provenance("identity_encoder", name, samae.plan, store)
+    said = samae.progress(context, "identity_encoder")
+    run_dir = store.runs / f"encoder-{name}-{recipe.digest}"
+
+    def report(line: str) -> None:
+        found = re.search(r"(\d+)/(\d+)", line)
+        if found:
+            said(float(found[1]), float(found[2]), line)
+
+    with store.write("identity_encoder", name, made_from) as (folder, metadata):
+        cache = store.home / "cache" / "encoders"
+        figures = asdict(fit(recipe, folder / ENCODER_NAME, cache, _cores(), report, run_dir, _device()))
+        metadata |= {key: round(value, 4) for key, value in figures.items()}
+    shutil.rmtree(run_dir, ignore_errors=True)
+    return result(samae, "identity_encoder", name, metadata)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,12 +14,18 @@ from faces.files import read_manifest
 PAIRS_PER_TASK = 8
 
 
-def load_faces_of(folder: Path, keys: Any) -> Any:
-    """Keys -> FaceBatch from a folder of shards. A module's function, so that it travels to workers."""
+def load_faces_of(folder: Path, keys: Any, encoder: tuple[str, str] | None = None) -> Any:
+    """Keys -> FaceBatch from a folder of shards. A module's function, so that it travels to workers.
+
+    encoder: (name, digest) of a model's encoder; where the shards were made with another, it embeds the faces anew.
+    """
+    from faces.identity.registry import load_encoder
     from training.shards import ShardSet
     from training.stream import load_faces
 
     shards = ShardSet.open(folder)
+    if encoder and encoder[1] and encoder[1] != shards.encoder["digest"]:
+        shards.embedder = load_encoder(encoder[0])
     try:
         return load_faces(shards, keys)
     finally:
@@ -38,11 +44,11 @@ def judge_export(plan: Plan, store: Store, export: Path, pool: Pool, progress: P
     return judge(
         swapper,
         pairs_of(plan, shards),
-        partial(load_faces_of, shards),
+        partial(load_faces_of, shards, encoder=(swapper.encoder, swapper.encoder_digest)),
         [load_encoder(name) for name in plan.judges],
         true_swaps(plan, store.home / "cache" / "true_swaps"),
         head,
-        trained_with=plan.encoder,
+        trained_with=swapper.encoder,
         system_digest=read_manifest(export).digest,
         map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
         chunk_pairs=PAIRS_PER_TASK,

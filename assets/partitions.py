@@ -14,5 +14,12 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
+def encoder_recipe_names() -> list[str]:
+    """Names of the recipes that train an identity encoder: training/recipes/encoders, sorted."""
+    files = resources.files("training").joinpath("recipes", "encoders").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
 folder_partitions = dg.DynamicPartitionsDefinition(name=FOLDERS_NAME)
 recipe_partitions = dg.StaticPartitionsDefinition(recipe_names())
+encoder_partitions = dg.StaticPartitionsDefinition(encoder_recipe_names())

@@ -6,7 +6,7 @@ from assets.aligned import aligned_faces
 from assets.checks import ALL_CHECKS
 from assets.evaluation import champion, leaderboard, swap_evaluation
 from assets.geometry import face_coefficients, face_masks, neutral_albedo
-from assets.identity import identity_embeddings
+from assets.identity import identity_embeddings, identity_encoder
 from assets.models import swap_model
 from assets.raw import photographs, raw_faces
 from assets.shards import training_shards
@@ -25,6 +25,7 @@ defs = dg.Definitions(
         neutral_albedo,
         face_masks,
         identity_embeddings,
+        identity_encoder,
         training_shards,
         swap_model,
         swap_evaluation,

@@ -79,7 +79,8 @@ def frozen_features(encoder: EncoderLike, recipe: Recipe, device: torch.device) 
         )
     if features.network is None and recipe.losses.identity > 0 and not _is_differentiable(encoder):
         raise SamaeError(
-            f"gradients cannot pass through the encoder {encoder.name!r} (an ONNX file): choose "
+            f"gradients cannot pass through the encoder {encoder.name!r} (its ONNX graph has operators that torch does "
+            "not run here, or the package onnx is missing): choose "
             "--set identity.encoder=builtin, a .safetensors encoder, or --set losses.identity=0"
         )
     return features

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -74,6 +74,14 @@ class Row:
     status: str
 
 
+class EmbedsFaces(Protocol):
+    """The part of an identity encoder that replaces stored embeddings."""
+
+    def embed(self, images: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+        """(N, S, S, 3) uint8 sRGB and (N, 68, 2) px -> (N, M) float32 of unit length."""
+        ...
+
+
 class ShardSet:
     """A finished folder of shards, open for reading. Safe to share between threads.
 
@@ -81,6 +89,8 @@ class ShardSet:
         folder: where it lies.
         size_px: width and height of every picture.
         head, encoder: {"edition", "digest"} and {"name", "digest"} of what made the coefficients and the embeddings.
+        embedder: an encoder whose embeddings replace the stored ones when faces are loaded (training/stream.py), for
+            a method that trains with another encoder than the shards were made with; None takes the stored ones.
         digest: 16 hexadecimal digits; equal digests mean equal samples in equal splits.
     """
 
@@ -89,6 +99,7 @@ class ShardSet:
         self.size_px = int(index["size_px"])
         self.head: dict[str, str] = dict(index["head"])
         self.encoder: dict[str, str] = dict(index["encoder"])
+        self.embedder: EmbedsFaces | None = None
         self.digest = str(index["digest"])
         self.shards: list[dict[str, Any]] = list(index["shards"])
         self._rows = {row.key: row for row in rows if row.status == STATUS_OK}

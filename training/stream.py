@@ -125,12 +125,20 @@ def load_faces(shard_set: ShardSet, keys: Sequence[str]) -> FaceBatch:
         image=_stack(samples, "image").permute(0, 3, 1, 2).contiguous().float().div_(255),
         mask=_stack(samples, "mask")[:, None].float().div_(255),
         coefficients=_stack(samples, "coefficients").float(),
-        embedding=_stack(samples, "embedding").float(),
+        embedding=_embeddings(shard_set, samples),
         skin=_stack(samples, "skin").float(),
         landmarks=_stack(samples, "landmarks").float(),
         person=torch.from_numpy(shard_set.persons(keys)),
         keys=tuple(keys),
     )
+
+
+def _embeddings(shard_set: ShardSet, samples: list[dict[str, Any]]) -> torch.Tensor:
+    """(N, M) unit: those of the shards, or of the encoder that takes their place."""
+    if shard_set.embedder is None:
+        return _stack(samples, "embedding").float()
+    images, landmarks = (np.stack([sample[name] for sample in samples]) for name in ("image", "landmarks"))
+    return torch.from_numpy(np.asarray(shard_set.embedder.embed(images, landmarks), np.float32))
 
 
 def _stack(samples: list[dict[str, Any]], name: str) -> torch.Tensor:

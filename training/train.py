@@ -198,7 +198,11 @@ def describe(session: Session) -> None:
     session.tracker.tags(
         {**tags, "resume_of_samples": session.resumed_from or 0, "notes": "; ".join(session.method.notes)}
     )
-    for note in session.method.notes:
+    notes = list(session.method.notes)
+    if session.shard_set.embedder is not None:
+        made_with = session.shard_set.encoder["name"]
+        notes.append(f"embeddings come from {session.recipe.identity.encoder}; those in the shards are {made_with}'s")
+    for note in notes:
         session.report.say(note)
 
 
@@ -212,7 +216,11 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[MorphableHead, Any]:
-    """The head and the encoder that the shards were made with; SamaeError when the recipe wants something else."""
+    """The shards' head and the recipe's encoder, which embeds the faces anew where the shards were made with another.
+
+    Raises:
+        SamaeError: the shards have another size or head than the recipe.
+    """
     from faces.identity.registry import load_encoder
     from faces.morphable.registry import load_head
 
@@ -223,12 +231,13 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
         )
     head = load_head(shard_set.head["edition"].rpartition("-")[0])
     encoder = load_encoder(recipe.identity.encoder, device)
-    for what, made_with, here in (("head", shard_set.head, head), ("encoder", shard_set.encoder, encoder)):
-        if made_with["digest"] != here.digest:
-            raise SamaeError(
-                f"the shards in {shard_set.folder} were made with another {what} ({made_with['digest']}) than this "
-                f"run's ({here.digest}): materialise training_shards anew, or choose the {what} they were made with"
-            )
+    if shard_set.head["digest"] != head.digest:
+        raise SamaeError(
+            f"the shards in {shard_set.folder} were made with another head ({shard_set.head['digest']}) than this "
+            f"run's ({head.digest}): materialise training_shards anew, or choose the head they were made with"
+        )
+    if shard_set.encoder["digest"] != encoder.digest:
+        shard_set.embedder = encoder
     return head, encoder
 
 

@@ -129,9 +129,7 @@ def _fit_pixels(
     return np.array([one.error for one in found], np.float32)
 
 
-def _judge(
-    nme_percent: float, error: float, has_picture: bool, coefficients: np.ndarray, settings: FitSettings
-) -> str:
+def _judge(nme_percent: float, error: float, has_picture: bool, coefficients: np.ndarray, settings: FitSettings) -> str:
     """The reason why a fit is bad; empty when it is good."""
     if not (np.isfinite(nme_percent) and np.isfinite(coefficients).all()):
         return "the landmark solve did not converge"

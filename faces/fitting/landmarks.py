@@ -216,5 +216,3 @@ def solve_landmarks(
     parts = [solve_chunk(tables, observed_px[s : s + CHUNK], camera, settings) for s in starts]
     names = ("rotation", "translation_mm", "identity", "expression", "fitted_px")
     return LandmarkSolution(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-

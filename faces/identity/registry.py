@@ -28,6 +28,12 @@ KNOWN_ENCODERS: dict[str, KnownEncoder] = {
     known.name: known
     for known in (
         KnownEncoder("builtin", ("builtin.safetensors",), "Apache-2.0", "shipped; trained on generated people"),
+        KnownEncoder(
+            "blendface",
+            ("blendface.safetensors",),
+            "Apache-2.0",
+            "shipped; as builtin, with BlendFace's blended pictures of generated people",
+        ),
         KnownEncoder("judge-1", ("judge-1.safetensors",), "Apache-2.0", "shipped; CosFace, other people", True),
         KnownEncoder("judge-2", ("judge-2.safetensors",), "Apache-2.0", "shipped; deeper, yet other people", True),
         KnownEncoder(

@@ -1,28 +1,32 @@
-"""`samae train --recipe NAME`: the asset swap_model of one recipe, made from the shards that are there."""
+"""`samae train --recipe NAME`: the asset swap_model of one recipe, or identity_encoder of an encoder's recipe."""
 
 import json
 import os
 
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
-from pipelines.settings import load_settings
+from pipelines.settings import Settings, load_settings
 
 
 def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> None:
     """Train when the model is not up to date; --dry-run prints the resolved recipe."""
     quieten()
     from assets.graph import recipe_overrides
-    from assets.partitions import recipe_names
+    from assets.partitions import encoder_recipe_names, recipe_names
     from training.config import load_recipe
 
-    if recipe not in recipe_names():
-        raise SamaeError(f"no recipe is called {recipe!r}; there are {', '.join(recipe_names())}")
+    if recipe not in (*recipe_names(), *encoder_recipe_names()):
+        names = ", ".join([*recipe_names(), *encoder_recipe_names()])
+        raise SamaeError(f"no recipe is called {recipe!r}; there are {names}")
     if overrides:
         given = os.environ.get("SAMAE_OVERRIDES", "")
         os.environ["SAMAE_OVERRIDES"] = ",".join([*filter(None, [given]), *(f"{recipe}:{o}" for o in overrides)])
     if ranks:
         os.environ["SAMAE_RANKS"] = str(ranks)
     settings = load_settings()
+    if recipe in encoder_recipe_names():
+        _train_encoder(settings, recipe, dry_run)
+        return
     resolved = load_recipe(recipe, recipe_overrides(settings.plan, recipe))
     if dry_run:
         print(json.dumps({**resolved.as_dict(), "digest": resolved.digest, "ranks": settings.ranks}, indent=2))
@@ -35,3 +39,21 @@ def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> 
         made = materialise(settings, instance, "swap_model", recipe, terminal.started)
         terminal.ended(made)
     print(f"The model lies in {settings.store.folder('swap_model', recipe) / 'export'}")
+
+
+def _train_encoder(settings: Settings, recipe: str, dry_run: bool) -> None:
+    """The asset identity_encoder of one recipe, and how to use what it made."""
+    from assets.graph import encoder_overrides
+    from assets.identity import ENCODER_NAME
+    from pipelines.materialise import materialise, open_instance
+    from pipelines.terminal import Terminal
+    from training.encoder.recipe import load_encoder_recipe
+
+    resolved = load_encoder_recipe(recipe, encoder_overrides(settings.plan, recipe))
+    if dry_run:
+        print(json.dumps({**resolved.as_dict(), "digest": resolved.digest}, indent=2))
+        return
+    with open_instance(settings) as instance, Terminal() as terminal:
+        terminal.ended(materialise(settings, instance, "identity_encoder", recipe, terminal.started))
+    path = settings.store.folder("identity_encoder", recipe) / ENCODER_NAME
+    print(f"The encoder is {path}: name it by SAMAE_ENCODER, or by --set identity.encoder={path} for one recipe")

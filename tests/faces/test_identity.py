@@ -109,32 +109,72 @@ def test_a_missing_weight_file_names_the_mend(monkeypatch: pytest.MonkeyPatch, t
         load_encoder("archface")
 
 
-def test_an_onnx_recogniser_embeds_and_refuses_gradients(tmp_path: Path) -> None:
+def onnx_recogniser(path: Path, *middle: str) -> None:
+    """A small recogniser with the published ones' operators: conv, norm, PReLU, a shortcut, a fully connected end."""
     onnx = pytest.importorskip("onnx", reason="the onnx package is not installed")
-    path = tmp_path / "standin.onnx"
-    weights = np.random.default_rng(0).normal(size=(3, 512)).astype(np.float32)
-    graph = onnx.helper.make_graph(
-        [
-            onnx.helper.make_node("GlobalAveragePool", ["x"], ["p"]),
-            onnx.helper.make_node("Flatten", ["p"], ["f"]),
-            onnx.helper.make_node("MatMul", ["f", "w"], ["y"]),
-        ],
+    make, rng = onnx.helper, np.random.default_rng(0)
+
+    def numbers(name: str, *shape: int, low: float = -0.3, high: float = 0.3) -> None:
+        values.append(onnx.numpy_helper.from_array(rng.uniform(low, high, shape).astype(np.float32), name))
+
+    values: list = []
+    numbers("w1", 8, 3, 3, 3)
+    numbers("b1", 8)
+    numbers("slope", 8, 1, 1)
+    for name, low in (("scale", 0.5), ("shift", -0.5), ("mean", -0.5), ("variance", 0.5)):
+        numbers(name, 8, low=low, high=1.0)
+    numbers("w2", 8, 8, 3, 3)
+    numbers("fc", 32, 8)
+    numbers("bias", 32)
+    pads = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        make.make_node("Conv", ["x", "w1", "b1"], ["c"], strides=[2, 2], **pads),
+        make.make_node("PRelu", ["c", "slope"], ["p"]),
+        make.make_node("BatchNormalization", ["p", "scale", "shift", "mean", "variance"], ["n"], epsilon=1e-4),
+        make.make_node("Conv", ["n", "w2"], ["d"], **pads),
+        make.make_node("Add", ["d", "p"], ["a"]),
+        *(make.make_node(name, ["a"], ["a2"]) for name in middle),
+        make.make_node("GlobalAveragePool", ["a2" if middle else "a"], ["g"]),
+        make.make_node("Flatten", ["g"], ["f"]),
+        make.make_node("Gemm", ["f", "fc", "bias"], ["y"], transB=1),
+    ]
+    graph = make.make_graph(
+        nodes,
         "recogniser",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 112, 112])],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 512])],
-        [onnx.numpy_helper.from_array(weights, "w")],
+        [make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3, 112, 112])],
+        [make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 32])],
+        values,
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)])
     model.ir_version = 9
     onnx.save(model, path)
-    encoder = load_encoder(str(path))
+
+
+def test_an_onnx_recogniser_embeds_alike_in_both_runtimes_and_passes_gradients(tmp_path: Path) -> None:
+    onnx_recogniser(tmp_path / "standin.onnx")
+    encoder = load_encoder(str(tmp_path / "standin.onnx"))
     images = np.random.default_rng(1).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
     marks = np.stack([face_landmarks(64)] * 2)
     vectors = encoder.embed(images, marks)
-    assert vectors.shape == (2, 512)
+    assert vectors.shape == (2, 32)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(SamaeError, match="no gradients"):
-        encoder.embed_tensor(torch.rand(1, 3, 64, 64), torch.from_numpy(marks[:1]))
+    tensor = (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).requires_grad_()
+    again = encoder.embed_tensor(tensor, torch.from_numpy(marks))
+    np.testing.assert_allclose(vectors, again.detach().numpy(), atol=1e-5)
+    assert encoder.differentiable
+    again[:, 0].sum().backward()
+    assert tensor.grad is not None
+    assert tensor.grad.abs().max() > 0
+
+
+def test_an_onnx_graph_beyond_torch_embeds_but_is_no_loss(tmp_path: Path) -> None:
+    onnx_recogniser(tmp_path / "strange.onnx", "Softplus")
+    encoder = load_encoder(str(tmp_path / "strange.onnx"))
+    assert not encoder.differentiable
+    images = np.zeros((1, 64, 64, 3), np.uint8)
+    assert encoder.embed(images, face_landmarks(64)[None]).shape == (1, 32)
+    with pytest.raises(SamaeError, match="uses Softplus"):
+        encoder.embed_tensor(torch.rand(1, 3, 64, 64), torch.from_numpy(face_landmarks(64)[None]))
 
 
 def test_every_known_encoder_has_a_row_for_the_doctor() -> None:

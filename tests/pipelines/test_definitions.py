@@ -18,6 +18,7 @@ GRAPH = {
     "training_shards": [
         "aligned_faces", "face_coefficients", "face_masks", "identity_embeddings", "neutral_albedo",
     ],
+    "identity_encoder": [],
     "swap_model": ["training_shards"],
     "swap_evaluation": ["swap_model", "training_shards"],
     "leaderboard": ["swap_evaluation"],
@@ -69,7 +70,7 @@ def test_partitions(specs: dict[str, dg.AssetSpec]) -> None:
     folders = [name for name, spec in specs.items() if isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)]
     recipes = [name for name, spec in specs.items() if isinstance(spec.partitions_def, dg.StaticPartitionsDefinition)]
     assert sorted(folders) == sorted(name for name in GRAPH if STAGES[name].cut == "folder")
-    assert sorted(recipes) == ["swap_evaluation", "swap_model"]
+    assert sorted(recipes) == ["identity_encoder", "swap_evaluation", "swap_model"]
     keys = specs["swap_model"].partitions_def.get_partition_keys()
     assert {"samae", "simswap"} <= set(keys)
 

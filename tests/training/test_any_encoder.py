@@ -1,0 +1,74 @@
+"""Any encoder in any swapper: shards made with one encoder train a recipe that names another; judges never train."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from shard_factory import make_shards
+
+from faces.errors import SamaeError
+from faces.identity.encoder import read_encoder, save_encoder
+from faces.identity.iresnet import IResNet, IResNetConfig
+from faces.identity.registry import KNOWN_ENCODERS
+from training.config import load_recipe, recipe_names
+from training.stream import load_faces
+from training.train import fitting_parts
+
+
+def other_encoder(folder: Path) -> Path:
+    torch.manual_seed(7)
+    network = IResNet(IResNetConfig(depth=10, width=4, dim=24, crop_px=32, head="depthwise"))
+    save_encoder(network, folder / "other.safetensors", {"licence": "Apache-2.0"})
+    return folder / "other.safetensors"
+
+
+@pytest.mark.parametrize("recipe", ["samae", "simswap", "blendface"])
+def test_a_recipe_may_name_another_encoder_than_the_shards(tmp_path: Path, recipe: str) -> None:
+    path = other_encoder(tmp_path)
+    shards = make_shards(tmp_path / "shards")
+    from faces.morphable.registry import load_head
+
+    head = load_head("builtin")
+    shards.head = {"edition": head.edition, "digest": head.digest}
+    multipliers = ["generator.multipliers=[1, 2]"]
+    made = load_recipe(recipe, [*multipliers, "size_px=32", f"identity.encoder={path}"])
+    _, encoder = fitting_parts(made, shards, "cpu")
+    faces = load_faces(shards, shards.keys("train")[:3])
+    assert faces.embedding.shape == (3, 24)
+    images = (faces.image.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    wanted = read_encoder(path).embed(images, faces.landmarks.numpy())
+    np.testing.assert_allclose(faces.embedding.numpy(), wanted, atol=1e-6)
+    assert encoder.digest == read_encoder(path).digest
+
+
+def test_the_shards_own_encoder_leaves_their_embeddings_alone(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards")
+    stored = load_faces(shards, shards.keys("train")[:3]).embedding
+    assert shards.embedder is None
+    assert stored.shape == (3, 16)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_recipe_trains_with_an_encoder_that_judges(name: str) -> None:
+    judges = {known.name for known in KNOWN_ENCODERS.values() if known.judge_only}
+    assert load_recipe(name).identity.encoder not in judges
+    for judge in ("judge-1", "judge-2"):
+        with pytest.raises(SamaeError, match="only judges"):
+            load_recipe(name, [f"identity.encoder={judge}"])
+
+
+def test_what_judges_was_trained_on_other_people_with_another_backbone_or_loss() -> None:
+    from safetensors import safe_open
+
+    from faces.identity.registry import find_weights
+
+    headers = {}
+    for name in ("builtin", "judge-1", "judge-2"):
+        path = find_weights(KNOWN_ENCODERS[name])
+        assert path is not None
+        with safe_open(path, framework="np") as file:
+            headers[name] = file.metadata()
+    assert len({header["seed"] for header in headers.values()}) == 3
+    assert len({header["depth"] for header in headers.values()}) == 3
+    assert headers["judge-1"]["loss"] == "cosface"
