@@ -106,12 +106,12 @@ def evaluate(
 
 @app.command()
 def swap(
-    source: Annotated[str, typer.Argument(help="Key of the source face in the shards.")],
-    target: Annotated[str, typer.Argument(help="Key of the target face in the shards.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")] = Path("swap.png"),
-    model: Annotated[str, typer.Option(help="champion, a version number, or a recipe.")] = "champion",
+    source: Annotated[str, typer.Argument(help="Picture with the source face, or a key of the shards.")],
+    target: Annotated[str, typer.Argument(help="Picture, folder of pictures, or a key of the shards.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture (or folder) to write.")] = Path("swap.png"),
+    model: Annotated[str, typer.Option(help="champion, a version, a recipe, or a folder.")] = "champion",
 ) -> None:
-    """Put the source's face into the target's picture."""
+    """Put the source's face into the target's picture, or into every picture of a folder."""
     from pipelines.commands import swap as command
 
     command.run(source, target, out, model)

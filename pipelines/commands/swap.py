@@ -1,27 +1,79 @@
-"""`samae swap SOURCE TARGET`: one swap of two faces of the shards by a registered or a freshly trained model."""
+"""`samae swap SOURCE TARGET`: a source's face into one picture, or into every picture of a folder, by any model.
+
+SOURCE and TARGET are picture files (TARGET may be a folder), or keys of faces in the shards. The model is a trained
+recipe, an alias or version of the registry, or the folder of an export.
+"""
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from faces.errors import SamaeError
 from faces.files import write_bytes
-from faces.records import encode_png
+from faces.records import encode_jpeg, encode_png
 from pipelines.commands.demo import quieten
 from pipelines.settings import Settings, load_settings
 
+#: Suffixes that are written as JPEG; everything else as PNG.
+JPEG = frozenset({".jpg", ".jpeg"})
+
 
 def run(source: str, target: str, out: Path, model: str) -> None:
-    """Swap and write a PNG of source, target and result side by side."""
+    """Swap and write the picture(s); two keys of the shards give source, target and result side by side."""
     quieten()
     settings = load_settings()
-    shards = settings.store.folder("training_shards")
-    settings.store.manifest("training_shards")
-    import numpy as np
-
-    from assets.judging import load_faces_of
+    if not is_picture(source) and not is_picture(target):
+        _swap_keys(settings, source, target, out, model)
+        return
+    if not is_picture(target):
+        raise SamaeError(
+            f"the target {target!r} is no picture file or folder: name one, or give two keys of the shards"
+        )
     from training.export import load_swapper
 
     swapper = load_swapper(export_of(settings, model))
-    faces = load_faces_of(shards, [source, target])
+    face = _source(settings, source, swapper)
+    if Path(target).is_dir():
+        _swap_folder(swapper, face, Path(target), out)
+    else:
+        _swap_file(swapper, face, Path(target), out)
+        print(f"{out}: {target} with the face of {source}")
+
+
+def is_picture(name: str) -> bool:
+    """Whether a name on the command line means a file or folder of pictures rather than a key."""
+    from training.pictures import SUFFIXES
+
+    return Path(name).suffix.lower() in SUFFIXES or Path(name).exists()
+
+
+def _source(settings: Settings, source: str, swapper: Any) -> Any:
+    """The source's face: of a picture file, or of the shards."""
+    from training.export import encoder_of
+    from training.pictures import read_portrait
+
+    if is_picture(source):
+        if Path(source).is_dir():
+            raise SamaeError(f"the source {source} is a folder: name one picture whose face is used")
+        return read_portrait(Path(source), swapper.size_px, swapper.method.head, encoder_of(swapper)).face
+    return _shard_faces(settings, [source], swapper)
+
+
+def _shard_faces(settings: Settings, keys: list[str], swapper: Any) -> Any:
+    from assets.judging import load_faces_of
+
+    settings.store.manifest("training_shards")
+    encoder = (swapper.encoder, swapper.encoder_digest)
+    return load_faces_of(settings.store.folder("training_shards"), keys, encoder=encoder)
+
+
+def _swap_keys(settings: Settings, source: str, target: str, out: Path, model: str) -> None:
+    from training.export import load_swapper
+
+    settings.store.manifest("training_shards")
+    swapper = load_swapper(export_of(settings, model))
+    faces = _shard_faces(settings, [source, target], swapper)
     made = swapper.swap(faces.select([0]), faces.select([1]))
     row = [faces.image[0], faces.image[1], made.image[0]]
     pixels = np.concatenate([part.detach().float().numpy().transpose(1, 2, 0) for part in row], axis=1)
@@ -29,17 +81,52 @@ def run(source: str, target: str, out: Path, model: str) -> None:
     print(f"{out}: source, target, result")
 
 
+def _swap_file(swapper: Any, face: Any, target: Path, out: Path) -> None:
+    from training.export import encoder_of
+    from training.pictures import paste_back, read_portrait
+
+    portrait = read_portrait(target, swapper.size_px, swapper.method.head, encoder_of(swapper))
+    pixels = paste_back(portrait, swapper.swap(face, portrait.face))
+    write_bytes(out, encode_jpeg(pixels) if out.suffix.lower() in JPEG else encode_png(pixels))
+
+
+def _swap_folder(swapper: Any, face: Any, folder: Path, out: Path) -> None:
+    """Every picture below a folder, under the same names below `out`; what cannot be swapped is named at the end."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from training.pictures import SUFFIXES
+
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise SamaeError(f"{folder} holds no PNG, JPEG or WebP picture: name a folder of pictures")
+    refused: list[str] = []
+    for path in track(files, "swapping", console=Console(stderr=True)):
+        place = out / path.relative_to(folder)
+        try:
+            _swap_file(swapper, face, path, place.with_suffix(".png" if place.suffix == ".webp" else place.suffix))
+        except SamaeError as error:
+            refused.append(str(error))
+    for sentence in refused:
+        print(f"left out: {sentence}")
+    if len(refused) == len(files):
+        raise SamaeError(f"none of the {len(files)} pictures in {folder} could be swapped; the reasons stand above")
+    print(f"{out}: {len(files) - len(refused)} of {len(files)} pictures")
+
+
 def export_of(settings: Settings, model: str) -> Path:
-    """The folder of a model named by alias, version or recipe."""
-    recipe = settings.store.folder("swap_model", model) / "export"
-    if recipe.is_dir():
-        return recipe
+    """The folder of a model named by a folder, a trained recipe, an alias or a version."""
+    for named in (Path(model), Path(model) / "export"):
+        if (named / "config.json").is_file():
+            return named
+    if "/" not in model and (settings.store.folder("swap_model", model) / "export").is_dir():
+        return settings.store.folder("swap_model", model) / "export"
     from pipelines.commands.models import tracking
 
     tracker = tracking()
     number = tracker.aliases().get(model, model)
     if number not in {str(version.version) for version in tracker.versions()}:
         raise SamaeError(
-            f"no model, alias or trained recipe is called {model!r}; `samae models list` shows what there is"
+            f"no model, alias, trained recipe or folder is called {model!r}; `samae models list` shows what there is"
         )
     return tracker.export_folder(number)

@@ -1,0 +1,51 @@
+"""What identity encoders look at: verification, same / different / swapped similarities, saliency."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from faces.identity.encoder import TorchEncoder
+from faces.identity.registry import load_encoder
+from training.encoder.figures import draw_saliency, draw_similarities
+from training.encoder.probe import probe_saliency, render_probe, similarities
+from training.verification import ten_fold, verify
+
+SUMMARY = "Identity encoders on people none saw: verification, same / different / swapped similarity, saliency"
+
+
+def run(settings: dict) -> dict[str, float | int | str]:
+    """Settings: encoders (builtin,blendface), people (24), pictures (3), seed (909), figures (a folder; none)."""
+    names = [name.strip() for name in str(settings.get("encoders", "builtin,blendface")).split(",")]
+    people, pictures = int(settings.get("people", 24)), int(settings.get("pictures", 3))
+    workers = int(settings.get("workers", len(os.sched_getaffinity(0))))
+    probe = render_probe(people, pictures, int(settings.get("seed", 909)), workers=workers)
+    plain = probe.wearer == probe.owner
+    figures: dict[str, float | int | str] = {"people": people, "plain_pictures": int(plain.sum())}
+    distributions, maps = {}, {}
+    for name in names:
+        encoder, label = load_encoder(name), Path(name).stem
+        distributions[label] = found = similarities(encoder, probe)
+        vectors = encoder.embed(probe.images[plain], probe.landmarks[plain])
+        checked = asdict(verify(vectors, probe.wearer[plain]))
+        for kind in ("same", "different", "swapped"):
+            figures[f"{label}_{kind}_mean"] = round(float(getattr(found, kind).mean()), 4)
+            figures[f"{label}_{kind}_peak"] = round(found.peaks()[kind], 4)
+        accuracy = ten_fold(*_balanced(found.same, found.different))[0]
+        figures[f"{label}_tar_at_far_1e3"] = round(checked["tar_at_far_1e3"], 4)
+        figures[f"{label}_ten_fold_accuracy"] = round(accuracy, 4)
+        if isinstance(encoder, TorchEncoder):
+            maps[label] = probe_saliency(encoder, probe, min(people, 16))
+            figures[f"{label}_saliency_outside_face_share"] = round(maps[label][2], 4)
+    if settings.get("figures"):
+        folder = Path(str(settings["figures"]))
+        draw_similarities(distributions, folder / "identity_similarity.png")
+        draw_saliency(maps, folder / "identity_saliency.png")
+    return figures
+
+
+def _balanced(same: np.ndarray, different: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and labels of all pairs of one person and as many of different people, by turns (every fold balanced)."""
+    chosen = np.random.Generator(np.random.Philox(1)).choice(different, len(same), replace=False)
+    return np.stack([same, chosen], 1).ravel(), np.tile([True, False], len(same))

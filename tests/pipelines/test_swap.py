@@ -1,0 +1,75 @@
+"""`samae swap` on picture files and folders, with a model's folder: one picture, a folder, and what is refused."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from faces.errors import SamaeError
+from faces.identity.registry import load_encoder
+from faces.morphable.registry import load_head
+from faces.synthetic.dataset import write_dataset
+from pipelines.commands import swap
+from training.config import load_recipe
+from training.export import export_model
+from training.methods.base import build_method
+
+SMALL = ["size_px=32", "generator.width=8", "generator.multipliers=[1, 2]", "generator.blocks=1"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    method = build_method(load_recipe("simswap", SMALL), load_head("builtin"), load_encoder("builtin"))
+    export_model(method, folder / "export")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_dataset(tmp_path_factory.mktemp("set"), 3, size_px=96, people=3, workers=1)
+    return root / "images96x96/00000"
+
+
+def test_one_picture_keeps_its_size_and_its_background(
+    model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
+    out = tmp_path / "swapped.png"
+    swap.run(str(people / "00000.png"), str(people / "00001.png"), out, str(model))
+    made, target = cv2.imread(str(out)), cv2.imread(str(people / "00001.png"))
+    assert made.shape == target.shape
+    assert 0.05 < (made != target).any(-1).mean() < 0.8
+    np.testing.assert_array_equal(made[:4], target[:4])
+    assert "swapped.png" in capsys.readouterr().out
+
+
+def test_a_folder_is_swapped_under_the_same_names_and_says_what_it_left_out(
+    model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
+    (people / "broken.png").write_text("no picture")
+    try:
+        swap.run(str(people / "00000.png"), str(people), tmp_path / "out", str(model / "export"))
+    finally:
+        (people / "broken.png").unlink()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    said = capsys.readouterr().out
+    assert "3 of 4 pictures" in said
+    assert "left out" in said
+    assert "broken.png" in said
+
+
+def test_what_cannot_be_swapped_is_one_sentence(
+    model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
+    (tmp_path / "empty").mkdir()
+    face = str(people / "00000.png")
+    with pytest.raises(SamaeError, match="holds no PNG"):
+        swap.run(face, str(tmp_path / "empty"), tmp_path / "out", str(model))
+    with pytest.raises(SamaeError, match="is a folder"):
+        swap.run(str(people), face, tmp_path / "out.png", str(model))
+    with pytest.raises(SamaeError, match="no picture file or folder"):
+        swap.run(face, "00001", tmp_path / "out.png", str(model))

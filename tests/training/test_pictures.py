@@ -1,0 +1,97 @@
+"""Plain pictures through a swapper: where landmarks come from, what goes back into the picture, and refusals."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from method_fakes import tiny_batch
+
+from faces.errors import SamaeError
+from faces.identity.registry import load_encoder
+from faces.landmarks import ffhq_transform, to_whole_pixels
+from faces.morphable.registry import load_head
+from faces.synthetic.dataset import write_dataset
+from training.batch import SwapResult
+from training.pictures import Portrait, landmarks_of, paste_back, read_portrait
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("set"), 2, size_px=128, people=2, workers=1)
+
+
+def photograph(people: Path, folder: Path) -> tuple[Path, np.ndarray]:
+    """A generated picture turned and enlarged into a wide photograph, with landmarks.json beside it."""
+    entry = json.loads((people / "ffhq-dataset-v2.json").read_text())["0"]["image"]
+    image = cv2.imread(str(people / entry["file_path"]))
+    turn = cv2.getRotationMatrix2D((64, 64), 8, 1.6)
+    turn[:, 2] += [90, 40]
+    wide = cv2.warpAffine(image, turn, (330, 240), borderMode=cv2.BORDER_REPLICATE)
+    points = np.asarray(entry["face_landmarks"]) @ turn[:, :2].T + turn[:, 2]
+    cv2.imwrite(str(folder / "photo.png"), wide)
+    (folder / "landmarks.json").write_text(json.dumps({"photo.png": points.tolist()}))
+    return folder / "photo.png", points
+
+
+def test_a_picture_of_an_ffhq_set_is_a_crop_already(people: Path) -> None:
+    path = people / "images128x128/00000/00001.png"
+    portrait = read_portrait(path, 64, load_head("builtin"), load_encoder("builtin"))
+    np.testing.assert_allclose(portrait.crop, [[0.5, 0, 0], [0, 0.5, 0]])
+    assert portrait.face.image.shape == (1, 3, 64, 64)
+    assert portrait.face.mask.mean() > 0.1
+    np.testing.assert_allclose(portrait.face.landmarks[0].numpy(), portrait.landmarks_px * 0.5, atol=1e-3)
+    assert portrait.face.embedding.norm() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_photograph_is_cropped_by_its_landmarks_and_embeds_as_the_same_person(people: Path, tmp_path: Path) -> None:
+    head, encoder = load_head("builtin"), load_encoder("builtin")
+    path, points = photograph(people, tmp_path)
+    portrait = read_portrait(path, 64, head, encoder)
+    assert portrait.image.shape == (240, 330, 3)
+    np.testing.assert_allclose(portrait.crop, ffhq_transform(points + 0.5, 64), atol=1e-6)
+    plain = [read_portrait(people / f"images128x128/00000/0000{i}.png", 64, head, encoder).face for i in (0, 1)]
+    own, other = ((portrait.face.embedding * face.embedding).sum().item() for face in plain)
+    assert own > 0.8
+    assert own > other + 0.2
+
+
+def test_what_was_not_swapped_stays_exactly_and_what_was_is_drawn_once(people: Path, tmp_path: Path) -> None:
+    path, points = photograph(people, tmp_path)
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    face = tiny_batch(1)
+    portrait = Portrait(image, points + 0.5, ffhq_transform(points + 0.5, 32), face)
+    nothing = SwapResult(torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))
+    np.testing.assert_array_equal(paste_back(portrait, nothing), image)
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 8:24, 8:24] = 0.5
+    drawn = torch.full((1, 3, 32, 32), 0.8)
+    made = paste_back(portrait, SwapResult(drawn * mask + face.image * (1 - mask), mask))
+    middle = np.linalg.inv(np.vstack([portrait.crop, [0, 0, 1]])) @ [16, 16, 1]
+    x, y = int(middle[0]), int(middle[1])
+    wanted = 0.5 * 0.8 * 255 + 0.5 * image[y, x].astype(float)
+    assert np.abs(made[y, x] - wanted).max() < 3
+    np.testing.assert_array_equal(made[:10], image[:10])
+
+
+def test_a_picture_without_landmarks_or_file_names_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SAMAE_WEIGHTS", raising=False)
+    cv2.imwrite(str(tmp_path / "plain.png"), np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(SamaeError, match=r"plain\.png has no landmarks .*det_10g\.onnx"):
+        landmarks_of(tmp_path / "plain.png", np.zeros((40, 40, 3), np.uint8))
+    head, encoder = load_head("builtin"), load_encoder("builtin")
+    with pytest.raises(SamaeError, match="there is no picture"):
+        read_portrait(tmp_path / "missing.png", 64, head, encoder)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(SamaeError, match="not a readable PNG"):
+        read_portrait(tmp_path / "text.png", 64, head, encoder)
+
+
+def test_points_of_landmarks_json_are_whole_pixels(people: Path, tmp_path: Path) -> None:
+    path, points = photograph(people, tmp_path)
+    found, is_crop = landmarks_of(path, np.zeros((240, 330, 3), np.uint8))
+    assert not is_crop
+    np.testing.assert_allclose(to_whole_pixels(found), points)

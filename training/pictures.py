@@ -1,0 +1,173 @@
+"""Plain pictures in and out of a trained swapper: landmarks, crop, fit, embedding, swap, and the paste back.
+
+Where a picture's 68 landmarks come from, in this order: an entry of ffhq-dataset-v2.json in a folder above it (FFHQ's
+layout, generated sets too); landmarks.json beside or above it (name -> 68 points, FFHQ's pixel convention);
+InsightFace's detector, where its weights are. A picture of FFHQ's layout is a crop already; of any other, FFHQ's crop
+is cut, swapped, and put back at the picture's own size.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from faces.albedo import shrink_masks, skin_colour
+from faces.errors import SamaeError
+from faces.files import read_json
+from faces.fitting import fit
+from faces.identity.encoder import Encoder
+from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
+from faces.masks import face_mask
+from faces.morphable.base import MorphableHead
+from training.batch import FaceBatch, SwapResult
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+FFHQ_JSON, LANDMARKS_JSON = "ffhq-dataset-v2.json", "landmarks.json"
+#: Least width at which a face is fitted, px (as in the shards).
+FIT_PX = 128
+#: Where the mask is below this, a result says nothing about what the network drew there.
+LEAST_MASK = 0.02
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One picture and the face in it.
+
+    Attributes:
+        image: (H, W, 3) uint8 sRGB, upright.  landmarks_px: (68, 2) in it, our pixels.
+        crop: (2, 3) from the picture to the swapper's square.  face: a batch of one, at the swapper's size.
+    """
+
+    image: np.ndarray
+    landmarks_px: np.ndarray
+    crop: np.ndarray
+    face: FaceBatch
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB, upright; SamaeError when it is no readable PNG, JPEG or WebP."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except FileNotFoundError:
+        raise SamaeError(f"there is no picture {path}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise SamaeError(f"{path} is not a readable PNG, JPEG or WebP picture ({error})") from None
+
+
+def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(68, 2) landmarks in our pixels, and whether the picture is an FFHQ crop already (see the module).
+
+    Raises:
+        SamaeError: no landmarks and no detector, or no face.
+    """
+    path = path.resolve()
+    for folder in path.parents:
+        name = path.relative_to(folder).as_posix()
+        if (folder / FFHQ_JSON).is_file():
+            found = _entries(folder / FFHQ_JSON).get(name)
+            if found is not None:
+                side, points = found
+                return from_whole_pixels(points) * (image.shape[0] / side), True
+        if (folder / LANDMARKS_JSON).is_file() and name in read_json(folder / LANDMARKS_JSON):
+            return from_whole_pixels(np.asarray(read_json(folder / LANDMARKS_JSON)[name], np.float64)), False
+    faces = _detector(path).faces(image)
+    if not faces:
+        raise SamaeError(f"no face was found in {path}: choose another picture, or write {LANDMARKS_JSON} beside it")
+    return faces[0], False
+
+
+@lru_cache(maxsize=4)
+def _entries(listing: Path) -> dict[str, tuple[float, Any]]:
+    """file_path -> (width of the stored picture, 68 points) of a listing in FFHQ's form."""
+    images = (entry["image"] for entry in read_json(listing).values())
+    return {i["file_path"]: (float(i["pixel_size"][0]), i["face_landmarks"]) for i in images}
+
+
+@lru_cache(maxsize=1)
+def _loaded_detector() -> Any:
+    from faces.detection import Detector
+
+    return Detector()
+
+
+def _detector(path: Path) -> Any:
+    try:
+        return _loaded_detector()
+    except SamaeError as error:
+        raise SamaeError(
+            f"{path} has no landmarks (in {FFHQ_JSON} or {LANDMARKS_JSON} above it), and {error}"
+        ) from None
+
+
+def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encoder) -> Portrait:
+    """Read a picture and find, crop, fit and embed its face.
+
+    Raises:
+        SamaeError: the picture cannot be read, has no landmarks, or its face cannot be fitted.
+    """
+    image = read_picture(path)
+    points, is_crop = landmarks_of(path, image)
+    fit_px = size_px * -(-FIT_PX // size_px)
+    if is_crop and image.shape[0] == image.shape[1]:
+        matrix = np.array([[1.0, 0, 0], [0, 1.0, 0]]) * (fit_px / image.shape[0])
+        large = cv2.resize(image, (fit_px, fit_px), interpolation=_way(image.shape[0], fit_px))
+    else:
+        matrix, large = ffhq_transform(points, fit_px), ffhq_crop(image, points, fit_px)
+    marks = transform_points(matrix, points).astype(np.float32)
+    face = _batch(str(path), large, marks, size_px, head, encoder)
+    return Portrait(image, points, matrix * (size_px / fit_px), face)
+
+
+def _way(size_px: int, wanted_px: int) -> int:
+    return cv2.INTER_AREA if wanted_px < size_px else cv2.INTER_CUBIC
+
+
+def _batch(
+    name: str, large: np.ndarray, marks: np.ndarray, size_px: int, head: MorphableHead, encoder: Encoder
+) -> FaceBatch:
+    """The face of a crop (L, L, 3) with landmarks (68, 2) px in it, as training sees faces."""
+    side = large.shape[0]
+    found = fit(large[None], marks[None], head, side)
+    if not found.ok[0]:
+        raise SamaeError(f"the face in {name} could not be fitted ({found.reason[0]}): choose another picture")
+    coefficients = np.asarray(found.coefficients, np.float32)
+    masks = face_mask(large[None], coefficients, head)
+    skin = np.asarray(skin_colour(large[None], coefficients, masks, head), np.float32)
+    small = large if side == size_px else cv2.resize(large, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    mask = shrink_masks(masks.astype(np.float32) / 255, size_px)
+    return FaceBatch(
+        image=torch.from_numpy(np.ascontiguousarray(small)).permute(2, 0, 1)[None].float() / 255,
+        mask=torch.from_numpy(mask)[:, None],
+        coefficients=torch.from_numpy(coefficients),
+        embedding=torch.from_numpy(np.asarray(encoder.embed(large[None], marks[None]), np.float32)),
+        skin=torch.from_numpy(skin),
+        landmarks=torch.from_numpy(marks[None] * np.float32(size_px / side)),
+        person=torch.tensor([-1]),
+        keys=(Path(name).stem,),
+    )
+
+
+def paste_back(target: Portrait, result: SwapResult) -> np.ndarray:
+    """(H, W, 3) uint8: the result inside its mask, in the target's picture at its own size.
+
+    What the network drew is taken out of result = drawn m + target (1 - m) first, so that the target's fine pixels are
+    blended once, not twice.
+    """
+    made, mask = result.image.detach().float().cpu(), result.mask.detach().float().cpu()
+    own = target.face.image
+    drawn = torch.where(mask > LEAST_MASK, (made - own * (1 - mask)) / mask.clamp_min(LEAST_MASK), made).clamp(0, 1)
+    layers = torch.cat([drawn, mask], 1)[0].permute(1, 2, 0).numpy()
+    height, width = target.image.shape[:2]
+    a, b = target.crop[:, :2], target.crop[:, 2]
+    whole = np.concatenate([a, (b + a @ [0.5, 0.5] - 0.5)[:, None]], 1)  # OpenCV's pixel centres are whole numbers
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    colour = cv2.warpAffine(layers[..., :3], whole, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    share = cv2.warpAffine(layers[..., 3], whole, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    share = share[..., None]
+    return np.rint(np.clip(colour * 255, 0, 255) * share + target.image * (1 - share)).astype(np.uint8)
