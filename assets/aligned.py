@@ -9,6 +9,7 @@ import numpy as np
 
 from assets.common import batches, contact_sheet, make_folders
 from assets.graph import STAGES
+from assets.parts import Parts
 from assets.ports import Pool, Samae
 from assets.tables import OK, accepted, matrix, read_rows, write_array, write_rows
 from faces.records import decode_colour
@@ -25,11 +26,11 @@ def aligned_faces(
     store, size_px = samae.store, samae.plan.working_px
     report = samae.progress(context, "aligned_faces")
 
-    def make(partition: str, folder: Path) -> dict[str, Any]:
+    def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
         rows = accepted(read_rows(store.folder("raw_faces", partition)))
         tasks = [([store.raw / path for path in part], size_px) for part in batches(rows["file_path"].to_pylist(), 64)]
         images = np.concatenate(
-            pool.map(resize_photographs, tasks, report) or [np.zeros((0, size_px, size_px, 3), np.uint8)]
+            done.map(pool, resize_photographs, tasks, report) or [np.zeros((0, size_px, size_px, 3), np.uint8)]
         )
         scale = size_px / np.asarray(rows["size_px"], np.float32)
         landmarks = scaled(matrix(rows, "landmarks_px"), scale)

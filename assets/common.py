@@ -10,26 +10,30 @@ import dagster as dg
 import numpy as np
 
 from assets.graph import provenance
+from assets.parts import Parts
 from assets.ports import Samae
 from faces.records import encode_jpeg
 
 #: Photographs a task: small enough to spread, large enough to hide the cost of a task.
 PHOTOGRAPHS_PER_TASK = 32
 
-#: Fills the scratch folder of one partition and returns its metadata for the page.
-Make = Callable[[str, Path], dict[str, Any]]
+#: (partition, its scratch folder to fill, parts that are done already) -> its metadata for the page.
+Make = Callable[[str, Path, Parts], dict[str, Any]]
 
 
 def make_folders(context: dg.AssetExecutionContext, samae: Samae, stage: str, make: Make) -> dg.MaterializeResult:
-    """Make every partition of this run with `make(partition, scratch folder)`; one data version a partition.
+    """Make every partition of this run with `make(partition, scratch folder, parts)`; one data version a partition.
 
     A run over several partitions gets one joint version, because Dagster records one a run; `samae demo` and the
     manifests on disk keep one a partition.
     """
     partitions = list(context.partition_keys)
     for partition in partitions:
-        with samae.store.write(stage, partition, provenance(stage, partition, samae.plan, samae.store)) as (folder, _):
-            metadata = make(partition, folder)
+        made_from = provenance(stage, partition, samae.plan, samae.store)
+        parts = Parts(samae.store.home, stage, partition, made_from)
+        with samae.store.write(stage, partition, made_from) as (folder, _):
+            metadata = make(partition, folder, parts)
+        parts.remove()
         context.add_asset_metadata(metadata, partition_key=partition)
     digests = [samae.store.digest(stage, partition) for partition in partitions]
     return dg.MaterializeResult(data_version=dg.DataVersion("-".join(digests) if len(digests) < 4 else _joint(digests)))

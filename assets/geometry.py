@@ -9,6 +9,7 @@ import numpy as np
 
 from assets.common import PHOTOGRAPHS_PER_TASK, contact_sheet, counts_table, make_folders
 from assets.graph import STAGES
+from assets.parts import Parts
 from assets.ports import Pool, Samae
 from assets.store import Store
 from assets.tables import OK, REJECTED, accepted, chunks, matrix, read_array, read_rows, write_array, write_rows
@@ -21,12 +22,12 @@ def face_coefficients(
     """Fit the head to every aligned picture. A bad fit is a row with a reason."""
     report = samae.progress(context, "face_coefficients")
 
-    def make(partition: str, folder: Path) -> dict[str, Any]:
+    def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
         aligned = samae.store.folder("aligned_faces", partition)
         rows = read_rows(aligned)
         landmarks = matrix(rows, "landmarks_px").reshape(-1, 68, 2)
         tasks = [(samae.plan.head, aligned, part, landmarks[part]) for part in chunks(len(rows), PHOTOGRAPHS_PER_TASK)]
-        fits = pool.map(fit_faces, tasks, report)
+        fits = done.map(pool, fit_faces, tasks, report)
         columns: dict[str, Any] = {"key": rows["key"].to_pylist()}
         columns |= {name: np.concatenate([fit[name] for fit in fits]) for name in fits[0]}
         columns["status"] = [OK if good else REJECTED for good in columns.pop("ok")]
@@ -61,7 +62,7 @@ def fit_faces(task: tuple[str, Path, slice, np.ndarray]) -> dict[str, np.ndarray
         "landmark_nme_percent": np.asarray(found.landmark_nme_percent, np.float32),
         "photometric_error": np.asarray(found.photometric_error, np.float32),
         "ok": np.asarray(found.ok, bool),
-        "reason": np.array(list(found.reason), dtype=object),
+        "reason": np.array(list(found.reason), dtype=str),
     }
 
 
@@ -80,8 +81,8 @@ def neutral_albedo(
     """Take the fitted light away from every picture and neutralise its skin tone."""
     report = samae.progress(context, "neutral_albedo")
 
-    def make(partition: str, folder: Path) -> dict[str, Any]:
-        keys, albedo = _map_fitted(neutralise_faces, samae, pool, partition, report, "albedo")
+    def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        keys, albedo = _map_fitted(neutralise_faces, samae, pool, done, partition, report, "albedo")
         write_rows(folder, {"key": keys, "status": [OK] * len(keys), "reason": [""] * len(keys)})
         write_array(folder, "albedo", albedo)
         return {"faces": len(keys), "preview": contact_sheet(albedo)}
@@ -89,13 +90,15 @@ def neutral_albedo(
     return make_folders(context, samae, "neutral_albedo", make)
 
 
-def _map_fitted(function: Any, samae: Samae, pool: Pool, partition: str, report: Any, *names: str) -> tuple[Any, ...]:
+def _map_fitted(
+    function: Any, samae: Samae, pool: Pool, done: Parts, partition: str, report: Any, *names: str
+) -> tuple[Any, ...]:
     """Map over the well-fitted faces of a folder; their keys and the named arrays, joined."""
     keys, where, coefficients = fitted_faces(samae.store, partition)
     aligned = samae.store.folder("aligned_faces", partition)
     parts = chunks(len(keys), PHOTOGRAPHS_PER_TASK)
     tasks = [(samae.plan.head, aligned, where[part], coefficients[part]) for part in parts]
-    answers = pool.map(function, tasks, report)
+    answers = done.map(pool, function, tasks, report)
     size_px = samae.plan.working_px
     empty = {"skin": np.zeros((0, 3), np.float32), "mask": np.zeros((0, size_px, size_px), np.uint8)}
     blank = np.zeros((0, size_px, size_px, 3), np.uint8)
@@ -118,8 +121,8 @@ def face_masks(
     """The visible face of every picture, and the colour of its skin."""
     report = samae.progress(context, "face_masks")
 
-    def make(partition: str, folder: Path) -> dict[str, Any]:
-        keys, masks, skin = _map_fitted(mask_faces, samae, pool, partition, report, "mask", "skin")
+    def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        keys, masks, skin = _map_fitted(mask_faces, samae, pool, done, partition, report, "mask", "skin")
         coverage = (masks.reshape(len(masks), -1).mean(axis=1) / 255).astype(np.float32)
         status = [OK if share > 0 else REJECTED for share in coverage]
         reason = ["" if share > 0 else "face hidden" for share in coverage]

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from assets.listing import folder_digest, folder_names
 from assets.partitions import encoder_partitions, folder_partitions, recipe_partitions
 from assets.plan import Plan
+from assets.rules import Rules
 from assets.store import Store
-from faces.errors import SamaeError
-from faces.files import digest_of, read_json
 
 Cut = Literal["folder", "recipe", "encoder", "whole"]
 OWNERS = ["team:samae"]
@@ -141,8 +141,10 @@ STAGES: dict[str, Stage] = {
             "folder",
             ("photographs",),
             frozenset({"parquet"}),
-            "Every photograph of one FFHQ folder, verified: file and pixel MD5, format, pixel cap, size, truncation. "
-            "One that cannot be used is a row with its reason.",
+            "Every photograph of one FFHQ folder, verified: file and pixel MD5, format, pixel cap, size, truncation, "
+            "licence, deny-list, sharpness, pose, repetition. One that cannot be used is a row with its reason.",
+            code_version="2",
+            settings=lambda plan, _: {"rules": Rules.of(plan).digest},
         ),
         Stage(
             "aligned_faces",
@@ -248,38 +250,6 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def raw_listing(store: Store) -> dict[str, dict[str, Any]]:
-    """ffhq-dataset-v2.json of the set: index of the photograph -> its entry; a missing file is one clear sentence."""
-    path = store.raw / "ffhq-dataset-v2.json"
-    if not path.is_file():
-        raise SamaeError(
-            f"{store.raw} holds no ffhq-dataset-v2.json: name a folder in FFHQ layout by SAMAE_RAW, "
-            "or unset it to use generated people"
-        )
-    listing = read_json(path)
-    if not isinstance(listing, dict):
-        raise SamaeError(f"{path} is not an object of photographs as FFHQ's is; restore it")
-    return listing
-
-
-def folder_of(entry: dict[str, Any]) -> str:
-    """The FFHQ folder of one entry of the listing, e.g. "01000"."""
-    try:
-        return str(entry["image"]["file_path"]).split("/")[-2]
-    except (KeyError, TypeError, IndexError):
-        raise SamaeError(
-            "an entry of ffhq-dataset-v2.json has no image.file_path such as images1024x1024/00000/00000.png"
-        ) from None
-
-
-def entries_by_folder(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
-    """Folder -> {index: entry}, both sorted."""
-    folders: dict[str, dict[str, dict[str, Any]]] = {}
-    for index, entry in sorted(raw_listing(store).items(), key=lambda item: int(item[0])):
-        folders.setdefault(folder_of(entry), {})[index] = entry
-    return dict(sorted(folders.items()))
-
-
 def provenance(stage_name: str, partition: str | None, plan: Plan, store: Store) -> dict[str, Any]:
     """What today's code, settings and inputs would make of one asset (or partition): code, settings, input digests."""
     stage = STAGES[stage_name]
@@ -289,7 +259,7 @@ def provenance(stage_name: str, partition: str | None, plan: Plan, store: Store)
             inputs[f"{name}/{part}" if part and part != partition else name] = store.digest(name, part)
     settings = stage.settings(plan, partition or "")
     if stage_name == "raw_faces":
-        settings = settings | {"entries": digest_of(entries_by_folder(store).get(partition or "", {}))}
+        settings = settings | {"entries": folder_digest(store, partition or "")}
     if stage_name == "photographs" and plan.raw is None:
         settings = settings | {"photographs": plan.photographs}
     return {"code_version": stage.code_version, "settings": settings, "inputs": inputs}
@@ -301,7 +271,7 @@ def _parts(stage: Stage, cut: Cut, partition: str | None, plan: Plan, store: Sto
         return [None]
     if cut == stage.cut:
         return [partition]
-    return list(entries_by_folder(store)) if cut == "folder" else list(plan.recipes)
+    return [*folder_names(store)] if cut == "folder" else list(plan.recipes)
 
 
 def partitions_of(stage_name: str, plan: Plan, store: Store) -> list[str | None]:
@@ -311,4 +281,4 @@ def partitions_of(stage_name: str, plan: Plan, store: Store) -> list[str | None]
         return [None]
     if cut == "encoder":
         return []
-    return list(entries_by_folder(store)) if cut == "folder" else list(plan.recipes)
+    return [*folder_names(store)] if cut == "folder" else list(plan.recipes)

@@ -15,6 +15,7 @@ import numpy as np
 
 from assets.common import PHOTOGRAPHS_PER_TASK, make_folders, result
 from assets.graph import STAGES, encoder_overrides, provenance
+from assets.parts import Parts
 from assets.ports import Pool, Samae
 from assets.tables import OK, chunks, matrix, read_array, read_rows, write_rows
 
@@ -26,13 +27,13 @@ def identity_embeddings(
     """One unit vector a face."""
     report = samae.progress(context, "identity_embeddings")
 
-    def make(partition: str, folder: Path) -> dict[str, Any]:
+    def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
         aligned = samae.store.folder("aligned_faces", partition)
         rows = read_rows(aligned)
         landmarks = matrix(rows, "landmarks_px").reshape(-1, 68, 2)
         parts = chunks(len(rows), PHOTOGRAPHS_PER_TASK)
         tasks = [(samae.plan.encoder, aligned, part, landmarks[part]) for part in parts]
-        vectors = np.concatenate(pool.map(embed_faces, tasks, report) or [np.zeros((0, 1), np.float32)])
+        vectors = np.concatenate(done.map(pool, embed_faces, tasks, report) or [np.zeros((0, 1), np.float32)])
         columns = {"key": rows["key"].to_pylist(), "status": [OK] * len(rows), "reason": [""] * len(rows)}
         write_rows(folder, columns | {"embedding": vectors})
         same, other = similarity(vectors, np.asarray(rows["person"]))

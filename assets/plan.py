@@ -22,6 +22,11 @@ class Plan(BaseModel):
     raw: Path | None = Field(None, description="folder in FFHQ layout; without it people are generated")
     photographs: int = Field(1000, ge=8, le=1_000_000, description="how many photographs of people to generate")
     photo_px: int = Field(128, ge=64, le=1024, description="width of the generated photographs, px")
+    licences: Names = Field((), description="licences that are kept, as the listing writes them; empty keeps all")
+    deny_list: Path | None = Field(None, description="JSON with lists photo_url, author, md5 of what to leave out")
+    least_sharpness: float = Field(0.12, ge=0, description="fine detail over contrast below which a picture is blurred")
+    most_yaw_degrees: float = Field(75.0, gt=0, le=180, description="profiles further round than this are left out")
+    most_pitch_degrees: float = Field(45.0, gt=0, le=180, description="heads bowed or raised further are left out")
     seed: int = Field(0, ge=0, description="seed of the generated people, of the pairs and of training")
     aligned_px: int = Field(128, ge=32, le=1024, description="least width at which faces are fitted, px")
     picture_px: int = Field(64, ge=32, le=1024, description="width of the pictures in the shards, px")
@@ -34,7 +39,7 @@ class Plan(BaseModel):
     ranks: int = Field(1, ge=1, le=1024, description="training processes (one a GPU)")
     pairs: int = Field(100, ge=4, le=100_000, description="how many source-target pairs the judge swaps")
 
-    @field_validator("judges", "recipes", "kimg", "overrides", mode="before")
+    @field_validator("judges", "recipes", "kimg", "overrides", "licences", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

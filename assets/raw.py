@@ -2,10 +2,12 @@
 
 `photographs` writes people into a folder in FFHQ's own layout unless SAMAE_RAW names a folder; from there on there is
 one entrance for generated and real photographs. `raw_faces` checks every file of one folder against
-ffhq-dataset-v2.json; whatever is wrong with a photograph becomes its reason.
+ffhq-dataset-v2.json and the rules of the plan (assets/rules.py); whatever is wrong with a photograph becomes its
+reason. REASONS lists them all.
 """
 
 import hashlib
+import io
 import json
 from collections import Counter
 from functools import partial
@@ -16,19 +18,49 @@ import dagster as dg
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from assets.common import batches, contact_sheet, counts_table, make_folders, result
-from assets.graph import STAGES, entries_by_folder, provenance
+from assets.common import PHOTOGRAPHS_PER_TASK, batches, contact_sheet, counts_table, make_folders, result
+from assets.graph import STAGES, provenance
+from assets.listing import folder_entries, folder_names, photograph_counts
 from assets.partitions import FOLDERS_NAME
+from assets.parts import Parts
 from assets.ports import Pool, Samae
+from assets.rules import Rules, part_of
 from assets.tables import OK, REJECTED, write_rows
-from faces.errors import SamaeError
 from faces.files import write_json
+from faces.quality import picture_hash, pose_degrees, same_pictures, sharpness
 
 #: Larger pictures are refused before they are decoded (a decompression bomb), px.
 PIXEL_CAP = 16_000_000
 #: Smaller ones hold too little of a face, px.
 SMALLEST_PX = 64
 FORMATS = ("PNG", "JPEG", "WEBP")
+#: Larger files are not read into memory, bytes.
+MOST_BYTES = 256 << 20
+#: Every reason why a photograph is refused here -> what kind of trouble it is (the limits are in assets/checks.py).
+REASONS = {
+    "licence not kept": "policy",
+    "on the deny-list": "policy",
+    "landmarks missing": "listing",
+    "listing damaged": "listing",
+    "path outside the set": "listing",
+    "file missing": "damage",
+    "file unreadable": "damage",
+    "truncated": "damage",
+    "file size differs": "damage",
+    "file md5 differs": "damage",
+    "picture damaged": "damage",
+    "pixel size differs": "damage",
+    "pixel md5 differs": "damage",
+    "not a PNG, JPEG or WebP picture": "damage",
+    "too many bytes": "content",
+    "too many pixels": "content",
+    "too small": "content",
+    "not square": "content",
+    "not RGB": "content",
+    "blurred": "content",
+    "extreme pose": "content",
+    "duplicate": "content",
+}
 
 
 @dg.asset(**STAGES["photographs"].spec())
@@ -47,11 +79,10 @@ def photographs(context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae
             seed=plan.seed,
             progress=partial(_forward, report),
         )
-    folders = entries_by_folder(store)
+    counts = photograph_counts(store)
     with store.write("photographs", None, provenance("photographs", None, plan, store)) as (folder, _):
         write_json(folder / "source.json", plan.source_identity)
-    register_folders(context.instance, list(folders))
-    counts = {name: len(entries) for name, entries in folders.items()}
+    register_folders(context.instance, folder_names(store))
     return result(
         samae,
         "photographs",
@@ -84,14 +115,14 @@ def raw_faces(
     context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae], pool: dg.ResourceParam[Pool]
 ) -> dg.MaterializeResult:
     """Verify every photograph of a folder."""
-    folders = entries_by_folder(samae.store)
     report = samae.progress(context, "raw_faces")
+    rules = Rules.of(samae.plan)
 
-    def make(partition: str, folder: Path) -> dict[str, Any]:
-        if partition not in folders:
-            raise SamaeError(f"{samae.store.raw} has no folder {partition!r}; its folders are {', '.join(folders)}")
-        tasks = [(samae.store.raw, part) for part in batches(list(folders[partition].items()), 128)]
-        rows = [row for part in pool.map(verify_photographs, tasks, report) for row in part]
+    def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        entries = list(folder_entries(samae.store, partition).items())
+        tasks = [(samae.store.raw, part, rules) for part in batches(entries, PHOTOGRAPHS_PER_TASK)]
+        rows = [row for part in done.map(pool, verify_photographs, tasks, report) for row in part]
+        refuse_repeated(rows)
         write_rows(folder, {name: [row[name] for row in rows] for name in rows[0]})
         counts = Counter(row["reason"] for row in rows)
         good = [samae.store.raw / row["file_path"] for row in rows if row["status"] == OK][:24]
@@ -111,30 +142,56 @@ def _thumbnail(path: Path) -> np.ndarray:
         return np.asarray(picture.convert("RGB").resize((64, 64)))
 
 
-def verify_photographs(task: tuple[Path, list[tuple[str, dict[str, Any]]]]) -> list[dict[str, Any]]:
-    """(root of the set, [(index, entry of the listing)]) -> one row a photograph. Runs in a worker."""
-    root, entries = task
-    return [verify_photograph(root, index, entry) for index, entry in entries]
+def verify_photographs(task: tuple[Path, list[tuple[str, dict[str, Any]]], Rules]) -> list[dict[str, Any]]:
+    """(root of the set, [(index, entry of the listing)], rules) -> one row a photograph. Runs in a worker."""
+    root, entries, rules = task
+    return [verify_photograph(root, index, entry, rules) for index, entry in entries]
 
 
-def verify_photograph(root: Path, index: str, entry: dict[str, Any]) -> dict[str, Any]:
+def verify_photograph(root: Path, index: str, entry: dict[str, Any], rules: Rules) -> dict[str, Any]:
     """One row of raw_faces. Whatever is wrong with the photograph or its entry becomes `reason`; nothing is raised."""
-    image: dict[str, Any] = entry["image"] if isinstance(entry.get("image"), dict) else {}
-    synthetic = entry.get("synthetic")
-    row: dict[str, Any] = {
+    row = _empty_row(index, entry)
+    try:
+        reason = rules.reason_by_listing(entry) or _landmarks_reason(part_of(entry, "image"), row)
+        reason = reason or _file_reason(root, part_of(entry, "image"), row, rules)
+    except (TypeError, ValueError, OverflowError):
+        reason = "listing damaged"
+    except OSError:
+        reason = "file unreadable"
+    row["reason"], row["status"] = reason, REJECTED if reason else OK
+    return row
+
+
+def refuse_repeated(rows: list[dict[str, Any]]) -> None:
+    """Refuse every good row that looks like an earlier good one ("duplicate", and of which); rows are changed."""
+    good = [row for row in rows if row["status"] == OK]
+    for again, first in same_pictures([bytes.fromhex(row["picture_hash"]) for row in good]).items():
+        good[again] |= {"status": REJECTED, "reason": "duplicate", "duplicate_of": good[first]["key"]}
+
+
+def _empty_row(index: str, entry: dict[str, Any]) -> dict[str, Any]:
+    about, synthetic = part_of(entry, "metadata"), part_of(entry, "synthetic")
+    person = synthetic.get("person")
+    return {
         "key": f"{int(index):05d}",
         "status": REJECTED,
         "reason": "",
-        "file_path": str(image.get("file_path", "")),
+        "file_path": str(part_of(entry, "image").get("file_path", "")),
         "size_px": 0,
-        "licence": str((entry.get("metadata") or {}).get("license", "")),
-        "person": int(synthetic["person"]) if synthetic else -1,
+        "licence": str(about.get("license", "")),
+        "photo_url": str(about.get("photo_url", "")),
+        "author": str(about.get("author", "")),
+        "person": person if isinstance(person, int) else -1,
         "landmarks_px": [],
         "synthetic": json.dumps(synthetic, sort_keys=True) if synthetic else "",
+        "file_md5": "",
+        "pixel_md5": "",
+        "picture_hash": "",
+        "duplicate_of": "",
+        "sharpness": 0.0,
+        "pitch_degrees": 0.0,
+        "yaw_degrees": 0.0,
     }
-    reason = _landmarks_reason(image, row) or _file_reason(root, image, row)
-    row["reason"], row["status"] = reason, REJECTED if reason else OK
-    return row
 
 
 def _landmarks_reason(image: dict[str, Any], row: dict[str, Any]) -> str:
@@ -145,11 +202,11 @@ def _landmarks_reason(image: dict[str, Any], row: dict[str, Any]) -> str:
     if points.shape != (68, 2) or not np.isfinite(points).all():
         return "landmarks missing"
     # FFHQ puts pixel centres at whole numbers, faces/camera.py at halves.
-    row["landmarks_px"] = (points + 0.5).ravel()
+    row["landmarks_px"] = (points + 0.5).ravel().tolist()
     return ""
 
 
-def _file_reason(root: Path, image: dict[str, Any], row: dict[str, Any]) -> str:
+def _file_reason(root: Path, image: dict[str, Any], row: dict[str, Any], rules: Rules) -> str:
     path = (root / row["file_path"]).resolve()
     if not path.is_relative_to(root.resolve()):
         return "path outside the set"
@@ -159,35 +216,50 @@ def _file_reason(root: Path, image: dict[str, Any], row: dict[str, Any]) -> str:
     size_bytes = path.stat().st_size
     if expected is not None and size_bytes != int(expected):
         return "truncated" if size_bytes < int(expected) else "file size differs"
+    if size_bytes > MOST_BYTES:
+        return "too many bytes"
     data = path.read_bytes()
-    if image.get("file_md5") and hashlib.md5(data, usedforsecurity=False).hexdigest() != image["file_md5"]:
+    row["file_md5"] = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if image.get("file_md5") and row["file_md5"] != image["file_md5"]:
         return "file md5 differs"
-    return _picture_reason(path, image, row)
+    return _picture_reason(data, image, row, rules)
 
 
-def _picture_reason(path: Path, image: dict[str, Any], row: dict[str, Any]) -> str:
+def _picture_reason(data: bytes, image: dict[str, Any], row: dict[str, Any], rules: Rules) -> str:
     try:
-        with Image.open(path, formats=FORMATS) as picture:
-            width, height = picture.size
-            row["size_px"] = width
-            if width * height > PIXEL_CAP:
-                return "too many pixels"
-            if min(width, height) < SMALLEST_PX:
-                return "too small"
-            if width != height:
-                return "not square"
-            if picture.mode != "RGB":
-                return "not RGB"
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            row["size_px"] = picture.width
+            if refused := _shape_reason(picture):
+                return refused
             pixels = np.asarray(picture)
     except UnidentifiedImageError:
         return "not a PNG, JPEG or WebP picture"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return "picture damaged"
-    if image.get("pixel_size") and list(image["pixel_size"]) != [width, height]:
+    row["pixel_md5"] = hashlib.md5(pixels.tobytes(), usedforsecurity=False).hexdigest()
+    if image.get("pixel_size") and list(image["pixel_size"]) != [pixels.shape[1], pixels.shape[0]]:
         return "pixel size differs"
-    if (
-        image.get("pixel_md5")
-        and hashlib.md5(pixels.tobytes(), usedforsecurity=False).hexdigest() != image["pixel_md5"]
-    ):
+    if image.get("pixel_md5") and row["pixel_md5"] != image["pixel_md5"]:
         return "pixel md5 differs"
-    return ""
+    return rules.reason_by_sums(row["file_md5"], row["pixel_md5"]) or _look_reason(pixels, row, rules)
+
+
+def _shape_reason(picture: Image.Image) -> str:
+    """By the header alone: nothing is decoded yet."""
+    if picture.width * picture.height > PIXEL_CAP:
+        return "too many pixels"
+    if min(picture.size) < SMALLEST_PX:
+        return "too small"
+    if picture.width != picture.height:
+        return "not square"
+    return "" if picture.mode == "RGB" else "not RGB"
+
+
+def _look_reason(pixels: np.ndarray, row: dict[str, Any], rules: Rules) -> str:
+    landmarks_px = np.asarray(row["landmarks_px"], np.float64).reshape(1, 68, 2)
+    if np.ptp(landmarks_px[0], axis=0).min() < 1:
+        return "landmarks missing"
+    pitch, yaw, _ = (float(angle) for angle in pose_degrees(landmarks_px, pixels.shape[0])[0])
+    row |= {"sharpness": sharpness(pixels), "pitch_degrees": pitch, "yaw_degrees": yaw}
+    row["picture_hash"] = picture_hash(pixels).hex()
+    return rules.reason_by_look(row["sharpness"], pitch, yaw)

@@ -15,7 +15,8 @@ import numpy as np
 
 from assets.aligned import resize
 from assets.common import contact_sheet, counts_table, result
-from assets.graph import STAGES, encoder_identity, entries_by_folder, head_identity, provenance
+from assets.graph import STAGES, encoder_identity, head_identity, provenance
+from assets.listing import folder_names
 from assets.plan import Plan
 from assets.ports import Pool, Samae
 from assets.store import Store
@@ -44,7 +45,7 @@ def training_shards(
 
     plan, store = samae.plan, samae.store
     report = samae.progress(context, "training_shards")
-    folders = list(entries_by_folder(store))
+    folders = folder_names(store)
     made_from = provenance("training_shards", None, plan, store)
     with store.write("training_shards", None, made_from) as (scratch, metadata):
         metadata["parts"] = {folder: part_digest(folder, made_from) for folder in folders}

@@ -17,7 +17,7 @@ from faces.errors import SamaeError
 from faces.files import atomic_file
 
 ROWS_NAME = "rows.parquet"
-TABLE_VERSION = "1"
+TABLE_VERSION = "2"
 OK = "ok"
 REJECTED = "rejected"
 
@@ -29,6 +29,15 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "file_path": (pa.string(), "relative to the set"),
     "size_px": (pa.int32(), "px"),
     "licence": (pa.string(), ""),
+    "photo_url": (pa.string(), "address of the photograph, as the listing gives it"),
+    "author": (pa.string(), "as the listing gives it"),
+    "file_md5": (pa.string(), "MD5 of the file's bytes, 32 hexadecimal digits"),
+    "pixel_md5": (pa.string(), "MD5 of the RGB bytes, 32 hexadecimal digits"),
+    "picture_hash": (pa.string(), "faces/quality.py, 256 bits as 64 hexadecimal digits"),
+    "duplicate_of": (pa.string(), "key of the photograph that looks the same"),
+    "sharpness": (pa.float32(), "fine detail over contrast, faces/quality.py"),
+    "pitch_degrees": (pa.float32(), "degrees, positive: bowed"),
+    "yaw_degrees": (pa.float32(), "degrees, positive: nose to the right of the picture"),
     "person": (pa.int64(), "identity label, -1 unknown"),
     "landmarks_px": (pa.list_(pa.float32()), "68 x (u, v), px, first pixel centre at 0.5"),
     "synthetic": (pa.string(), "JSON: generator, seed, person, picture"),

@@ -131,6 +131,6 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tupl
 
 def register_partitions(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Tell a new instance which folders there are."""
-    from assets.graph import entries_by_folder
+    from assets.listing import folder_names
 
-    register_folders(instance, list(entries_by_folder(settings.store)))
+    register_folders(instance, folder_names(settings.store))

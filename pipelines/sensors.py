@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.graph import entries_by_folder
+from assets.listing import folder_names
 from assets.partitions import FOLDERS_NAME, folder_partitions
 from assets.ports import Samae
 from faces.errors import SamaeError
@@ -18,7 +18,7 @@ from pipelines.jobs import prepare_folder
 def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Samae]) -> dg.SensorResult | dg.SkipReason:
     """One run a new folder."""
     try:
-        folders = list(entries_by_folder(samae.store))
+        folders = folder_names(samae.store)
     except SamaeError as error:
         return dg.SkipReason(str(error))
     known = set(context.instance.get_dynamic_partitions(FOLDERS_NAME))

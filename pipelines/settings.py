@@ -30,12 +30,12 @@ class Settings(BaseSettings, Plan):
     mlflow_port: int = Field(5000, ge=1, le=65535, description="port of the MLflow page")
     grace_seconds: float = Field(60.0, gt=0, description="time between SIGTERM and SIGKILL when training is cancelled")
 
-    @field_validator("raw", mode="before")
+    @field_validator("raw", "deny_list", mode="before")
     @classmethod
     def _no_raw(cls, value: Any) -> Any:
         return value or None
 
-    @field_validator("home", "raw")
+    @field_validator("home", "raw", "deny_list")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

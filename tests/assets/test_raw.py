@@ -7,19 +7,33 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import dagster as dg
 import numpy as np
 import pytest
 from PIL import Image
 
-from assets.graph import entries_by_folder, folder_of, provenance
+from assets.graph import provenance
+from assets.listing import folder_entries, folder_names, folder_of, photograph_counts, stream_entries
 from assets.partitions import FOLDERS_NAME
-from assets.raw import register_folders, verify_photograph
+from assets.plan import Plan
+from assets.raw import refuse_repeated, register_folders
+from assets.raw import verify_photograph as verify_by
+from assets.rules import Rules
 from assets.store import Store
 from assets.tables import accepted, matrix, read_rows
+from faces.camera import Camera, head_to_camera, project
 from faces.errors import SamaeError
 from faces.files import read_json, write_json
+from faces.morphable.registry import load_head
+from faces.quality import picture_hash
+from faces.records import decode_colour, encode_jpeg, encode_png
 from tests.assets.conftest import COUNT, SIZE_PX, House, make, tiny_plan
+
+
+def verify_photograph(root: Path, index: str, entry: dict[str, Any], **plan: Any) -> dict[str, Any]:
+    """The row of a photograph under a plan's rules."""
+    return verify_by(root, index, entry, Rules.of(Plan(**plan)))
 
 
 @pytest.fixture
@@ -109,20 +123,117 @@ def test_a_path_that_leaves_the_set_is_refused(one: tuple[Path, dict[str, Any]])
     assert verify_photograph(root, "0", entry)["reason"] == "path outside the set"
 
 
-def test_entries_without_a_path_are_one_sentence() -> None:
-    assert folder_of({"image": {"file_path": "images1024x1024/01000/01234.png"}}) == "01000"
-    with pytest.raises(SamaeError, match=r"no image\.file_path"):
-        folder_of({"image": {}})
+def test_a_damaged_entry_is_a_row_of_the_folder_of_its_index(tmp_path: Path) -> None:
+    assert folder_of("1234", {"image": {"file_path": "images1024x1024/01000/01234.png"}}) == "01000"
+    assert [folder_of("1234", damaged) for damaged in ({"image": {}}, {}, None, {"image": 3})] == ["01000"] * 4
+    for damaged in ({"image": {}, "metadata": 3}, {"image": {"file_size": "x"}}, {}):
+        assert verify_photograph(tmp_path, "1234", damaged)["status"] == "rejected"
 
 
 def test_a_missing_or_broken_listing_is_one_sentence(tmp_path: Path) -> None:
-    store = Store(tmp_path, "faces", tmp_path / "faces")
+    store = Store(tmp_path / "home", "faces", tmp_path / "faces")
     with pytest.raises(SamaeError, match="name a folder in FFHQ layout by SAMAE_RAW"):
-        entries_by_folder(store)
+        folder_names(store)
     (tmp_path / "faces").mkdir()
-    (tmp_path / "faces" / "ffhq-dataset-v2.json").write_text("{")
-    with pytest.raises(SamaeError, match="is not valid JSON"):
-        entries_by_folder(store)
+    for text, match in (("{", "is not valid JSON"), ("[]", "is not an object"), ('{"a": {}}', "entries are numbered")):
+        (tmp_path / "faces" / "ffhq-dataset-v2.json").write_text(text)
+        with pytest.raises(SamaeError, match=match):
+            folder_names(store)
+
+
+def test_a_long_listing_is_read_as_a_stream_and_split_by_folder(tmp_path: Path) -> None:
+    """Memory stays small: 3,000 entries of 8 kB each are 24 MB of text, and less than 8 MB are held at any time."""
+    import json
+    import tracemalloc
+
+    raw = tmp_path / "faces"
+    raw.mkdir()
+    with (raw / "ffhq-dataset-v2.json").open("w") as stream:
+        stream.write("{")
+        for i in range(3000):
+            path = f"images64x64/{i % 3 * 1000:05d}/{i:05d}.png"
+            entry = {"image": {"file_path": path}, "in_the_wild": {"text": "x" * 8000}}
+            stream.write(("," if i else "") + json.dumps(f"{i}") + ": " + json.dumps(entry))
+        stream.write("}")
+    store = Store(tmp_path / "home", "faces", raw)
+    tracemalloc.start()
+    assert folder_names(store) == ["00000", "01000", "02000"]
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 8e6
+    assert photograph_counts(store) == {"00000": 1000, "01000": 1000, "02000": 1000}
+    entries = folder_entries(store, "01000")
+    assert list(entries)[:3] == ["1", "4", "7"]
+    assert entries["4"] == {"image": {"file_path": "images64x64/01000/00004.png"}}
+    assert sum(1 for _ in stream_entries(raw / "ffhq-dataset-v2.json")) == 3000
+    with pytest.raises(SamaeError, match="no folder '05000'; its folders are 00000, 01000, 02000"):
+        folder_entries(store, "05000")
+
+
+def test_a_folder_name_never_leads_elsewhere(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home", "faces", tmp_path)
+    write_json(tmp_path / "ffhq-dataset-v2.json", {"0": {"image": {"file_path": "images/../0.png"}}})
+    with pytest.raises(SamaeError, match=r"names a folder '\.\.'"):
+        folder_names(store)
+
+
+def test_licences_authors_addresses_and_sums_can_be_left_out(one: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    root, entry = one
+    about, image = entry["metadata"], entry["image"]
+    assert verify_photograph(root, "0", entry, licences=(about["license"],))["reason"] == ""
+    assert verify_photograph(root, "0", entry, licences=("Attribution License",))["reason"] == "licence not kept"
+    listed = {"photo_url": about["photo_url"], "author": about["author"], "md5": image["pixel_md5"]}
+    for field, value in listed.items():
+        write_json(tmp_path / "deny.json", {field: [value]})
+        assert verify_photograph(root, "0", entry, deny_list=tmp_path / "deny.json")["reason"] == "on the deny-list"
+    del image["file_md5"], image["pixel_md5"]  # the sums of what is really there count too
+    assert verify_photograph(root, "0", entry, deny_list=tmp_path / "deny.json")["reason"] == "on the deny-list"
+    before = Rules.of(Plan()).digest
+    assert Rules.of(Plan(deny_list=tmp_path / "deny.json")).digest != before
+    write_json(tmp_path / "deny.json", {"owner": ["x"]})
+    with pytest.raises(SamaeError, match=r"no deny-list: write a JSON object with lists of texts photo_url"):
+        Rules.of(Plan(deny_list=tmp_path / "deny.json"))
+
+
+def test_blurred_pictures_and_profiles_are_refused(one: tuple[Path, dict[str, Any]]) -> None:
+    root, entry = one
+    image = np.asarray(Image.open(root / entry["image"]["file_path"]))
+    row = verify_photograph(root, "0", entry)
+    assert abs(row["yaw_degrees"]) < 60
+    assert row["sharpness"] > 0.4
+    for name in ("file_md5", "pixel_md5"):
+        del entry["image"][name]
+    replace(root, entry, encode_png(cv2.GaussianBlur(image, (0, 0), SIZE_PX * 0.06)))
+    assert verify_photograph(root, "0", entry)["reason"] == "blurred"
+    assert verify_photograph(root, "0", entry, least_sharpness=0.0)["reason"] == ""
+    replace(root, entry, encode_png(image))
+    entry["image"]["face_landmarks"] = profile_landmarks(SIZE_PX).tolist()
+    assert verify_photograph(root, "0", entry)["reason"] == "extreme pose"
+
+
+def profile_landmarks(size_px: int) -> np.ndarray:
+    """The built-in head's 68 points seen from the side (85 degrees), FFHQ's pixels."""
+    head = load_head("builtin")
+    points = head.mean_mm[head.landmarks][None]
+    seen = head_to_camera(points, np.radians([[0.0, 85.0, 0.0]]), np.array([[0.0, 20.0, 1100.0]]))
+    return project(seen, Camera.centred(size_px))[0, :, :2] - 0.5
+
+
+def test_the_same_photograph_twice_is_kept_once(photographs_folder: Path, tmp_path: Path) -> None:
+    """A copy that was re-encoded and made brighter is found; every other picture of the same people stays."""
+    listing = read_json(photographs_folder / "ffhq-dataset-v2.json")
+    first = np.asarray(Image.open(photographs_folder / listing["0"]["image"]["file_path"]))
+    brighter = np.clip(first * 0.93 + 9, 0, 255).astype(np.uint8)
+    images = [np.asarray(Image.open(photographs_folder / e["image"]["file_path"])) for e in listing.values()]
+    again = decode_colour(encode_jpeg(brighter))
+    rows = [
+        {"key": f"{i:05d}", "status": "ok", "reason": "", "picture_hash": picture_hash(image).hex()}
+        for i, image in enumerate([*images, again])
+    ]
+    refuse_repeated(rows)
+    assert [(r["key"], r["reason"], r["duplicate_of"]) for r in rows if r["status"] != "ok"] == [
+        (f"{len(images):05d}", "duplicate", "00000")
+    ]
 
 
 def test_partitions_follow_the_folders() -> None:
@@ -145,7 +256,7 @@ def test_the_asset_keeps_a_row_a_photograph(made: tuple[House, dg.DagsterInstanc
     assert "data:image/jpeg;base64," in str(metadata["preview"].value)
     tags = event.asset_materialization.tags or {}
     assert tags["dagster/data_version"] == house.store.digest("raw_faces", "00000")
-    assert tags["dagster/code_version"] == "1"
+    assert tags["dagster/code_version"] == "2"
 
 
 def test_bad_photographs_go_no_further_and_one_changed_entry_makes_its_folder_stale(
