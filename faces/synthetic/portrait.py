@@ -72,7 +72,8 @@ class _Canvas:
     @classmethod
     def of(cls, backdrop: np.ndarray, exposure: float) -> "_Canvas":
         """An empty canvas before a backdrop (S, S, 3), so that thin hair lets it through."""
-        wall = (backdrop * exposure).astype(np.float32).repeat(SAMPLES, 0).repeat(SAMPLES, 1)
+        side = len(backdrop) * SAMPLES
+        wall = cv2.resize((backdrop * exposure).astype(np.float32), (side, side), interpolation=cv2.INTER_NEAREST)
         empty = np.zeros(wall.shape[:2], np.uint8)
         return cls(wall, empty, empty.copy(), empty, empty)
 
@@ -161,13 +162,7 @@ def _shadow_map(body: Anatomy, posed: Posed, hair: Strands | None, rig: Rig) -> 
     seen = view.project(posed.world_mm)
     depth = rasterize(seen[None], body.mesh.triangles, SHADOW_SIDE, SHADOW_SIDE, "numba-one-core").depth_mm[0]
     if hair is not None:
-        picture = np.zeros((SHADOW_SIDE, SHADOW_SIDE, 3), np.float32)
-        part = posed.to_world(hair.points[::2])
-        width = np.full(part.shape[:2], 1.3, np.float32)
-        strands.draw_strands(
-            picture, depth, np.zeros(depth.shape, np.uint8), view.project(part), width, np.zeros_like(part),
-            np.ones(len(part), np.float32), 0.0, 0,
-        )  # fmt: skip
+        strands.draw_strand_depth(depth, view.project(posed.to_world(hair.points[::2])), float(np.float32(1.3)))
     return view, depth
 
 
@@ -259,17 +254,9 @@ def _contact(canvas: _Canvas, size_px: int) -> None:
 
 
 def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, size_px: int) -> _Rendered:
-    ids = canvas.ids
     light = film.reduce(canvas.colour, size_px)
-    mine = (
-        (ids == shading.ID_SKIN) | (ids == shading.ID_EYE) | (ids == shading.ID_MOUTH) | (ids == shading.ID_FACE_HAIR)
-    )
-    face = mine & head.face_triangles[np.maximum(canvas.triangle, 0)] & (canvas.triangle >= 0)
-    occluder = (ids == shading.ID_GLASSES) | (ids == shading.ID_OCCLUDER)
-    return _Rendered(
-        posed, rig, light, film.reduce(face, size_px), film.reduce(ids == shading.ID_HAIR, size_px),
-        film.reduce(occluder, size_px), film.reduce(mine, size_px), canvas.albedo,
-    )  # fmt: skip
+    face, hair, occluder, skin = shading.coverage(canvas.ids, canvas.triangle, head.face_triangles, SAMPLES)
+    return _Rendered(posed, rig, light, face, hair, occluder, skin, canvas.albedo)
 
 
 def _finish(

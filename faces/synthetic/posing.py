@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faces.camera import Camera, head_to_camera, project, rotation_matrices
+from faces.compiled import kernel
 from faces.landmarks import ffhq_transform
 from faces.morphable.base import MorphableHead
 from faces.synthetic.anatomy import Anatomy
@@ -49,7 +50,24 @@ class Posed:
 
 def to_pixels(world_mm: np.ndarray, camera: Camera) -> np.ndarray:
     """World frame (..., 3) -> (u_px, v_px, depth_mm) float32."""
-    return project(world_mm * np.array([1.0, -1.0, -1.0], np.float32), camera).astype(np.float32)
+    if world_mm.dtype != np.float32:
+        return project(world_mm * np.array([1.0, -1.0, -1.0]), camera).astype(np.float32)
+    flat = np.ascontiguousarray(world_mm).reshape(-1, 3)
+    centre = np.array([camera.centre_x_px, camera.centre_y_px, camera.focal_px], np.float32)
+    return _seen(flat, centre).reshape(world_mm.shape)
+
+
+@kernel
+def _seen(world_mm: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    """faces.camera.project of (n, 3) float32 world points, to the bit; camera (3,): centre and focal length, px."""
+    out = np.empty_like(world_mm)
+    for i in range(np.uint64(world_mm.shape[0])):
+        depth = -world_mm[i, 2]
+        scale = camera[2] / depth
+        out[i, 0] = world_mm[i, 0] * scale + camera[0]
+        out[i, 1] = -world_mm[i, 1] * scale + camera[1]
+        out[i, 2] = depth
+    return out
 
 
 def expression_vector(head: MorphableHead, scene: Scene) -> np.ndarray:

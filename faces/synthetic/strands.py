@@ -233,6 +233,29 @@ def shade_strands(
 
 
 @kernel
+def _extent(a: np.ndarray, b: np.ndarray, height: int, width: int) -> tuple[int, int, bool, float]:
+    """First and last line of samples that a segment from a to b (3,) crosses, whether lines are rows, and its slope."""
+    du, dv = b[0] - a[0], b[1] - a[1]
+    tall = abs(dv) >= abs(du)
+    a0, a1 = (a[1], b[1]) if tall else (a[0], b[0])
+    first = max(0, math.ceil(min(a0, a1) - 0.5))
+    last = min((height if tall else width) - 1, math.ceil(max(a0, a1) - 0.5) - 1)
+    if first > last or a1 == a0:
+        return 1, 0, tall, np.float32(0.0)
+    return first, last, tall, (du / dv if tall else dv / du)
+
+
+@kernel
+def _across(centre: float, half: float, alpha: float, opaque: bool) -> tuple[int, int, float]:
+    """First and last sample across a ribbon, and the share that it covers of them."""
+    if half < 0.5:
+        start = math.floor(centre)
+        cover = alpha * (2 * half)
+        return start, start, 1.0 if opaque and cover >= 0.5 else cover
+    return math.floor(centre - half + 0.5), math.floor(centre + half - 0.5), float(alpha)
+
+
+@kernel
 def draw_strands(
     picture: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, points: np.ndarray, width_px: np.ndarray,
     colours: np.ndarray, alpha: np.ndarray, bias_mm: float, identity: int,
@@ -244,39 +267,58 @@ def draw_strands(
     half, depth is written and ids (H, W) becomes `identity`.
     """
     height, width = depth_mm.shape
-    for i in range(points.shape[0]):
-        for k in range(points.shape[1] - 1):
-            u0, v0, u1, v1 = points[i, k, 0], points[i, k, 1], points[i, k + 1, 0], points[i, k + 1, 1]
-            du, dv = u1 - u0, v1 - v0
-            tall = abs(dv) >= abs(du)
-            a0, a1 = (v0, v1) if tall else (u0, u1)
-            low, high = min(a0, a1), max(a0, a1)
-            first = max(0, math.ceil(low - 0.5))
-            last = min((height if tall else width) - 1, math.ceil(high - 0.5) - 1)
-            if first > last or a1 == a0:
+    steps, one = np.uint64(points.shape[1] - 1), np.uint64(1)
+    for i in range(np.uint64(points.shape[0])):
+        opaque = alpha[i] == 1.0
+        for k in range(steps):
+            first, last, tall, slope = _extent(points[i, k], points[i, k + one], height, width)
+            if first > last:
                 continue
-            slope = du / dv if tall else dv / du
+            u0, v0, z0 = points[i, k, 0], points[i, k, 1], points[i, k, 2]
+            du, dv, z1 = points[i, k + one, 0] - u0, points[i, k + one, 1] - v0, points[i, k + one, 2]
+            a0, a1 = (v0, points[i, k + one, 1]) if tall else (u0, points[i, k + one, 0])
+            w0, w1 = width_px[i, k], width_px[i, k + one]
+            r0, g0, b0 = colours[i, k, 0], colours[i, k, 1], colours[i, k, 2]
+            r1, g1, b1 = colours[i, k + one, 0], colours[i, k + one, 1], colours[i, k + one, 2]
             stretch = math.sqrt(1 + slope * slope)
             for m in range(first, last + 1):
                 t = (m + 0.5 - a0) / (a1 - a0)
                 centre = (u0 + du * t) if tall else (v0 + dv * t)
-                half = 0.5 * stretch * (width_px[i, k] * (1 - t) + width_px[i, k + 1] * t)
-                cover = alpha[i]
-                if half < 0.5:
-                    cover *= 2 * half
-                    start = stop = math.floor(centre)
-                else:
-                    start, stop = math.floor(centre - half + 0.5), math.floor(centre + half - 0.5)
-                if alpha[i] == 1.0 and cover >= 0.5:
-                    cover = 1.0
-                z = points[i, k, 2] * (1 - t) + points[i, k + 1, 2] * t
+                half = 0.5 * stretch * (w0 * (1 - t) + w1 * t)
+                start, stop, cover = _across(centre, half, alpha[i], opaque)
+                z = z0 * (1 - t) + z1 * t
                 for c in range(max(start, 0), min(stop, (width if tall else height) - 1) + 1):
-                    y, x = (m, c) if tall else (c, m)
+                    y, x = (np.uint64(m), np.uint64(c)) if tall else (np.uint64(c), np.uint64(m))
                     if z - bias_mm >= depth_mm[y, x]:
                         continue
-                    for channel in range(3):
-                        value = colours[i, k, channel] * (1 - t) + colours[i, k + 1, channel] * t
-                        picture[y, x, channel] += cover * (value - picture[y, x, channel])
+                    picture[y, x, 0] += cover * (r0 * (1 - t) + r1 * t - picture[y, x, 0])
+                    picture[y, x, 1] += cover * (g0 * (1 - t) + g1 * t - picture[y, x, 1])
+                    picture[y, x, 2] += cover * (b0 * (1 - t) + b1 * t - picture[y, x, 2])
                     if cover >= 0.5:
                         depth_mm[y, x] = min(z, depth_mm[y, x])
                         ids[y, x] = identity
+
+
+@kernel
+def draw_strand_depth(depth_mm: np.ndarray, points: np.ndarray, width_px: float) -> None:
+    """The depth that draw_strands leaves of opaque ribbons of one width, in place; for shadow maps."""
+    height, width = depth_mm.shape
+    steps, one = np.uint64(points.shape[1] - 1), np.uint64(1)
+    for i in range(np.uint64(points.shape[0])):
+        for k in range(steps):
+            first, last, tall, slope = _extent(points[i, k], points[i, k + one], height, width)
+            if first > last:
+                continue
+            u0, v0, z0 = points[i, k, 0], points[i, k, 1], points[i, k, 2]
+            du, dv, z1 = points[i, k + one, 0] - u0, points[i, k + one, 1] - v0, points[i, k + one, 2]
+            a0, a1 = (v0, points[i, k + one, 1]) if tall else (u0, points[i, k + one, 0])
+            half = 0.5 * math.sqrt(1 + slope * slope) * width_px
+            for m in range(first, last + 1):
+                t = (m + 0.5 - a0) / (a1 - a0)
+                centre = (u0 + du * t) if tall else (v0 + dv * t)
+                start, stop, _ = _across(centre, half, 1.0, True)
+                z = z0 * (1 - t) + z1 * t
+                for c in range(max(start, 0), min(stop, (width if tall else height) - 1) + 1):
+                    y, x = (np.uint64(m), np.uint64(c)) if tall else (np.uint64(c), np.uint64(m))
+                    if z < depth_mm[y, x]:
+                        depth_mm[y, x] = z
