@@ -241,7 +241,7 @@ def _extent(a: np.ndarray, b: np.ndarray, height: int, width: int) -> tuple[int,
     first = max(0, math.ceil(min(a0, a1) - 0.5))
     last = min((height if tall else width) - 1, math.ceil(max(a0, a1) - 0.5) - 1)
     if first > last or a1 == a0:
-        return 1, 0, tall, np.float32(0.0)
+        return 1, 0, tall, np.float32(0.0)  # type: ignore[return-value]
     return first, last, tall, (du / dv if tall else dv / du)  # type: ignore[return-value]
 
 
