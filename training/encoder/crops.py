@@ -4,6 +4,7 @@ Two sources: generated people, and any folder with one folder an identity (train
 once, under the digest of what made it, and read through memory maps after that.
 """
 
+import contextlib
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -100,8 +101,9 @@ def _render_people(
     tasks = [(recipe, index) for index in range(recipe.people + recipe.held_out_people)]
     rows = []
     start_s = time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for row in pool.imap(_render_person, tasks, chunksize=4):
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers)) if workers > 1 else None
+        for row in pool.imap(_render_person, tasks, chunksize=4) if pool else map(_render_person, tasks):
             rows.append(row)
             if len(rows) % 50 == 0:
                 left_s = (time.monotonic() - start_s) / len(rows) * (len(tasks) - len(rows))
