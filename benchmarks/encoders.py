@@ -6,17 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from faces.identity.encoder import TorchEncoder
+from faces.identity.encoder import Encoder, TorchEncoder
 from faces.identity.registry import load_encoder
 from training.encoder.figures import draw_saliency, draw_similarities
+from training.encoder.folders import as_square, landmark_finder
 from training.encoder.probe import probe_saliency, render_probe, similarities
-from training.verification import ten_fold, verify
+from training.pictures import read_picture
+from training.verification import read_pairs, ten_fold, verify
 
 SUMMARY = "Identity encoders on people none saw: verification, same / different / swapped similarity, saliency"
 
 
 def run(settings: dict) -> dict[str, float | int | str]:
-    """Settings: encoders (builtin,blendface), people (24), pictures (3), seed (909), figures (a folder; none)."""
+    """Settings: encoders (builtin,blendface), people (24), pictures (3), seed (909), figures (a folder; none).
+
+    With pairs=pairs.txt and data=FOLDER also LFW's ten-fold accuracy (landmarks: training/encoder/folders).
+    """
     names = [name.strip() for name in str(settings.get("encoders", "builtin,blendface")).split(",")]
     people, pictures = int(settings.get("people", 24)), int(settings.get("pictures", 3))
     workers = int(settings.get("workers", len(os.sched_getaffinity(0))))
@@ -35,6 +40,8 @@ def run(settings: dict) -> dict[str, float | int | str]:
         accuracy = ten_fold(*_balanced(found.same, found.different))[0]
         figures[f"{label}_tar_at_far_1e3"] = round(checked["tar_at_far_1e3"], 4)
         figures[f"{label}_ten_fold_accuracy"] = round(accuracy, 4)
+        if settings.get("pairs"):
+            figures[f"{label}_list_accuracy"] = round(_on_list(encoder, settings), 4)
         if isinstance(encoder, TorchEncoder):
             maps[label] = probe_saliency(encoder, probe, min(people, 16))
             figures[f"{label}_saliency_outside_face_share"] = round(maps[label][2], 4)
@@ -43,6 +50,19 @@ def run(settings: dict) -> dict[str, float | int | str]:
         draw_similarities(distributions, folder / "identity_similarity.png")
         draw_saliency(maps, folder / "identity_saliency.png")
     return figures
+
+
+def _on_list(encoder: Encoder, settings: dict) -> float:
+    """LFW's ten-fold accuracy on the pair list of the settings, 0..1."""
+    root = Path(str(settings.get("data", ".")))
+    pairs, find = read_pairs(Path(str(settings["pairs"])), root), landmark_finder(root)
+    vectors: dict[Path, np.ndarray] = {}
+    for path in sorted({path for a, b, _ in pairs for path in (a, b)}):
+        image = read_picture(path)
+        square, _, points = as_square(image, np.zeros(image.shape[:2], np.uint8), find(path, image))
+        vectors[path] = encoder.embed(square, points)[0]
+    cosines = np.array([vectors[a] @ vectors[b] for a, b, _ in pairs])
+    return ten_fold(cosines, np.array([same for *_, same in pairs]))[0]
 
 
 def _balanced(same: np.ndarray, different: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

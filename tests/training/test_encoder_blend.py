@@ -200,3 +200,24 @@ def test_missing_points_and_folders_are_named(tmp_path: Path) -> None:
         opened(root, tmp_path)
     with pytest.raises(SamaeError, match="is no folder"):
         opened(tmp_path / "nowhere", tmp_path)
+
+
+def test_a_pair_list_is_verified_through_landmarks_and_crops(tmp_path: Path) -> None:
+    from benchmarks.encoders import _on_list
+    from faces.identity.registry import load_encoder
+
+    root = people_folder(tmp_path / "set", (4, 4, 4))
+    table = json.loads((root / "landmarks.json").read_text())
+    renamed = {}
+    for person in range(3):
+        for index in range(4):
+            old = root / f"name-{person}" / f"{index}.png"
+            new = old.with_name(f"name-{person}_{index + 1:04d}.jpg")
+            cv2.imwrite(str(new), cv2.imread(str(old)))
+            renamed[new.relative_to(root).as_posix()] = table[old.relative_to(root).as_posix()]
+    (root / "landmarks.json").write_text(json.dumps(renamed))
+    same = [f"name-{p}\t{a}\t{b}" for p in range(3) for a, b in ((1, 1), (2, 2))]
+    other = [f"name-{p}\t{a}\tname-{(p + 1) % 3}\t{a}" for p in range(3) for a in (1, 2)]
+    (root / "pairs.txt").write_text("\n".join(["10 6", *same, *other]))
+    accuracy = _on_list(load_encoder("builtin"), {"data": str(root), "pairs": str(root / "pairs.txt")})
+    assert accuracy >= 0.8  # a picture against itself, and noise against other noise

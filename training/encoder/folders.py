@@ -81,7 +81,7 @@ def cut_folder(
             image = decode_colour(path.read_bytes())
             points = find(path, image)
             mask = _mask(path, image, points)
-            rows.append(crop_faces(*_squared(image, mask, points), recipe.crop_px))
+            rows.append(crop_faces(*as_square(image, mask, points), recipe.crop_px))
             labels.append(label)
         if label % 100 == 99:
             report(f"people {label + 1}/{len(names)}")
@@ -132,7 +132,7 @@ def _mask(path: Path, image: np.ndarray, points: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _squared(image: np.ndarray, mask: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def as_square(image: np.ndarray, mask: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One picture as a batch of one, padded to a square below and to the right (landmarks stay where they are)."""
     side = max(image.shape[:2])
     pads = ((0, side - image.shape[0]), (0, side - image.shape[1]))
