@@ -21,6 +21,8 @@ Cut = Literal["folder", "recipe", "encoder", "whole"]
 OWNERS = ["team:samae"]
 #: Of recipes that leave the choice to the plan.
 DEFAULT_ENCODER = "builtin"
+#: Weights that were trained already want smaller steps (ours).
+CONTINUED = ("optimiser.learning_rate=4e-4",)
 
 
 @lru_cache(maxsize=4)
@@ -42,10 +44,14 @@ def encoder_identity(name: str) -> dict[str, str]:
 
 
 def recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
-    """What a recipe with this plan's settings trains: its digest and the number of ranks."""
+    """What a recipe with this plan's settings trains: its digest, the ranks, and the weights that it starts from."""
     from training.config import load_recipe
+    from training.weights import find_weights
 
-    return {"recipe": load_recipe(recipe, recipe_overrides(plan, recipe)).digest, "ranks": plan.ranks}
+    settings = load_recipe(recipe, recipe_overrides(plan, recipe))
+    start = settings.train.init_from
+    origin = {"init_from": find_weights(start).sha256} if start else {}
+    return {"recipe": settings.digest, "ranks": plan.ranks, **origin}
 
 
 def encoder_recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
@@ -70,7 +76,21 @@ def recipe_overrides(plan: Plan, recipe: str) -> list[str]:
     kimg = plan.kimg_of(recipe)
     if kimg is not None:
         follows.append(f"train.total_kimg={kimg:g}")
-    return follows + plan.overrides_of(recipe)
+    given = plan.overrides_of(recipe)
+    return follows + continuation(plan, recipe, follows + given) + given
+
+
+def continuation(plan: Plan, recipe: str, overrides: list[str]) -> list[str]:
+    """Settings that go on from the shipped weights: on generated people, where they fit and `from_scratch` is off."""
+    from training.config import load_recipe
+    from training.weights import shipped_for, shipped_recipes
+
+    if plan.from_scratch or plan.raw is not None or recipe not in shipped_recipes():
+        return []
+    settings = load_recipe(recipe, overrides)
+    encoder = encoder_identity(settings.identity.encoder)["digest"]
+    weights = shipped_for(settings, head_identity(plan.head)["digest"], encoder)
+    return [f"train.init_from={weights.name}", *CONTINUED] if weights else []
 
 
 @dataclass(frozen=True)

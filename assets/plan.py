@@ -35,6 +35,9 @@ class Plan(BaseModel):
     judges: Names = Field(("judge-1", "judge-2"), description="identity encoders that only judge")
     recipes: Names = Field(("samae", "simswap"), description="recipes to train and compare")
     kimg: Names = Field(("samae=8", "simswap=3"), description="thousands of pictures to train on, recipe=kimg")
+    from_scratch: bool = Field(
+        False, description="train from the beginning also where weights that come with the project fit generated people"
+    )
     overrides: Names = Field((), description="other recipe settings, a.b=value; recipe:a.b=value for one recipe alone")
     ranks: int = Field(1, ge=1, le=1024, description="training processes (one a GPU)")
     pairs: int = Field(100, ge=4, le=100_000, description="how many source-target pairs the judge swaps")

@@ -177,6 +177,7 @@ class TrainSettings:
         keep_checkpoints: newest checkpoints kept (at least 2).
         workers: decoding threads of the stream.
         max_hours: stop cleanly after so long, 0 for never.
+        init_from: weights that a new run starts from: a name of training/weights, or an export folder; empty: none.
     """
 
     total_kimg: float = 20.0
@@ -195,6 +196,7 @@ class TrainSettings:
     log_every_steps: int = 10
     workers: int = 1
     max_hours: float = 0.0
+    init_from: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

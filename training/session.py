@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from faces.errors import SamaeError
-from faces.files import digest_of, write_json
+from faces.files import digest_of, read_json, write_json
 from training.batch import FaceBatch
 from training.checkpoints import Checkpoint, CheckpointStore, load_strictly
 from training.config import Recipe
@@ -20,12 +20,17 @@ from training.shards import ShardSet
 from training.snapshots import Embedder, choose_pairs, measure, swap_all, warnings, write_grid
 from training.stream import Placed, Stream
 from training.tracking import Tracker
+from training.weights import find_weights, start_from
 
 #: Settings that may change between two starts of one run: they do not change what a step computes.
 FREE_SETTINGS = (
     "total_kimg", "engine", "zero_stage", "micro_batch", "compile", "snapshot_kimg", "checkpoint_kimg",
     "keep_checkpoints", "log_every_steps", "workers", "max_hours",
 )  # fmt: skip
+
+
+#: What a run started from, in its folder.
+INIT_NAME = "init_from.json"
 
 
 class Diverged(SamaeError):
@@ -45,6 +50,7 @@ class Session:
     Attributes:
         samples_seen: pictures shown so far over all ranks; the only clock.
         resumed_from: samples_seen of the checkpoint that this start continues, or None.
+        origin: what `train.init_from` gave this run at its beginning (name, sha256, recipe, samples_seen); else empty.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Session:
         self.started = time.monotonic()
         self._elapsed_before_s, self._is_saved = 0.0, False
         checkpoint = self._newest()
+        self.origin = self._start_from_weights(checkpoint is None)
         if checkpoint is not None:
             self._restore_weights(checkpoint)
         self.engines = self._make_engines()
@@ -212,6 +219,7 @@ class Session:
             "world_size": self.world.size,
             "engine": self.recipe.train.engine,
             "batch_size": self.recipe.train.batch_size,
+            **({"init_from": self.origin} if self.origin else {}),
         }
 
     def _modules(self) -> dict[str, nn.Module]:
@@ -239,6 +247,19 @@ class Session:
             found = -1 if newest is None else newest
         found = int(self.world.maximum(float(found)))
         return None if found < 0 else self.store.load(found)
+
+    def _start_from_weights(self, is_new: bool) -> dict[str, Any]:
+        """Load the weights of `train.init_from` into a new run and note them; a continued run reads its note."""
+        note, wanted = self.run_dir / INIT_NAME, self.recipe.train.init_from
+        if not wanted or (not is_new and not note.is_file()):
+            return {}
+        if not is_new:
+            return dict(read_json(note))
+        weights = find_weights(wanted)
+        start_from(self.method, weights)
+        if self.world.is_main:
+            write_json(note, weights.origin())
+        return weights.origin()
 
     def _restore_weights(self, checkpoint: Checkpoint) -> None:
         for name, module in self._modules().items():

@@ -198,6 +198,11 @@ def describe(session: Session) -> None:
     session.tracker.tags(
         {**tags, "resume_of_samples": session.resumed_from or 0, "notes": "; ".join(session.method.notes)}
     )
+    if session.origin:
+        session.tracker.tags({f"init_from.{key}": value for key, value in session.origin.items()})
+        if session.resumed_from is None:
+            name, digest = session.origin["name"], session.origin["sha256"][:12]
+            session.report.say(f"starts from the weights {name} (SHA-256 {digest}…)")
     notes = list(session.method.notes)
     if session.shard_set.embedder is not None:
         made_with = session.shard_set.encoder["name"]

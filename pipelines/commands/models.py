@@ -1,11 +1,12 @@
 """`samae models`: the registered versions, their aliases and figures, and the way back to the previous champion."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
-from pipelines.settings import load_settings
+from pipelines.settings import Settings, load_settings
 from pipelines.tracking import MlflowTracking
 
 
@@ -15,6 +16,40 @@ def tracking() -> MlflowTracking:
     settings = load_settings()
     home = str(settings.home / "mlflow")
     return MlflowTracking(uri=settings.tracking_uri, model_name=settings.model_name, home=home)
+
+
+def export_of(settings: Settings, model: str) -> Path:
+    """The folder of a model: one named, a recipe trained here, an alias or version, or weights of the project.
+
+    Shipped weights answer to their own name, to their recipe's where that was not trained here, and to `champion`
+    where nothing was registered here.
+    """
+    for named in (Path(model), Path(model) / "export"):
+        if (named / "config.json").is_file():
+            return named
+    if "/" not in model and (settings.store.folder("swap_model", model) / "export").is_dir():
+        return settings.store.folder("swap_model", model) / "export"
+    if settings.mlflow_uri or (settings.home / "mlflow" / "mlflow.db").is_file():
+        tracker = tracking()
+        number = tracker.aliases().get(model, model)
+        if number in {str(version.version) for version in tracker.versions()}:
+            return tracker.export_folder(number)
+    return shipped_export(model)
+
+
+def shipped_export(model: str) -> Path:
+    """The folder of weights that come with the project, for a name, a recipe or `champion`; the terminal says so."""
+    from training.weights import find_weights, shipped_names
+
+    for name in shipped_names():
+        weights = find_weights(name)
+        if model in (name, weights.config["recipe"]["name"], "champion"):
+            print(f"{model}: the weights {name} that come with Samae (nothing of that name was trained here)")
+            return weights.folder
+    raise SamaeError(
+        f"no model, alias, trained recipe or folder is called {model!r}; `samae models list` shows what there is, and "
+        f"{', '.join(shipped_names()) or 'nothing'} comes with Samae"
+    )
 
 
 def describe(tracker: MlflowTracking) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from faces.errors import SamaeError
 from faces.files import write_bytes
 from faces.records import encode_jpeg, encode_png
 from pipelines.commands.demo import quieten
+from pipelines.commands.models import export_of
 from pipelines.settings import Settings, load_settings
 
 #: Suffixes that are written as JPEG; everything else as PNG.
@@ -112,21 +113,3 @@ def _swap_folder(swapper: Any, face: Any, folder: Path, out: Path) -> None:
     if len(refused) == len(files):
         raise SamaeError(f"none of the {len(files)} pictures in {folder} could be swapped; the reasons stand above")
     print(f"{out}: {len(files) - len(refused)} of {len(files)} pictures")
-
-
-def export_of(settings: Settings, model: str) -> Path:
-    """The folder of a model named by a folder, a trained recipe, an alias or a version."""
-    for named in (Path(model), Path(model) / "export"):
-        if (named / "config.json").is_file():
-            return named
-    if "/" not in model and (settings.store.folder("swap_model", model) / "export").is_dir():
-        return settings.store.folder("swap_model", model) / "export"
-    from pipelines.commands.models import tracking
-
-    tracker = tracking()
-    number = tracker.aliases().get(model, model)
-    if number not in {str(version.version) for version in tracker.versions()}:
-        raise SamaeError(
-            f"no model, alias, trained recipe or folder is called {model!r}; `samae models list` shows what there is"
-        )
-    return tracker.export_folder(number)

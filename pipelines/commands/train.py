@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
@@ -18,6 +19,7 @@ def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> 
     if recipe not in (*recipe_names(), *encoder_recipe_names()):
         names = ", ".join([*recipe_names(), *encoder_recipe_names()])
         raise SamaeError(f"no recipe is called {recipe!r}; there are {names}")
+    overrides = [with_folder(override) for override in overrides]
     if overrides:
         given = os.environ.get("SAMAE_OVERRIDES", "")
         os.environ["SAMAE_OVERRIDES"] = ",".join([*filter(None, [given]), *(f"{recipe}:{o}" for o in overrides)])
@@ -57,3 +59,17 @@ def _train_encoder(settings: Settings, recipe: str, dry_run: bool) -> None:
         terminal.ended(materialise(settings, instance, "identity_encoder", recipe, terminal.started))
     path = settings.store.folder("identity_encoder", recipe) / ENCODER_NAME
     print(f"The encoder is {path}: name it by SAMAE_ENCODER, or by --set identity.encoder={path} for one recipe")
+
+
+def with_folder(override: str) -> str:
+    """`train.init_from=NAME` of a registered model, or of a recipe trained here, -> its folder; all else as it is."""
+    key, _, name = override.partition("=")
+    if key.strip() != "train.init_from" or not name:
+        return override
+    from pipelines.commands.models import export_of
+    from training.weights import shipped_names
+
+    if name in shipped_names():
+        return override
+    folder = Path(name).expanduser()
+    return f"{key}={(folder if folder.is_dir() else export_of(load_settings(), name)).absolute()}"

@@ -1,0 +1,129 @@
+"""The shipped weights judged anew on a frozen set of generated people whom no training saw (docs/results.md).
+
+    samae bench results --json                     the weights samae-64
+    samae bench results --set model=RUN/export     other weights of the same size, on the same pairs
+    samae bench results --set keep=FOLDER          keep the set there, so that the next run only judges
+
+The protocol: 240 photographs of 60 people of a seed that nothing else uses, prepared by the project's own assets, 100
+pairs of different people among those that the shards call `train` (the split means nothing here: nobody of this seed
+was ever trained on), judged by judge-1 and judge-2 with the true swaps. All of it follows from the seed.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from faces.errors import SamaeError
+
+SUMMARY = "The shipped weights on a frozen set of generated people never seen, beside the baselines"
+#: A seed that no training set, demo or test uses.
+SEED = 240_207_370
+DEFAULTS: dict[str, Any] = {"model": "samae-64", "photographs": 240, "pairs": 100, "keep": ""}
+STAGES = (
+    "photographs", "raw_faces", "aligned_faces", "face_coefficients", "neutral_albedo", "face_masks",
+    "identity_embeddings", "training_shards",
+)  # fmt: skip
+#: Our name of a figure -> the judge's.
+FIGURES = {
+    "identity_to_source": "identity_similarity",
+    "identity_to_target": "identity_leak",
+    "pose_degrees": "pose_degrees",
+    "expression_mm": "expression_mm",
+    "skin_delta_e": "skin_delta_e",
+    "psnr_to_truth_db": "truth_face_psnr_db",
+}
+
+
+def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
+    """The figures of the weights, and of copy-target, paste-source and true-swap with their names in front."""
+    unknown = sorted(set(settings) - set(DEFAULTS))
+    if unknown:
+        raise SamaeError(f"bench results knows no {', '.join(unknown)}; its settings are {', '.join(DEFAULTS)}")
+    chosen = DEFAULTS | settings
+    if chosen["keep"]:
+        return figures(evaluate(chosen, Path(str(chosen["keep"])).absolute()))
+    with tempfile.TemporaryDirectory(prefix="samae-results-") as home:
+        return figures(evaluate(chosen, Path(home)))
+
+
+def evaluate(chosen: dict[str, Any], home: Path) -> Any:
+    """The Evaluation of the chosen weights on the frozen set, which is made below `home` unless it lies there."""
+    from assets.judging import load_faces_of
+    from assets.truth import true_swaps
+    from evaluation.judge import judge
+    from evaluation.pairs import make_pairs
+    from faces.identity.registry import load_encoder
+    from faces.morphable.registry import load_head
+    from pipelines.settings import Settings
+    from training.export import load_swapper
+    from training.shards import ShardSet
+    from training.weights import find_weights
+
+    weights = find_weights(str(chosen["model"]))
+    environment = protocol_environment(home, int(chosen["photographs"]))
+    make_set(environment)
+    settings = Settings(**{name.removeprefix("SAMAE_").lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
+    plan, shards = settings.plan, settings.store.folder("training_shards")
+    shard_set = ShardSet.open(shards)
+    pairs = make_pairs(shard_set, "train", int(chosen["pairs"]), SEED)
+    shard_set.close()
+    head = load_head(plan.head)
+    swapper: Any = load_swapper(weights.folder, head=head)
+    return judge(
+        swapper, pairs, partial(load_faces_of, shards), [load_encoder(name) for name in plan.judges],
+        true_swaps(plan, home / "cache" / "true_swaps"), head, trained_with=plan.encoder, system_digest=weights.sha256,
+    )  # fmt: skip
+
+
+def protocol_environment(home: Path, photographs: int) -> dict[str, str]:
+    """Every setting that the set depends on, so that nobody's own SAMAE_* change it."""
+    return {
+        "SAMAE_HOME": str(home), "SAMAE_SEED": str(SEED), "SAMAE_PHOTOGRAPHS": str(photographs),
+        "SAMAE_PHOTO_PX": "128", "SAMAE_ALIGNED_PX": "128", "SAMAE_PICTURE_PX": "64", "SAMAE_HEAD": "builtin",
+        "SAMAE_ENCODER": "builtin", "SAMAE_JUDGES": "judge-1,judge-2", "SAMAE_RAY": "serial",
+    }  # fmt: skip
+
+
+def make_set(environment: dict[str, str]) -> None:
+    """Photographs to shards in a process of its own (Dagster's definitions read their settings once a process)."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SAMAE_")}
+    kept = {name: os.environ[name] for name in ("SAMAE_WEIGHTS",) if name in os.environ}
+    command = [sys.executable, "-m", "benchmarks.results"]
+    done = subprocess.run(command, env=others | kept | environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SamaeError(f"the frozen set could not be made: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+
+
+def figures(evaluation: Any) -> dict[str, float | int | str]:
+    """Mean and 95 % interval of the system, means of the baselines, digests and counts."""
+    found: dict[str, float | int | str] = {}
+    for ours, name in FIGURES.items():
+        if name in evaluation.summary:
+            figure = evaluation.summary[name]
+            found[ours] = round(float(figure["mean"]), 4)
+            found |= {f"{ours}_{end}": round(float(figure[end]), 4) for end in ("low", "high")}
+    for baseline, summary in evaluation.baselines.items():
+        for ours, name in FIGURES.items():
+            if name in summary:
+                found[f"{baseline.replace('-', '_')}_{ours}"] = round(float(summary[name]["mean"]), 4)
+    return found | {"pairs": len(evaluation.pairs), "protocol": evaluation.pairs.digest}
+
+
+def main() -> None:
+    """Make what is missing of the set, with the settings of the environment."""
+    from pipelines.commands.demo import quieten
+    from pipelines.materialise import materialise_all, open_instance
+    from pipelines.settings import load_settings
+
+    quieten()
+    settings = load_settings()
+    with open_instance(settings) as instance:
+        materialise_all(settings, instance, stages=STAGES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Weights that come with the project (training/weights/NAME/), and weights that a run starts from (`train.init_from`).
+
+A folder of weights is an export (training/export.py); a shipped one holds half precision and a model card beside it.
+
+    python -m training.weights RUN/export samae-64 CARD.md      # keep an export as training/weights/samae-64
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from faces.errors import SamaeError
+from faces.files import atomic_folder, is_complete, read_json, read_manifest
+from training.checkpoints import load_strictly
+from training.config import Recipe
+from training.methods.base import Method
+
+SHIPPED_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """A verified folder of weights.
+
+    Attributes:
+        name: the shipped name, or the folder as it was given.  folder: where it lies.
+        sha256: of model.safetensors, 64 hexadecimal digits.  config: config.json.
+    """
+
+    name: str
+    folder: Path
+    sha256: str
+    config: dict[str, Any]
+
+    def origin(self) -> dict[str, Any]:
+        """What runs, exports and model cards say about the weights they started from."""
+        seen = self.config.get("metadata", {}).get("samples_seen", 0)
+        return {"name": self.name, "sha256": self.sha256, "recipe": self.config["recipe"]["name"], "samples_seen": seen}
+
+
+def shipped_names() -> list[str]:
+    """Names of the weights that come with the project, sorted."""
+    return sorted(path.parent.name for path in SHIPPED_FOLDER.glob(f"*/{WEIGHTS}"))
+
+
+def shipped_recipes() -> set[str]:
+    """Names of the recipes that weights come with."""
+    return {read_json(SHIPPED_FOLDER / name / CONFIG)["recipe"]["name"] for name in shipped_names()}
+
+
+def find_weights(name: str) -> StartingWeights:
+    """Weights by shipped name or by folder, sizes and SHA-256 verified; a SamaeError says what there is."""
+    shipped = name in shipped_names()
+    folder = SHIPPED_FOLDER / name if shipped else Path(name).expanduser()
+    if not shipped and not (folder / CONFIG).is_file():
+        raise SamaeError(
+            f"no weights are called {name!r}: name one that comes with the project ({', '.join(shipped_names())}), or "
+            "the `export` folder of a finished run"
+        )
+    manifest = read_manifest(folder)
+    manifest.verify(folder, hashes=True)
+    if not {WEIGHTS, CONFIG} <= manifest.files.keys():
+        raise SamaeError(f"{folder} is no export of a swapper: its manifest lists no {WEIGHTS} and {CONFIG}")
+    return StartingWeights(name, folder, manifest.files[WEIGHTS][1], read_json(folder / CONFIG))
+
+
+def start_from(method: Method, weights: StartingWeights) -> None:
+    """Put the weights into a method's generator and its average; SamaeError where anything does not fit."""
+    wanted = _needs(method.recipe, method.head.digest, getattr(method.encoder, "digest", ""))
+    for what, (asked, given) in _compared(wanted, weights.config).items():
+        if asked != given:
+            raise SamaeError(
+                f"the weights {weights.name!r} do not fit: their {what} is {given!r}, this run's {asked!r}; choose "
+                "other weights by train.init_from, or train from the beginning with train.init_from="
+            )
+    try:
+        tensors = load_file(weights.folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise SamaeError(f"{weights.folder / WEIGHTS} is no safetensors file ({error}); get it anew") from None
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    for module in (method.generator, method.ema):
+        load_strictly(module, tensors, f"generator of {method.recipe.name}")
+
+
+def shipped_for(recipe: Recipe, head_digest: str, encoder_digest: str) -> StartingWeights | None:
+    """The shipped weights of a recipe of this name whose networks, size, head and encoder are the same; else None."""
+    for name in shipped_names():
+        config = read_json(SHIPPED_FOLDER / name / CONFIG)
+        if config["recipe"]["name"] != recipe.name:
+            continue
+        compared = _compared(_needs(recipe, head_digest, encoder_digest), config)
+        if all(asked == given for asked, given in compared.values()) and is_complete(SHIPPED_FOLDER / name):
+            return find_weights(name)
+    return None
+
+
+def _needs(recipe: Recipe, head_digest: str, encoder_digest: str) -> dict[str, Any]:
+    """What the weights of a generator depend on, by name."""
+    tree = recipe.as_dict()
+    return {
+        "method": recipe.method,
+        "size_px": recipe.size_px,
+        "generator": {key: _plain(value) for key, value in tree["generator"].items()},
+        "mesh.condition": recipe.mesh.condition,
+        "identity.skin_colour": recipe.identity.skin_colour,
+        "head": head_digest,
+        "encoder": encoder_digest,
+    }
+
+
+def _compared(wanted: dict[str, Any], config: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Name -> (wanted, what a config.json says); a setting younger than the weights counts as the same."""
+    recipe = config["recipe"]
+    given = {
+        "method": recipe["method"],
+        "size_px": recipe["size_px"],
+        "generator": {key: _plain(value) for key, value in (wanted["generator"] | recipe["generator"]).items()},
+        "mesh.condition": recipe["mesh"]["condition"],
+        "identity.skin_colour": recipe["identity"]["skin_colour"],
+        "head": config["head"]["digest"],
+        "encoder": config["encoder"]["digest"],
+    }
+    return {name: (value, given[name]) for name, value in wanted.items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+def keep(export: Path, name: str, card: str) -> Path:
+    """Write an export in half precision, with a model card, as training/weights/NAME; the folder."""
+    weights = find_weights(str(export))
+    tensors = {key: tensor.to(torch.float16) for key, tensor in load_file(weights.folder / WEIGHTS).items()}
+    folder = SHIPPED_FOLDER / name
+    with atomic_folder(folder, {"kind": "swapper", "recipe": weights.config["recipe"]["name"]}) as scratch:
+        save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
+        (scratch / CONFIG).write_bytes((weights.folder / CONFIG).read_bytes())
+        (scratch / CARD).write_text(card, encoding="utf-8")
+    return folder
+
+
+if __name__ == "__main__":
+    print(keep(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]).read_text(encoding="utf-8")))
