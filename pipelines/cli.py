@@ -124,11 +124,15 @@ def synth(
     size_px: Annotated[int, typer.Option(min=64, help="Width, px.")] = 256,
     people: Annotated[int | None, typer.Option(min=1, help="Different people; about count / 4 by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+    video: Annotated[int, typer.Option(min=0, help="Frames of a sequence with its true swaps, instead of a set.")] = 0,
 ) -> None:
-    """Write photographs of generated people in FFHQ's layout."""
+    """Write photographs of generated people in FFHQ's layout, or one video sequence with its true swaps."""
     from pipelines.commands import synth as command
 
-    command.run(folder, count, size_px, people, seed)
+    if video:
+        command.run_video(folder, video, size_px, seed)
+    else:
+        command.run(folder, count, size_px, people, seed)
 
 
 @app.command()

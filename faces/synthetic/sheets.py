@@ -11,6 +11,7 @@ from faces.synthetic.person import person_from_seed
 from faces.synthetic.pictures import render_picture, true_swap
 from faces.synthetic.portrait import render_person
 from faces.synthetic.scene import scene_from_seed
+from faces.synthetic.video import iter_frames
 
 SEED = 1
 
@@ -49,10 +50,22 @@ def swap_sheet(size_px: int = 192, people: int = 24) -> np.ndarray:
     return tiled(pictures, 5)
 
 
+def video_strip(size_px: int = 160, source: int = 3, target: int = 14) -> np.ndarray:
+    """Every eighth frame of a track: the target above, the true swap (face) and the mask of what may change below."""
+    frames = list(iter_frames(SEED, 49, size_px, source, target))[::8]
+    target_row = [frame.target.image for frame in frames]
+    swap_row = [frame.swaps["face"].image for frame in frames]
+    masks = [np.repeat(frame.swaps["face"].changed[..., None], 3, 2) for frame in frames]
+    return tiled([*target_row, *swap_row, *masks], len(frames))
+
+
 def main(folder: Path) -> None:
-    """Write people_sheet.jpg, one_person.jpg and true_swap.jpg."""
-    for name, sheet in (("people_sheet", people_sheet()), ("one_person", one_person()), ("true_swap", swap_sheet())):
-        write_bytes(folder / f"{name}.jpg", encode_jpeg(sheet))
+    """Write people_sheet.jpg, one_person.jpg, true_swap.jpg and people_video.jpg."""
+    sheets = {
+        "people_sheet": people_sheet, "one_person": one_person, "true_swap": swap_sheet, "people_video": video_strip,
+    }  # fmt: skip
+    for name, draw in sheets.items():
+        write_bytes(folder / f"{name}.jpg", encode_jpeg(draw()))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,17 @@ film's grain is new in every frame.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from faces.errors import SamaeError
+from faces.files import read_json, write_bytes, write_json
+from faces.records import encode_png
+from faces.synthetic.dataset import GENERATOR
 from faces.synthetic.person import Person, person_from_seed
 from faces.synthetic.portrait import Portrait, render_person, render_swaps
 from faces.synthetic.scene import Lamp, Scene, expression_of, scene_from_seed
@@ -20,6 +25,8 @@ from faces.synthetic.scene import Lamp, Scene, expression_of, scene_from_seed
 EXPRESSION_S, BLINK_S = 1.2, 2.6
 _BLINK_LENGTH_S = 0.28
 _SCENE_BASE = 2_000_003
+#: Frames between two records of a sequence that is being written.
+_RECORD_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -159,3 +166,54 @@ def _blink_at(seed: int, person_id: int, t: float) -> float:
     middle = (span + float(_key_rng(seed, person_id, 1, span).uniform(0.15, 0.85))) * BLINK_S
     away = abs(t - middle) / (_BLINK_LENGTH_S / 2)
     return 0.5 + 0.5 * math.cos(math.pi * away) if away < 1 else 0.0
+
+
+def write_sequence(
+    folder: Path | str,
+    seed: int,
+    frames: int,
+    size_px: int = 256,
+    source_person: int = 0,
+    target_person: int = 1,
+    fps: float = 25.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a sequence as PNG files below `folder`, and return the folder; frames that lie there are kept.
+
+    source.png; target/00000.png ..; face/ and full/ with the true swaps; face_changed/ and full_changed/ with the
+    masks; truth.json with the generator, seed, people, rate, and the landmarks (68, 2) of every frame in the set's
+    convention (pixel centres at whole numbers). The folder belongs to one sequence: SamaeError when it holds another.
+    """
+    folder = Path(folder)
+    origin = {
+        "generator": GENERATOR, "seed": seed, "source_person": source_person, "target_person": target_person,
+        "fps": fps, "size_px": size_px,
+    }  # fmt: skip
+    path = folder / "truth.json"
+    found: dict[str, Any] = read_json(path) if path.exists() else {"origin": origin, "frames": []}
+    if found["origin"] != origin:
+        raise SamaeError(f"{folder} holds another sequence; choose another folder or remove that one")
+    done = list(found["frames"])
+    source, target = person_from_seed(seed, source_person), person_from_seed(seed, target_person)
+    scenes = track(seed, frames, target, fps)
+    if not done:
+        still = render_person(source, scene_from_seed(seed, _SCENE_BASE + source_person, source), size_px)
+        write_bytes(folder / "source.png", encode_png(still.image, fast=True))
+    for index in range(len(done), frames):
+        plain, swaps = render_swaps(target, source, scenes[index], size_px)
+        _write_frame(folder, index, plain, swaps)
+        marks = [[round(float(u) - 0.5, 3), round(float(v) - 0.5, 3)] for u, v in plain.landmarks_px]
+        done.append({"face_landmarks": marks})
+        if index % _RECORD_EVERY == _RECORD_EVERY - 1 or index == frames - 1:
+            write_json(path, {"origin": origin, "frames": done})
+        if progress:
+            progress(index + 1, frames)
+    return folder
+
+
+def _write_frame(folder: Path, index: int, plain: Portrait, swaps: dict[str, Portrait]) -> None:
+    pictures = {"target": plain.image}
+    for reading, swap in swaps.items():
+        pictures |= {reading: swap.image, f"{reading}_changed": swap.changed}
+    for name, picture in pictures.items():
+        write_bytes(folder / name / f"{index:05d}.png", encode_png(picture, fast=True))

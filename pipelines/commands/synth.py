@@ -1,4 +1,4 @@
-"""`samae synth FOLDER`: photographs of generated people in FFHQ's layout."""
+"""`samae synth FOLDER`: photographs of generated people in FFHQ's layout, or a video sequence."""
 
 from pathlib import Path
 
@@ -20,3 +20,15 @@ def run(folder: Path, count: int, size_px: int, people: int | None, seed: int) -
             progress=lambda done, total: bars.update(task, completed=done, total=total),
         )
     print(f"{count} photographs in {folder}; use them with SAMAE_RAW={folder}")
+
+
+def run_video(folder: Path, frames: int, size_px: int, seed: int) -> None:
+    """Write a sequence of person 1 of the seed with person 0's face in true swaps, and say where it is."""
+    from faces.synthetic.video import write_sequence
+
+    with Progress(transient=True) as bars:
+        task = bars.add_task("frames", total=frames)
+        write_sequence(
+            folder, seed, frames, size_px, progress=lambda done, total: bars.update(task, completed=done, total=total)
+        )
+    print(f"{frames} frames in {folder}: source.png, target, and true swaps in face and full with masks beside them")

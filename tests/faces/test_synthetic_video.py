@@ -1,11 +1,14 @@
 """Sequences: smooth tracks, true swaps frame by frame, the same frames however many are asked for."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
 from faces.errors import SamaeError
 from faces.synthetic.person import person_from_seed
-from faces.synthetic.video import Sequence, sequence, track
+from faces.synthetic.video import Sequence, sequence, track, write_sequence
 
 SIZE = 32
 
@@ -65,3 +68,20 @@ def test_frames_differ_in_pose_and_share_the_wearers_identity(shown: Sequence) -
 def test_an_empty_sequence_is_refused() -> None:
     with pytest.raises(SamaeError, match="at least 1 frame"):
         sequence(5, 0, SIZE)
+
+
+def test_a_written_sequence_is_continued_and_another_one_refused(shown: Sequence, tmp_path: Path) -> None:
+    people = {"source_person": 2, "target_person": 1}
+    write_sequence(tmp_path / "clip", 5, 2, SIZE, **people)
+    before = (tmp_path / "clip/target/00000.png").stat().st_mtime_ns
+    write_sequence(tmp_path / "clip", 5, 3, SIZE, **people)
+    assert (tmp_path / "clip/target/00000.png").stat().st_mtime_ns == before
+    swaps = {reading: shown.swap_images(reading) for reading in ("face", "full")}
+    for name, truth in ({"target": shown.target_images()} | swaps).items():
+        for index in range(3):
+            stored = cv2.imread(str(tmp_path / f"clip/{name}/{index:05d}.png"), cv2.IMREAD_COLOR)
+            np.testing.assert_array_equal(stored[..., ::-1], truth[index])
+    mask = cv2.imread(str(tmp_path / "clip/face_changed/00002.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask, shown.changed()[2])
+    with pytest.raises(SamaeError, match="another sequence"):
+        write_sequence(tmp_path / "clip", 6, 3, SIZE, **people)
