@@ -43,7 +43,7 @@ def run(settings: dict) -> dict[str, float | int | str]:
         if settings.get("pairs"):
             figures[f"{label}_list_accuracy"] = round(_on_list(encoder, settings), 4)
         if isinstance(encoder, TorchEncoder):
-            maps[label] = probe_saliency(encoder, probe, min(people, 16))
+            maps[label] = probe_saliency(encoder, probe, min(people, 8))
             figures[f"{label}_saliency_outside_face_share"] = round(maps[label][2], 4)
     if settings.get("figures"):
         folder = Path(str(settings["figures"]))

@@ -20,7 +20,8 @@ def test_the_promised_recipes_exist() -> None:
     ablations = {
         f"samae-{what}" for what in ("no-perforation", "no-mesh-scaling", "no-skin-colour", "vector-condition")
     }
-    assert {"samae", "simswap"} | ablations <= set(recipe_names())
+    rivals = {"simswap", "simswap-224", "simswap-script", "blendface", "blendface-256", "simswap-blendface"}
+    assert {"samae", "samae-blendface"} | rivals | ablations <= set(recipe_names())
 
 
 def test_an_ablation_differs_from_samae_in_its_one_setting() -> None:

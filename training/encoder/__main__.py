@@ -8,6 +8,7 @@ import torch
 
 from training.encoder.fit import fit
 from training.encoder.recipe import EncoderRecipe, load_encoder_recipe
+from training.train import start_with_allocator
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,4 +34,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    start_with_allocator()
     main()

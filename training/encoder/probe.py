@@ -132,7 +132,7 @@ def saliency(
     return np.mean(maps, 0)
 
 
-def probe_saliency(encoder: TorchEncoder, probe: Probe, pairs: int = 16) -> tuple[np.ndarray, np.ndarray, float]:
+def probe_saliency(encoder: TorchEncoder, probe: Probe, pairs: int = 8) -> tuple[np.ndarray, np.ndarray, float]:
     """Saliency over `pairs` pairs of plain pictures: the mean crop (S, S, 3) uint8, the map (S, S), and the share of
     the map's positive mass that lies outside the inner face (hair, outline, background)."""
     plain = np.flatnonzero(probe.wearer == probe.owner)

@@ -9,8 +9,6 @@ mask loss (binary cross-entropy against the target's visible face), the cycle's 
 identity went back into the result), the weights of both, R1, and the alternation of same and cross identity are ours.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 
@@ -18,33 +16,24 @@ from faces.morphable.base import MorphableHead
 from training import losses
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
-from training.methods.adversary import adversary_is_on, discriminator_for, discriminator_step, frozen
-from training.methods.base import EncoderLike, MethodBase, StepLosses
-from training.methods.pairs import NOTE, PairInputs, need_pairs, paired
+from training.methods.adversary import adversary_is_on, frozen
+from training.methods.base import EncoderLike, StepLosses
+from training.methods.pairs import PairInputs, PairMethod
 from training.networks.aei import AeiNet
-from training.perceptual import FrozenFeatures, feature_terms, frozen_features
+from training.perceptual import feature_terms
 
 
-class BlendFace(MethodBase):
+class BlendFace(PairMethod):
     """BlendFace as the trainer drives it; see training/methods/base.py."""
 
     name = "blendface"
-    features: FrozenFeatures
     generator: AeiNet
     ema: AeiNet
 
     def __init__(self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, device: torch.device) -> None:
-        need_pairs("blendface", recipe.train.batch_size)
         size = recipe.generator
         generator = AeiNet(encoder.dim, width=size.width, multipliers=size.multipliers)
-        discriminator, notes = discriminator_for(recipe)
-        super().__init__(recipe, head, encoder, generator, discriminator, device)
-        self.features = frozen_features(encoder, recipe, device)
-        self.notes += [NOTE, *notes]
-
-    def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> PairInputs:
-        """Choose every target's source: the same person on even updates, another one on odd updates."""
-        return paired(self, batch, seed, positions, step)
+        super().__init__(recipe, head, encoder, generator, device)
 
     def generator_losses(self, inputs: PairInputs) -> StepLosses:
         """Adversarial, mask, identity, reconstruction (same person only) and cycle, by the recipe's weights."""
@@ -66,10 +55,6 @@ class BlendFace(MethodBase):
                 terms["adversarial"] = losses.generator_adversarial(judged, weights.adversarial_form)
         total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
         return StepLosses(total, {name: term.detach() for name, term in terms.items()}, made.detach())
-
-    def discriminator_losses(self, inputs: PairInputs, fake: torch.Tensor) -> StepLosses:
-        """Real against made pictures, and R1."""
-        return discriminator_step(self, inputs.target, fake, inputs.step)
 
     @torch.no_grad()
     def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:

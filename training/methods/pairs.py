@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from faces.errors import SamaeError
+from faces.morphable.base import MorphableHead
 from training.augment import colour_jitter, flips, jitter_factors, mirror, mirror_landmarks
 from training.batch import FaceBatch
-from training.methods.base import PARTNER_GROUP, MethodBase, partners
+from training.config import Recipe
+from training.methods.adversary import discriminator_for, discriminator_step
+from training.methods.base import PARTNER_GROUP, EncoderLike, MethodBase, StepLosses, partners
+from training.perceptual import FrozenFeatures, frozen_features
 
 NOTE = (
     "same-identity updates without a second picture of the person (always so on a set without identity labels, such as "
@@ -41,12 +46,6 @@ class PairInputs:
     is_same: torch.Tensor
     positions: tuple[int, ...]
     step: int
-
-
-def need_pairs(method: str, batch_size: int) -> None:
-    """SamaeError when a batch is too small to swap inside it."""
-    if batch_size < 2:
-        raise SamaeError(f"{method} swaps inside a batch: set train.batch_size to 2 or more")
 
 
 @torch.no_grad()
@@ -99,3 +98,27 @@ def same_person(person: Sequence[int], positions: Sequence[int]) -> list[int]:
         )
         chosen.append(next(fit, row))
     return chosen
+
+
+class PairMethod(MethodBase):
+    """What swappers that see one picture and one identity share: sources by turns, discriminator, frozen features."""
+
+    features: FrozenFeatures
+
+    def __init__(
+        self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, generator: nn.Module, device: torch.device
+    ) -> None:
+        if recipe.train.batch_size < 2:
+            raise SamaeError(f"{self.name} swaps inside a batch: set train.batch_size to 2 or more")
+        discriminator, notes = discriminator_for(recipe)
+        super().__init__(recipe, head, encoder, generator, discriminator, device)
+        self.features = frozen_features(encoder, recipe, device)
+        self.notes += [NOTE, *notes]
+
+    def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> PairInputs:
+        """Choose every target's source: the same person on even updates, another one on odd updates."""
+        return paired(self, batch, seed, positions, step)
+
+    def discriminator_losses(self, inputs: PairInputs, fake: torch.Tensor) -> StepLosses:
+        """Real against made pictures, and the gradient penalty."""
+        return discriminator_step(self, inputs.target, fake, inputs.step)

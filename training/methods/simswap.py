@@ -7,40 +7,29 @@ discriminator, and L1 x 10 of its deepest frozen feature in place of the weak ma
 turns (training/methods/pairs.py).
 """
 
-from collections.abc import Sequence
-
 import torch
 
 from faces.morphable.base import MorphableHead
 from training import losses
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
-from training.methods.adversary import adversary_is_on, discriminator_for, discriminator_step, frozen
-from training.methods.base import EncoderLike, MethodBase, StepLosses
-from training.methods.pairs import NOTE, PairInputs, need_pairs, paired
+from training.methods.adversary import adversary_is_on, frozen
+from training.methods.base import EncoderLike, StepLosses
+from training.methods.pairs import PairInputs, PairMethod
 from training.networks.projected import ProjectedDiscriminator
 from training.networks.simswap import SimSwapGenerator
-from training.perceptual import FrozenFeatures, feature_terms, frozen_features
+from training.perceptual import feature_terms
 
 
-class SimSwap(MethodBase):
+class SimSwap(PairMethod):
     """SimSwap as the trainer drives it; see training/methods/base.py."""
 
     name = "simswap"
-    features: FrozenFeatures
 
     def __init__(self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, device: torch.device) -> None:
-        need_pairs("simswap", recipe.train.batch_size)
         size = recipe.generator
         generator = SimSwapGenerator(encoder.dim, width=size.width, multipliers=size.multipliers, blocks=size.blocks)
-        discriminator, notes = discriminator_for(recipe)
-        super().__init__(recipe, head, encoder, generator, discriminator, device)
-        self.features = frozen_features(encoder, recipe, device)
-        self.notes += [NOTE, *notes]
-
-    def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> PairInputs:
-        """Choose every target's source: the same person on even updates, another one on odd updates."""
-        return paired(self, batch, seed, positions, step)
+        super().__init__(recipe, head, encoder, generator, device)
 
     def generator_losses(self, inputs: PairInputs) -> StepLosses:
         """Identity, reconstruction (same person only), hinge and weak feature matching, by the recipe's weights."""
@@ -80,10 +69,6 @@ class SimSwap(MethodBase):
         with torch.no_grad():
             real = self.discriminator(target)
         return losses.weak_feature_matching(judged, real, self.recipe.losses.feature_matching_from)
-
-    def discriminator_losses(self, inputs: PairInputs, fake: torch.Tensor) -> StepLosses:
-        """Real against made pictures, and the gradient penalty."""
-        return discriminator_step(self, inputs.target, fake, inputs.step)
 
     @torch.no_grad()
     def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:
