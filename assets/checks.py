@@ -14,6 +14,7 @@ from assets.ports import Samae
 from assets.raw import raw_faces
 from assets.shards import training_shards
 from assets.tables import COLUMNS, OK, accepted, matrix, read_rows
+from faces.files import read_json
 
 #: Limits (ours). The fit's is three times what generated people give.
 MOST_REJECTED = 0.10
@@ -120,6 +121,18 @@ def weights_are_finite(context: dg.AssetCheckExecutionContext, samae: dg.Resourc
     return dg.AssetCheckResult(passed=not bad, metadata={"parameters": int(count), "bad": ", ".join(bad) or "none"})
 
 
+@dg.asset_check(asset=swap_model, partitions_def=swap_model.partitions_def)
+def no_early_warning(context: dg.AssetCheckExecutionContext, samae: dg.ResourceParam[Samae]) -> dg.AssetCheckResult:
+    """The last snapshot of training warned of nothing: target copied, mode collapse, discriminator won."""
+    found: dict[str, str] = {}
+    for recipe in context.partition_keys:
+        run = samae.store.metadata("swap_model", recipe).get("run", "")
+        path = samae.store.runs / str(run) / "warnings.json"
+        if run and path.is_file():
+            found |= {f"{recipe}.{name}": sentence for name, sentence in read_json(path)["warnings"].items()}
+    return dg.AssetCheckResult(passed=not found, severity=WARN, metadata=found or {"warnings": "none"})
+
+
 @dg.asset_check(asset=swap_evaluation, partitions_def=swap_evaluation.partitions_def)
 def does_not_copy_the_target(
     context: dg.AssetCheckExecutionContext, samae: dg.ResourceParam[Samae]
@@ -158,6 +171,7 @@ ALL_CHECKS = [
     embeddings_have_unit_length,
     shards_match_their_hashes,
     weights_are_finite,
+    no_early_warning,
     does_not_copy_the_target,
     gate_verdict,
 ]

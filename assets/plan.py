@@ -34,7 +34,7 @@ class Plan(BaseModel):
     encoder: str = Field("builtin", description="identity encoder that training uses: a name or a path")
     judges: Names = Field(("judge-1", "judge-2"), description="identity encoders that only judge")
     recipes: Names = Field(("samae", "simswap"), description="recipes to train and compare")
-    kimg: Names = Field(("samae=8", "simswap=3"), description="thousands of pictures to train on, recipe=kimg")
+    kimg: Names = Field(("samae=6", "simswap=3"), description="thousands of pictures to train on, recipe=kimg")
     from_scratch: bool = Field(
         False, description="train from the beginning also where weights that come with the project fit generated people"
     )

@@ -3,6 +3,7 @@
     samae bench results --json                     the weights samae-64
     samae bench results --set model=RUN/export     other weights of the same size, on the same pairs
     samae bench results --set keep=FOLDER          keep the set there, so that the next run only judges
+    samae bench results --set picture=FILE.jpg     draw the first four pairs, the two best, median and worst
 
 The protocol: 240 photographs of 60 people of a seed that nothing else uses, prepared by the project's own assets, 100
 pairs of different people among those that the shards call `train` (the split means nothing here: nobody of this seed
@@ -17,12 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from evaluation.grids import PAPER
 from faces.errors import SamaeError
 
 SUMMARY = "The shipped weights on a frozen set of generated people never seen, beside the baselines"
 #: A seed that no training set, demo or test uses.
 SEED = 240_207_370
-DEFAULTS: dict[str, Any] = {"model": "samae-64", "photographs": 240, "pairs": 100, "keep": ""}
+DEFAULTS: dict[str, Any] = {"model": "samae-64", "photographs": 240, "pairs": 100, "keep": "", "picture": ""}
 STAGES = (
     "photographs", "raw_faces", "aligned_faces", "face_coefficients", "neutral_albedo", "face_masks",
     "identity_embeddings", "training_shards",
@@ -44,10 +48,25 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
     if unknown:
         raise SamaeError(f"bench results knows no {', '.join(unknown)}; its settings are {', '.join(DEFAULTS)}")
     chosen = DEFAULTS | settings
-    if chosen["keep"]:
-        return figures(evaluate(chosen, Path(str(chosen["keep"])).absolute()))
-    with tempfile.TemporaryDirectory(prefix="samae-results-") as home:
-        return figures(evaluate(chosen, Path(home)))
+    with tempfile.TemporaryDirectory(prefix="samae-results-") as scratch:
+        evaluation = evaluate(chosen, Path(str(chosen["keep"]) or scratch).absolute())
+    if chosen["picture"]:
+        draw(evaluation, Path(str(chosen["picture"])))
+    return figures(evaluation)
+
+
+def draw(evaluation: Any, path: Path) -> None:
+    """A JPEG of the evaluation's examples: a row a pair, with why it was chosen and its identity similarity."""
+    from evaluation.grids import example_rows, pair_grid
+    from faces.files import write_bytes
+    from faces.records import encode_jpeg
+
+    examples = list(evaluation.examples)
+    half = (len(examples) + 1) // 2
+    sheets = [pair_grid(*example_rows(part)) for part in (examples[:half], examples[half:])]
+    height = max(sheet.shape[0] for sheet in sheets)
+    padded = [np.pad(s, ((0, height - s.shape[0]), (0, 0), (0, 0)), constant_values=PAPER) for s in sheets]
+    write_bytes(path, encode_jpeg(np.concatenate(padded, axis=1)))
 
 
 def evaluate(chosen: dict[str, Any], home: Path) -> Any:

@@ -4,6 +4,8 @@ import math
 from typing import Any
 
 from assets.evaluation import read_kept
+from assets.models import EXPORT
+from faces.files import read_json
 from pipelines.settings import Settings
 
 #: (metric, what it says, decimals, baseline to stand beside, how to name that baseline)
@@ -35,3 +37,15 @@ def figures_that_matter(settings: Settings) -> list[str]:
 def _value(summary: dict[str, Any], metric: str, decimals: int) -> str:
     mean = summary.get(metric, {}).get("mean", math.nan)
     return f"{mean:.{decimals}f}" if math.isfinite(mean) else "not measured"
+
+
+def started_from(settings: Settings) -> list[str]:
+    """One line for every recipe that went on from shipped weights: from which, and how to train from the beginning."""
+    lines = []
+    for recipe in settings.recipes:
+        config = read_json(settings.store.folder("swap_model", recipe) / EXPORT / "config.json")
+        origin = config["metadata"].get("init_from")
+        if origin:
+            before = f"{origin['name']} ({origin['samples_seen'] / 1000:.1f} kimg of other people)"
+            lines.append(f"  {recipe} went on from {before}; SAMAE_FROM_SCRATCH=true trains it from the beginning")
+    return lines

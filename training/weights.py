@@ -39,8 +39,12 @@ class StartingWeights:
     config: dict[str, Any]
 
     def origin(self) -> dict[str, Any]:
-        """What runs, exports and model cards say about the weights they started from."""
-        seen = self.config.get("metadata", {}).get("samples_seen", 0)
+        """What runs, exports and model cards say about the weights they started from.
+
+        `samples_seen` counts the pictures of this run and of those that it started from itself.
+        """
+        made_from = self.config.get("metadata", {})
+        seen = int(made_from.get("samples_seen", 0)) + int(made_from.get("init_from", {}).get("samples_seen", 0))
         return {"name": self.name, "sha256": self.sha256, "recipe": self.config["recipe"]["name"], "samples_seen": seen}
 
 

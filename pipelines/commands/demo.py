@@ -72,11 +72,12 @@ def keep_time(path: Path, part: dict[str, Any]) -> None:
 
 def closing_words(settings: Settings, seconds: float, nothing_new: bool) -> str:
     """Where the report is, three figures that matter, and the commands that open the pages."""
-    from pipelines.summary import figures_that_matter
+    from pipelines.summary import figures_that_matter, started_from
 
     took = "Nothing to do: every asset is up to date." if nothing_new else f"Done in {seconds / 60:.1f} minutes."
     report = settings.store.folder("leaderboard") / "report.html"
-    return "\n".join(["", took, f"Report: {report}", "", *figures_that_matter(settings), "", *pages(settings)])
+    said = [*figures_that_matter(settings), *started_from(settings)]
+    return "\n".join(["", took, f"Report: {report}", "", *said, "", *pages(settings)])
 
 
 def pages(settings: Settings) -> list[str]:

@@ -29,7 +29,8 @@ CHECKS = {
     "face_coefficients:schema_is_right", "face_coefficients:fits_are_good", "neutral_albedo:schema_is_right",
     "face_masks:schema_is_right", "face_masks:faces_fill_their_pictures", "identity_embeddings:schema_is_right",
     "identity_embeddings:embeddings_have_unit_length", "training_shards:shards_match_their_hashes",
-    "swap_model:weights_are_finite", "swap_evaluation:does_not_copy_the_target", "champion:gate_verdict",
+    "swap_model:no_early_warning", "swap_model:weights_are_finite",
+    "swap_evaluation:does_not_copy_the_target", "champion:gate_verdict",
 }  # fmt: skip
 
 
