@@ -16,8 +16,8 @@ SUMMARY = "Generated people: pictures a second at 256 px, written as an FFHQ fol
 
 
 def run(settings: dict) -> dict[str, float | int | str]:
-    """Settings: size_px (256), pictures (256), workers (all cores), people (64), seed (0)."""
-    size_px, pictures = int(settings.get("size_px", 256)), int(settings.get("pictures", 256))
+    """Settings: size_px (256), pictures (128), workers (all cores), people (64), seed (0)."""
+    size_px, pictures = int(settings.get("size_px", 256)), int(settings.get("pictures", 128))
     workers = int(settings.get("workers", len(os.sched_getaffinity(0))))
     people, seed = int(settings.get("people", 64)), int(settings.get("seed", 0))
     started = time.perf_counter()
