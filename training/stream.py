@@ -1,7 +1,9 @@
 """Shards to batches. Which picture is at which place of training is a pure function of (seed, epoch, data digest).
 
 Position p of the global training order is place p mod n of epoch p // n, and every epoch is one permutation of the n
-samples of the split (mixing is total: shards are read by random access, so no shuffle buffer is needed). A step at
+samples of the split. Mixing is total: shards are read by random access, so there is no interleaving of shards and no
+shuffle buffer whose content would have to be restored, and nothing asks for as many shards as readers: what must be
+large enough is the split (a batch at least), and that is checked with the arithmetic. A step at
 `samples_seen` takes the positions samples_seen … samples_seen + batch_size - 1; rank r of w takes the r-th of w equal,
 contiguous ranges. Hence the whole state of the stream is one number, a restart continues exactly, and the pictures of
 a step are the same for every number of ranks and threads.
@@ -15,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -122,8 +125,8 @@ def load_faces(shard_set: ShardSet, keys: Sequence[str]) -> FaceBatch:
     if sizes != {(shard_set.size_px, shard_set.size_px)}:
         raise SamaeError(f"pictures of {sorted(sizes)} px lie among shards of {shard_set.size_px} px; write them anew")
     return FaceBatch(
-        image=_stack(samples, "image").permute(0, 3, 1, 2).contiguous().float().div_(255),
-        mask=_stack(samples, "mask")[:, None].float().div_(255),
+        image=planes([sample["image"] for sample in samples]),
+        mask=planes([sample["mask"] for sample in samples]),
         coefficients=_stack(samples, "coefficients").float(),
         embedding=_embeddings(shard_set, samples),
         skin=_stack(samples, "skin").float(),
@@ -139,6 +142,18 @@ def _embeddings(shard_set: ShardSet, samples: list[dict[str, Any]]) -> torch.Ten
         return _stack(samples, "embedding").float()
     images, landmarks = (np.stack([sample[name] for sample in samples]) for name in ("image", "landmarks"))
     return torch.from_numpy(np.asarray(shard_set.embedder.embed(images, landmarks), np.float32))
+
+
+def planes(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """N pictures (S, S[, C]) uint8 -> (N, C, S, S) float32 in 0..1. Channel by channel straight into the batch: a
+    quarter of the time of permute, contiguous, float and div, and the same numbers."""
+    height, width = pictures[0].shape[:2]
+    channels = pictures[0].shape[2] if pictures[0].ndim == 3 else 1
+    batch = np.empty((len(pictures), channels, height, width), np.float32)
+    for picture, into in zip(pictures, batch, strict=True):
+        for channel, plane in zip(cv2.split(picture), into, strict=True):
+            np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
+    return torch.from_numpy(batch)
 
 
 def _stack(samples: list[dict[str, Any]], name: str) -> torch.Tensor:
