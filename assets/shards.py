@@ -6,6 +6,7 @@ link into the new set), so one new folder costs one new tar and a new index.
 
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from assets.ports import Pool, Samae
 from assets.store import Store
 from assets.tables import OK, accepted, matrix, read_array, read_rows
 from faces.errors import SamaeError
-from faces.files import digest_of, is_complete, read_manifest
+from faces.files import atomic_file, digest_of, is_complete, read_manifest
+from faces.quality import same_pictures
 from faces.records import encode_sample
 
 #: Folder stages whose rows must all be "ok" for a photograph to enter a shard, in the order of the graph.
@@ -48,11 +50,16 @@ def training_shards(
     folders = folder_names(store)
     made_from = provenance("training_shards", None, plan, store)
     with store.write("training_shards", None, made_from) as (scratch, metadata):
-        metadata["parts"] = {folder: part_digest(folder, made_from) for folder in folders}
-        stale = [folder for folder in folders if not _link_old(store, folder, metadata["parts"][folder], scratch)]
-        tasks = [(store, plan, folder, scratch) for folder in stale]
+        repeated = repeated_keys(store, folders)
+        digests = {folder: part_digest(folder, made_from, repeated.get(folder, {})) for folder in folders}
+        metadata["parts"] = digests
+        stale = [folder for folder in folders if not _link_old(store, folder, digests[folder], scratch)]
+        tasks = [(store, plan, folder, digests[folder], frozenset(repeated.get(folder, {}))) for folder in stale]
         pool.map(write_shard, tasks, report)
-        rejected = [row for folder in folders for row in rejected_rows(store, folder)]
+        for folder in stale:
+            if (tar := finished_tar(store, folder, digests[folder])).stat().st_size:
+                os.link(tar, scratch / f"{folder}.tar")
+        rejected = [row for folder in folders for row in rejected_rows(store, folder, repeated.get(folder, {}))]
         shards = write_index(
             scratch,
             size_px=plan.picture_px,
@@ -65,6 +72,7 @@ def training_shards(
         preview = contact_sheet(np.array([shards.read(key, ("image",))["image"] for key in first]))
         splits = {split: len(shards.keys(split)) for split in ("train", "validation", "test")}
         shards.close()
+    shutil.rmtree(store.home / "parts" / "training_shards", ignore_errors=True)
     return result(
         samae,
         "training_shards",
@@ -82,10 +90,29 @@ def training_shards(
     )
 
 
-def part_digest(folder: str, made_from: dict[str, Any]) -> str:
-    """Digest of what one tar was made from: code, settings and its folder's inputs."""
+def part_digest(folder: str, made_from: dict[str, Any], repeated: dict[str, str] | None = None) -> str:
+    """Digest of what one tar was made from: code, settings, its folder's inputs, what earlier folders have."""
     inputs = {name: value for name, value in made_from["inputs"].items() if name.endswith(f"/{folder}")}
-    return digest_of([made_from["code_version"], made_from["settings"], inputs])
+    return digest_of([made_from["code_version"], made_from["settings"], inputs, *([repeated] if repeated else [])])
+
+
+def repeated_keys(store: Store, folders: list[str]) -> dict[str, dict[str, str]]:
+    """Folder -> {key: the key in an earlier folder that looks the same}. Repetition inside a folder is raw_faces'
+    affair; the earlier folder keeps the photograph, so a new folder never changes an old one's tar."""
+    tables = [(folder, accepted(read_rows(store.folder("raw_faces", folder)))) for folder in folders]
+    keys = [(folder, key) for folder, table in tables for key in table["key"].to_pylist()]
+    hashes = [bytes.fromhex(text) for _, table in tables for text in table["picture_hash"].to_pylist()]
+    found: dict[str, dict[str, str]] = {}
+    for again, first in same_pictures(hashes).items():
+        if keys[again][0] != keys[first][0]:
+            found.setdefault(keys[again][0], {})[keys[again][1]] = keys[first][1]
+    return found
+
+
+def finished_tar(store: Store, folder: str, part: str) -> Path:
+    """Where a worker leaves the tar it has finished, until the set is whole: a run that was killed finds it there.
+    Empty when no photograph of the folder is complete."""
+    return store.home / "parts" / "training_shards" / part / f"{folder}.tar"
 
 
 def _link_old(store: Store, folder: str, part: str, scratch: Path) -> bool:
@@ -98,20 +125,26 @@ def _link_old(store: Store, folder: str, part: str, scratch: Path) -> bool:
     return True
 
 
-def write_shard(task: tuple[Store, Plan, str, Path]) -> int:
-    """Write one folder's tar; how many samples it has. Runs in a worker."""
+def write_shard(task: tuple[Store, Plan, str, str, frozenset[str]]) -> None:
+    """(store, plan, folder, its digest, keys to leave out): write one folder's tar, whole or not at all, unless it is
+    there already. Runs in a worker."""
     import webdataset as wds
 
-    store, plan, folder, scratch = task
+    store, plan, folder, part, left_out = task
+    path = finished_tar(store, folder, part)
+    if path.is_file():
+        return
     count = 0
-    path = scratch / f"{folder}.tar"
-    with wds.TarWriter(str(path), user="", group="", mode=0o444, mtime=0, compress=False, encoder=False) as writer:
-        for sample in samples(store, plan, folder):
-            writer.write({"__key__": sample["meta"]["key"], **encode_sample(sample)})
-            count += 1
-    if not count:
-        path.unlink()
-    return count
+    with atomic_file(path) as scratch:
+        with scratch.open("wb") as stream, wds.TarWriter(
+            stream, user="", group="", mode=0o444, mtime=0, compress=False, encoder=False
+        ) as writer:
+            for sample in samples(store, plan, folder):
+                if sample["meta"]["key"] not in left_out:
+                    writer.write({"__key__": sample["meta"]["key"], **encode_sample(sample)})
+                    count += 1
+        if not count:
+            scratch.write_bytes(b"")
 
 
 def samples(store: Store, plan: Plan, folder: str) -> Any:
@@ -155,7 +188,7 @@ def _meta(row: dict[str, Any], makers: dict[str, Any]) -> dict[str, Any]:
     return meta | makers | ({"synthetic": json.loads(row["synthetic"])} if row["synthetic"] else {})
 
 
-def rejected_rows(store: Store, folder: str) -> list[dict[str, Any]]:
+def rejected_rows(store: Store, folder: str, repeated: dict[str, str] | None = None) -> list[dict[str, Any]]:
     """{"key", "person", "status"} of every photograph that some stage refused; status is stage and reason."""
     persons: dict[str, int] = {}
     refused: dict[str, str] = {}
@@ -164,6 +197,8 @@ def rejected_rows(store: Store, folder: str) -> list[dict[str, Any]]:
             persons.setdefault(row["key"], row.get("person", -1))
             if row["status"] != OK:
                 refused.setdefault(row["key"], f"{name}: {row['reason']}")
+    for key, first in (repeated or {}).items():
+        refused.setdefault(key, f"training_shards: duplicate of {first}")
     return [{"key": key, "person": persons[key], "status": reason} for key, reason in refused.items()]
 
 

@@ -2,10 +2,10 @@
 
 Every figure comes from a process of its own, in rounds (A B C, A B C, …), medians over the rounds; all processes
 have the same allocator setting. The peers read the same pictures: WebDataset our tars, litdata and
-mosaicml-streaming their own containers filled with the same bytes. A peer that is not installed is skipped by name: WebDataset comes
-with Samae, litdata with `pip install -c constraints.txt -e '.[bench]'`, mosaicml-streaming (it asks for numpy < 2.2,
-so it cannot be an extra) with `pip install --no-deps mosaicml-streaming brotli python-snappy cramjam xxhash zstd
-catalogue boto3 s3transfer`.
+mosaicml-streaming their own containers filled with the same bytes. A peer that is not installed is skipped by name:
+WebDataset comes with Samae, litdata with `pip install -c constraints.txt -e '.[bench]'`, mosaicml-streaming (it asks
+for numpy < 2.2, so it cannot be an extra) with `pip install --no-deps mosaicml-streaming brotli python-snappy cramjam
+xxhash zstd catalogue boto3 s3transfer`.
 """
 
 import importlib.util

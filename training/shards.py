@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from faces.errors import SamaeError
 from faces.files import atomic_file, read_json, sha256_bytes, sha256_file, write_json
 from faces.records import FIELDS, SCHEMA_VERSION, decode_json, decode_sample
+from faces.remote import RemoteFolder, is_remote
 
 INDEX_NAME = "shards.json"
 MANIFEST_NAME = "manifest.parquet"
@@ -109,8 +110,12 @@ class ShardSet:
 
     @classmethod
     def open(cls, folder: Path | str) -> "ShardSet":
-        """Open a folder that `write_index` finished; SamaeError when it is unfinished, changed or of another schema."""
-        folder = Path(folder)
+        """Open a folder that `write_index` finished, here or at an address such as s3://bucket/folder.
+
+        Raises:
+            SamaeError: it is unfinished, changed or of another schema.
+        """
+        folder = fetch_shards(str(folder)) if is_remote(folder) else Path(folder)
         if not (folder / INDEX_NAME).is_file():
             raise SamaeError(f"{folder} has no {INDEX_NAME}: materialise training_shards first")
         index = read_json(folder / INDEX_NAME)
@@ -183,6 +188,31 @@ class ShardSet:
                 except OSError as error:
                     raise SamaeError(f"{self.folder / shard} cannot be opened ({error.strerror}): {MEND}") from None
             return self._handles[shard]
+
+
+def fetch_shards(url: str, cache: Path | None = None, options: Mapping[str, Any] | None = None) -> Path:
+    """The local copy of shards at an address (s3://bucket/folder), every file checked by size and SHA-256.
+
+    Args:
+        cache: where copies lie; default $SAMAE_CACHE, else ~/.cache/samae. What is there already is not fetched again.
+        options: of the file system, e.g. {"endpoint_url": …}; S3's usual environment variables work too.
+    """
+    cache = cache or Path(os.environ.get("SAMAE_CACHE") or Path.home() / ".cache" / "samae")
+    head = RemoteFolder(url, cache / "index", dict(options or {}))
+    index_path = head.cache / INDEX_NAME
+    index_path.unlink(missing_ok=True)  # the index is the one file that may change under its name
+    index = read_json(head.fetch(INDEX_NAME))
+    remote = RemoteFolder(url, cache / str(index["digest"]), dict(options or {}))
+    for shard in index["shards"]:
+        remote.fetch(shard["path"], int(shard["bytes"]), shard["sha256"])
+    remote.fetch(MANIFEST_NAME)
+    write_json(remote.cache / INDEX_NAME, index)
+    return remote.cache
+
+
+def publish_shards(folder: Path, url: str, options: Mapping[str, Any] | None = None) -> None:
+    """Copy a finished set of shards to an address; its index goes last."""
+    RemoteFolder(url, folder, dict(options or {})).publish(folder, INDEX_NAME)
 
 
 def read_members(data: bytes, key: str) -> dict[str, bytes]:
