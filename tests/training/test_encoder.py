@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from faces.errors import SamaeError
+from faces.identity.encoder import save_encoder
 from training.encoder import CropSet, EncoderRecipe, augment, check, margin_logits, train_encoder
 from training.encoder.blend import Blender
-from training.encoder.loop import EncoderRun, epoch_batches
+from training.encoder.loop import EncoderRun, embed_crops, epoch_batches
 from training.verification import verify
 
 
@@ -107,3 +108,21 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(tmp_path: Path) -> No
 def test_an_unknown_loss_is_refused() -> None:
     with pytest.raises(SamaeError, match="arcface or cosface"):
         EncoderRecipe(loss="softmax")
+
+
+def test_a_training_may_start_from_another_encoder(tmp_path: Path) -> None:
+    crops = pattern_set()
+    first = train_encoder(SMALL, crops, lambda line: None)
+    save_encoder(first, tmp_path / "first.safetensors", {})
+    recipe = replace(SMALL, start_from=str(tmp_path / "first.safetensors"), epochs=1, learning_rate=1e-6)
+    said: list[str] = []
+    again = train_encoder(recipe, crops, said.append)
+    rows = crops.rows(is_train=False)
+    alike = (embed_crops(first, crops.pictures[rows]) * embed_crops(again, crops.pictures[rows])).sum(1)
+    assert alike.min() > 0.9
+    fresh: list[str] = []
+    train_encoder(replace(SMALL, epochs=1, learning_rate=1e-6), crops, fresh.append)
+    losses = [float(line[0].split("loss ")[1].split(",")[0]) for line in (said, fresh)]
+    assert losses[0] < losses[1] - 2
+    with pytest.raises(SamaeError, match="choose depth"):
+        train_encoder(replace(recipe, width=4), crops, said.append)

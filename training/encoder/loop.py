@@ -13,6 +13,7 @@ from torch.nn import functional
 from faces.errors import SamaeError
 from faces.identity.encoder import TorchEncoder
 from faces.identity.iresnet import IResNet, IResNetConfig
+from faces.identity.registry import load_encoder
 from training.checkpoints import CheckpointStore, load_strictly
 from training.encoder.blend import Blender
 from training.encoder.crops import CropSet, Report
@@ -79,6 +80,25 @@ class EncoderRun:
         self.recipe, self.device, self.epoch = recipe, device, 0
         self.store = CheckpointStore(run_dir / "checkpoints", 2) if run_dir else None
 
+    def start_from(self, encoder: TorchEncoder, crops: CropSet) -> None:
+        """Take another encoder's weights, and the means of its embeddings of every person as class centres.
+
+        Raises:
+            SamaeError: it has another size than the recipe.
+        """
+        if encoder.network.config != self.network.config:
+            raise SamaeError(
+                f"{encoder.name} is an {encoder.network.config}, the recipe wants {self.network.config}: choose depth, "
+                "width, dim, crop_px and head as in the encoder that the training starts from"
+            )
+        self.network.load_state_dict(encoder.network.state_dict())
+        rows = crops.rows(is_train=True)
+        vectors = embed_crops(encoder.network, crops.pictures[rows])
+        total = np.zeros((crops.train_people, vectors.shape[1]), np.float32)
+        np.add.at(total, crops.labels[rows], vectors)
+        with torch.no_grad():
+            self.margin.centres.copy_(torch.from_numpy(total / np.linalg.norm(total, axis=1, keepdims=True)))
+
     def resume(self) -> None:
         """Go on after the newest whole epoch of the run folder, if there is one."""
         newest = self.store.newest(recipe_digest=self.recipe.digest) if self.store else None
@@ -138,6 +158,11 @@ def train_encoder(
     if not steps:
         raise SamaeError(f"there are {train} pictures to train on, fewer than a batch of {recipe.batch_size}: lower it")
     run = EncoderRun(recipe, crops.train_people, torch.device(device), run_dir)
+    if recipe.start_from:
+        beginning = load_encoder(recipe.start_from)
+        if not isinstance(beginning, TorchEncoder):
+            raise SamaeError(f"start_from={recipe.start_from} is an ONNX file: name a .safetensors encoder")
+        run.start_from(beginning, crops)
     run.resume()
     blender = Blender(recipe, crops)
     start_s, first = time.monotonic(), run.epoch

@@ -27,6 +27,7 @@ class EncoderRecipe:
         blend_probability: how often a picture is blended into a neighbour's (BlendFace; 0 is ArcFace).
         blend_candidates: partners are drawn among so many nearest pictures of other people.
         epochs, batch_size, learning_rate, weight_decay, schedule: SGD with momentum 0.9; "one_cycle" or "polynomial".
+        start_from: name or path of an encoder of the same size whose weights are the start; "" starts at random.
     """
 
     name: str = "encoder"
@@ -53,6 +54,7 @@ class EncoderRecipe:
     learning_rate: float = 0.2
     weight_decay: float = 5e-4
     schedule: str = "one_cycle"
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         allowed = {"loss": {"arcface", "cosface"}, "head": {"fc", "depthwise"}, "schedule": {"one_cycle", "polynomial"}}
