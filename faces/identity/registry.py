@@ -32,7 +32,7 @@ KNOWN_ENCODERS: dict[str, KnownEncoder] = {
             "blendface",
             ("blendface.safetensors",),
             "Apache-2.0",
-            "shipped; as builtin, with BlendFace's blended pictures of generated people",
+            "not shipped yet; samae train --recipe blendface-from-builtin makes it",
         ),
         KnownEncoder("judge-1", ("judge-1.safetensors",), "Apache-2.0", "shipped; CosFace, other people", True),
         KnownEncoder("judge-2", ("judge-2.safetensors",), "Apache-2.0", "shipped; deeper, yet other people", True),
