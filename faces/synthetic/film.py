@@ -10,6 +10,7 @@ from faces.compiled import kernel
 from faces.render.shading import to_srgb
 from faces.synthetic.noise import film_grain
 from faces.synthetic.scene import Scene
+from faces.synthetic.shading import ID_CLOTH, ID_GLASSES, ID_HAIR, ID_NONE, ID_OCCLUDER
 
 #: Above this linear value highlights are compressed; below it the picture is exactly sRGB.
 SHOULDER = 0.72
@@ -61,3 +62,29 @@ def develop(linear: np.ndarray, scene: Scene) -> np.ndarray:
         _, data = cv2.imencode(".jpg", pixels[..., ::-1], flags)
         pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1]
     return np.ascontiguousarray(pixels)
+
+
+@kernel
+def coverage(ids: np.ndarray, triangle: np.ndarray, face: np.ndarray, samples: int) -> np.ndarray:
+    """Shares of every pixel: (4, S, S) float32 of the visible face, scalp hair, things before the face, own skin.
+
+    ids, triangle: (k S, k S) of the samples, k = `samples`.  face: (T,) bool triangles of the face region.
+    """
+    side = ids.shape[0] // samples
+    out = np.zeros((4, side, side), np.float32)
+    part = np.float32(1.0 / (samples * samples))
+    for y in range(ids.shape[0]):
+        for x in range(ids.shape[1]):
+            owner = ids[y, x]
+            if owner in (ID_NONE, ID_CLOTH):
+                continue
+            row, column = y // samples, x // samples
+            if owner == ID_HAIR:
+                out[1, row, column] += part
+            elif owner in (ID_GLASSES, ID_OCCLUDER):
+                out[2, row, column] += part
+            else:
+                out[3, row, column] += part
+                if triangle[y, x] >= 0 and face[triangle[y, x]]:
+                    out[0, row, column] += part
+    return out

@@ -255,7 +255,7 @@ def _contact(canvas: _Canvas, size_px: int) -> None:
 
 def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, size_px: int) -> _Rendered:
     light = film.reduce(canvas.colour, size_px)
-    face, hair, occluder, skin = shading.coverage(canvas.ids, canvas.triangle, head.face_triangles, SAMPLES)
+    face, hair, occluder, skin = film.coverage(canvas.ids, canvas.triangle, head.face_triangles, SAMPLES)
     return _Rendered(posed, rig, light, face, hair, occluder, skin, canvas.albedo)
 
 

@@ -388,29 +388,3 @@ def shade_mesh(
                     ids[yy, xx] = owner
                     for c in range(3):
                         picture[yy, xx, c] = out[c]
-
-
-@kernel
-def coverage(ids: np.ndarray, triangle: np.ndarray, face: np.ndarray, samples: int) -> np.ndarray:
-    """Shares of every pixel: (4, S, S) float32 of the visible face, scalp hair, things before the face, own skin.
-
-    ids, triangle: (k S, k S) of the samples, k = `samples`.  face: (T,) bool triangles of the face region.
-    """
-    side = ids.shape[0] // samples
-    out = np.zeros((4, side, side), np.float32)
-    part = np.float32(1.0 / (samples * samples))
-    for y in range(ids.shape[0]):
-        for x in range(ids.shape[1]):
-            owner = ids[y, x]
-            if owner in (ID_NONE, ID_CLOTH):
-                continue
-            row, column = y // samples, x // samples
-            if owner == ID_HAIR:
-                out[1, row, column] += part
-            elif owner in (ID_GLASSES, ID_OCCLUDER):
-                out[2, row, column] += part
-            else:
-                out[3, row, column] += part
-                if triangle[y, x] >= 0 and face[triangle[y, x]]:
-                    out[0, row, column] += part
-    return out
