@@ -102,7 +102,9 @@ def _open(path: Path) -> np.ndarray | str:
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except UnidentifiedImageError:
         return "not a PNG, JPEG or WebP picture"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:  # Pillow's own cap, met while it reads the header
+        return "too many pixels"
+    except (OSError, SyntaxError, ValueError):
         return "picture damaged"
 
 

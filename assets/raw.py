@@ -234,7 +234,9 @@ def _picture_reason(data: bytes, image: dict[str, Any], row: dict[str, Any], rul
             pixels = np.asarray(picture)
     except UnidentifiedImageError:
         return "not a PNG, JPEG or WebP picture"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:  # Pillow's own cap, met while it reads the header
+        return "too many pixels"
+    except (OSError, SyntaxError, ValueError):
         return "picture damaged"
     row["pixel_md5"] = hashlib.md5(pixels.tobytes(), usedforsecurity=False).hexdigest()
     if image.get("pixel_size") and list(image["pixel_size"]) != [pixels.shape[1], pixels.shape[0]]:

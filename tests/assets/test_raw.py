@@ -4,6 +4,7 @@ import copy
 import hashlib
 import io
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,12 @@ def test_bad_photographs_go_no_further_and_one_changed_entry_makes_its_folder_st
     listing["5"]["image"]["face_landmarks"][0][0] += 1
     write_json(raw / "ffhq-dataset-v2.json", listing)
     assert not house.store.is_current("raw_faces", "00000", provenance("raw_faces", "00000", plan, house.store))
+
+
+def test_a_forged_header_is_refused_before_anything_is_decoded(one: tuple[Path, dict[str, Any]]) -> None:
+    """30,000 x 30,000 px by a header with a right checksum: Pillow's own cap speaks first, the reason is the same."""
+    root, entry = one
+    data = (root / entry["image"]["file_path"]).read_bytes()
+    header = b"IHDR" + (30000).to_bytes(4, "big") * 2 + data[24:29]
+    replace(root, entry, data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])
+    assert verify_photograph(root, "0", entry)["reason"] == "too many pixels"
