@@ -30,7 +30,7 @@ class Plan(BaseModel):
     seed: int = Field(0, ge=0, description="seed of the generated people, of the pairs and of training")
     aligned_px: int = Field(128, ge=32, le=1024, description="least width at which faces are fitted, px")
     picture_px: int = Field(64, ge=32, le=1024, description="width of the pictures in the shards, px")
-    head: str = Field("builtin", description="morphable head: builtin, or ict:PATH")
+    head: str = Field("builtin", description="morphable head: builtin, ict, bfm or flame; NAME:PATH says where")
     encoder: str = Field("builtin", description="identity encoder that training uses: a name or a path")
     judges: Names = Field(("judge-1", "judge-2"), description="identity encoders that only judge")
     recipes: Names = Field(("samae", "simswap"), description="recipes to train and compare")

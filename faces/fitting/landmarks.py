@@ -1,9 +1,10 @@
 """68 landmarks -> pose, identity and expression: a robust, batched Gauss-Newton in float64.
 
 Unknowns a face: rotation 3, translation 3, identity with the prior N(0, s_id^2), expression with N(0, s_exp^2) inside
-0..1 (held at the bound by an active set). Cost: sum over points of weight * |projected - observed|^2 / noise^2 plus the
-priors; Geman-McClure weights (Geman and McClure 1987), whose scale shrinks step by step, keep a few wrong points from
-spoiling it. The start is closed form: an affine camera by iteratively reweighted least squares, made orthonormal.
+0..1 or the head's own limits (held at the bound by an active set). Cost: sum over points of weight * |projected -
+observed|^2 / noise^2 plus the priors; Geman-McClure weights (Geman and McClure 1987), whose scale shrinks step by step,
+keep a few wrong points from spoiling it. The start is closed form: an affine camera by iteratively reweighted least
+squares, made orthonormal.
 The camera is Camera.centred of faces/camera.py. Choice of weights and schedule: ours.
 """
 
@@ -88,8 +89,8 @@ class _Solver:
         self.tables, self.observed, self.camera, self.settings = tables, observed_px, camera, settings
         self.rotation, self.translation = start_pose(tables.mean[17:], observed_px[:, 17:], camera)
         self.coefficients = np.zeros((len(observed_px), tables.basis.shape[-1]))
-        sigma = np.full(tables.basis.shape[-1], settings.expression_sigma)
-        sigma[: tables.n_identity] = settings.identity_sigma
+        of_expressions = np.where(np.isnan(tables.sigma), settings.expression_sigma, tables.sigma)
+        sigma = np.concatenate([np.full(tables.n_identity, settings.identity_sigma), of_expressions])
         self.precision = 1.0 / sigma**2
         self.point_weights = np.ones(68)
         self.point_weights[:17] = settings.contour_weight
@@ -165,11 +166,12 @@ class _Solver:
         self.apply(np.linalg.solve(normal, gradient[..., None])[..., 0])
 
     def hold_bounds(self, normal: np.ndarray, gradient: np.ndarray) -> None:
-        """Take expressions at 0 or 1 that want to leave 0..1 out of the step (their row becomes the identity)."""
+        """Take expressions at a limit that want to pass it out of the step (their row becomes the identity)."""
         first = 6 + self.tables.n_identity
         value = self.coefficients[:, self.tables.n_identity :]
         wish = gradient[:, first:]
-        held = ((value <= 0.0) & (wish < 0.0)) | ((value >= 1.0) & (wish > 0.0))
+        low, high = self.tables.limits.T
+        held = ((value <= low) & (wish < 0.0)) | ((value >= high) & (wish > 0.0))
         free = np.ones(gradient.shape)
         free[:, first:] = ~held
         normal *= free[:, :, None] * free[:, None, :]
@@ -189,7 +191,7 @@ class _Solver:
             n = self.tables.n_identity
             self.coefficients = self.coefficients + delta[:, 6:]
             self.coefficients[:, :n] = np.clip(self.coefficients[:, :n], -4.0, 4.0)
-            self.coefficients[:, n:] = np.clip(self.coefficients[:, n:], 0.0, 1.0)
+            self.coefficients[:, n:] = np.clip(self.coefficients[:, n:], *self.tables.limits.T)
 
 
 def solve_chunk(

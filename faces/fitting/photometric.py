@@ -130,7 +130,9 @@ def split_tone(pixels: FacePixels, light: np.ndarray, head: MorphableHead, setti
 
 
 def solve_albedo(pixels: FacePixels, light: np.ndarray, head: MorphableHead, settings: FitSettings) -> np.ndarray:
-    """Ridge regression of the albedo modes under a known light, three robust rounds -> (A,)."""
+    """Ridge regression of the albedo modes under a known light, three robust rounds -> (A,), also for A = 0."""
+    if not len(head.albedo_modes):
+        return np.zeros(0)
     modes = head.albedo_modes.transpose(1, 0, 2)[pixels.corners]
     modes = np.einsum("pkac,pk->pca", modes, pixels.weights.astype(np.float32), optimize=True).astype(np.float64)
     shading = np.maximum(pixels.basis @ light.T, 0.02)

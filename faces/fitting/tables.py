@@ -26,6 +26,7 @@ class LandmarkTables:
     Attributes:
         mean: (68, 3), basis: (68, 3, K + E) of the landmark vertices.
         line_mean: (17, C, 3), line_basis: (17, C, 3, K + E) along the jaw lines.
+        limits: (E, 2) bounds of the expressions.  sigma: (E,) their prior, NaN where the settings' number holds.
     """
 
     mean: np.ndarray
@@ -33,6 +34,8 @@ class LandmarkTables:
     line_mean: np.ndarray
     line_basis: np.ndarray
     n_identity: int
+    limits: np.ndarray
+    sigma: np.ndarray
 
 
 def ray_hits(origins: np.ndarray, rays: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,6 +83,9 @@ def landmark_tables(head: MorphableHead, n_identity: int) -> LandmarkTables:
     vertices, weights = _line_points(head)
     picked = head.landmarks
     basis = np.concatenate([m[:, picked] for m in modes]).astype(np.float64)
+    n_expression = len(head.expression_mm)
+    limits = np.tile([0.0, 1.0], (n_expression, 1)) if head.expression_limits is None else head.expression_limits
+    sigma = np.full(n_expression, np.nan) if head.expression_sigma is None else head.expression_sigma
     lines = np.concatenate([np.einsum("mjckx,jck->mjcx", m[:, vertices].astype(np.float64), weights) for m in modes])
     return LandmarkTables(
         mean=head.mean_mm[picked].astype(np.float64),
@@ -87,6 +93,8 @@ def landmark_tables(head: MorphableHead, n_identity: int) -> LandmarkTables:
         line_mean=np.einsum("jckx,jck->jcx", head.mean_mm[vertices].astype(np.float64), weights),
         line_basis=np.ascontiguousarray(lines.transpose(1, 2, 3, 0)),
         n_identity=n_identity,
+        limits=np.asarray(limits, np.float64),
+        sigma=np.asarray(sigma, np.float64),
     )
 
 

@@ -3,11 +3,14 @@
 Linear model (Blanz and Vetter 1999, section 2; the expression part as in Deep3DFaceRecon, section 3):
 vertices = mean + identity · B_id + expression · B_exp, in millimetres in the head frame of faces/camera.py;
 albedo = mean + albedo · B_alb, per vertex, linear RGB (not sRGB) in 0..1. Every coefficient is about N(0, 1), except
-expressions, which are activations in 0..1 (ARKit's convention). Gaze turns the eyeballs about their centres.
+expressions, which are activations in 0..1 (ARKit's convention) unless the head gives `expression_limits` of its own.
+Gaze turns the eyeballs about their centres. Heads that are not linear (FLAME's jaw) or whose colours are not (BFM)
+override `decode` and `albedo`; their tables are then the derivatives at rest.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -92,6 +95,8 @@ class MorphableHead:
         landmarks: (68,) int32 vertex of each iBUG-68 landmark (frontal; contour points 0..16 slide in fitting).
         eye_left, eye_right: vertex indices of the eyeballs (empty when the head has none); left is the subject's.
         face_region: (V,) bool, what a swap replaces: skin of the face with lips and eyes, without ears, neck, scalp.
+        expression_limits: (E, 2) least and greatest coefficient; None is 0..1.
+        expression_sigma: (E,) prior standard deviation of the coefficients; None takes FitSettings.expression_sigma.
     """
 
     edition: str
@@ -111,6 +116,8 @@ class MorphableHead:
     eye_left: np.ndarray
     eye_right: np.ndarray
     face_region: np.ndarray
+    expression_limits: np.ndarray | None = None
+    expression_sigma: np.ndarray | None = None
     _torch: dict = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -122,6 +129,26 @@ class MorphableHead:
     def face_triangles(self) -> np.ndarray:
         """(T,) bool: triangles whose three corners lie in the face region."""
         return self.face_region[self.triangles].all(axis=1)
+
+    def part(self, kept: np.ndarray, drawn: np.ndarray) -> Self:
+        """The head without some vertices: kept (V,) bool, drawn (T,) bool triangles. Landmarks are not kept."""
+        number = np.cumsum(kept) - 1
+        return replace(
+            self,
+            mean_mm=self.mean_mm[kept],
+            identity_mm=np.ascontiguousarray(self.identity_mm[:, kept]),
+            expression_mm=np.ascontiguousarray(self.expression_mm[:, kept]),
+            albedo_mean=self.albedo_mean[kept],
+            albedo_modes=np.ascontiguousarray(self.albedo_modes[:, kept]),
+            triangles=number[self.triangles[drawn]].astype(np.int32),
+            uv=self.uv[kept],
+            parts=self.parts[drawn],
+            landmarks=np.zeros(68, np.int32),
+            eye_left=number[self.eye_left],
+            eye_right=number[self.eye_right],
+            face_region=self.face_region[kept],
+            _torch={},
+        )
 
     def decode(self, identity: np.ndarray, expression: np.ndarray, gaze_rad: np.ndarray | None = None) -> np.ndarray:
         """(N, K), (N, E), (N, 2) or None -> (N, V, 3) float32 vertices, head frame, millimetres.
@@ -168,7 +195,7 @@ class MorphableHead:
     def albedo(self, coefficients: np.ndarray) -> np.ndarray:
         """(N, A) -> (N, V, 3) float32 linear RGB in 0..1."""
         coefficients = np.atleast_2d(coefficients).astype(np.float32)
-        modes = self.albedo_modes[: coefficients.shape[1]].reshape(coefficients.shape[1], -1)
+        modes = self.albedo_modes[: coefficients.shape[1]].reshape(coefficients.shape[1], self.albedo_mean.size)
         colours = (coefficients @ modes).reshape(len(coefficients), -1, 3) + self.albedo_mean
         return np.clip(colours, 0.0, 1.0)
 

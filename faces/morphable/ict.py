@@ -1,4 +1,4 @@
-"""ICT-FaceKit Light (MIT) from one .npz, as a MorphableHead in this project's frame: development and comparison only.
+"""ICT-FaceKit Light (MIT) from its own folder or one .npz, as a MorphableHead in this project's frame.
 
 Arrays of the file: neutral (26719, 3) float32 centimetres; identity (100, V, 3), expression (57, V, 3) float16 offsets;
 expression_names; faces (F, 4) int32 quads, -1 in the last place marks a triangle; uv (W, 2), uv_faces (F, 4);
@@ -43,6 +43,10 @@ COLOURS = {
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        from faces.morphable.ict_folder import read_folder
+
+        return read_folder(path)
     if not path.is_file():
         raise SamaeError(
             f"{path} does not exist; give the path of ICT-FaceKit Light's model.npz, or use the head 'builtin'"
@@ -104,7 +108,10 @@ def _vertex_uv(data: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def read_ict(path: Path) -> MorphableHead:
-    """Read the npz. Millimetres, origin midway between the eyeballs, no albedo modes. Raises SamaeError by name."""
+    """Read the npz, or the folder FaceXModel (slower). Raises SamaeError by name.
+
+    Millimetres, origin midway between the eyeballs, no albedo modes.
+    """
     data = _read(path)
     _check(data, path)
     triangles, parts, names = _triangles(data)

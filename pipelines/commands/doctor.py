@@ -11,6 +11,7 @@ from typing import Any
 
 from assets.machine import cores, machine
 from faces.errors import SamaeError
+from faces.morphable.registry import HEAD_FILES
 from pipelines.settings import load_settings
 
 PACKAGES = ("torch", "numba", "numpy", "dagster", "ray", "deepspeed", "mlflow", "webdataset", "pyarrow", "insightface")
@@ -45,19 +46,9 @@ OPTIONAL: tuple[OptionalWeights, ...] = (
         "InsightFace's model pack buffalo_l",
         "non-commercial research",
     ),
-    OptionalWeights(
-        "Basel Face Model 2009",
-        ("01_MorphableModel.mat", "BFM_model_front.mat"),
-        "a head of the literature (this version does not read it yet)",
-        "faces.dmi.unibas.ch (form)",
-        "non-commercial research, no redistribution",
-    ),
-    OptionalWeights(
-        "FLAME 2020",
-        ("generic_model.pkl", "flame2020.npz"),
-        "a head of the literature (this version does not read it yet)",
-        "flame.is.tue.mpg.de (account)",
-        "CC BY 4.0 (2023 Open) or non-commercial research (2020)",
+    *(
+        OptionalWeights(head.title, head.files, f"the head '{name}' (SAMAE_HEAD={name})", head.where, head.licence)
+        for name, head in HEAD_FILES.items()
     ),
     OptionalWeights(
         "VGG16",
@@ -181,7 +172,7 @@ def weight_folders() -> list[Path]:
 
 def _status(weights: OptionalWeights) -> dict[str, str]:
     paths = [folder / name for folder in weight_folders() for name in weights.files]
-    found = next((str(path) for path in paths if path.is_file()), "")
+    found = next((str(path) for path in paths if path.exists()), "")
     return {k: v for k, v in asdict(weights).items() if k != "files"} | {"file": weights.files[0], "found": found}
 
 

@@ -1,5 +1,6 @@
 """ICT-FaceKit Light's loader on a small file in the true format, and on damaged ones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from faces.errors import SamaeError
 from faces.morphable import load_head
 from faces.morphable.compare import main
 from faces.morphable.ict import NEEDED, read_ict
+from faces.morphable.ict_folder import main as convert
 
 MATERIALS = (
     "M_Face",
@@ -128,3 +130,82 @@ def test_compare_prints_a_table_with_and_without_the_file(tmp_path: Path, capsys
     assert "ict-facekit-light-1" in capsys.readouterr().out
     (tmp_path / "bad.npz").write_text("x")
     assert main([str(tmp_path / "bad.npz")]) == 2
+
+
+def write_folder(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """The same head as ICT-FaceKit publishes it: OBJ files and vertex_indices.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def vertices(offset: np.ndarray) -> list[str]:
+        return [f"v {x:.8f} {y:.8f} {z:.8f}" for x, y, z in arrays["neutral"] + offset]
+
+    lines = ["# ICT", "mtllib model.mtl", *vertices(np.zeros(3)), *(f"vt {u:.8f} {v:.8f}" for u, v in arrays["uv"])]
+    for k, name in enumerate(arrays["material_names"]):
+        lines.append(f"usemtl {name}")
+        for face, uv in zip(
+            arrays["faces"][arrays["material"] == k], arrays["uv_faces"][arrays["material"] == k], strict=True
+        ):
+            lines.append("f " + " ".join(f"{a + 1}/{b + 1}" for a, b in zip(face, uv, strict=True) if a >= 0))
+    (folder / "generic_neutral_mesh.obj").write_text("\n".join(lines))
+    for k, offset in enumerate(arrays["identity"].astype(np.float32)):
+        (folder / f"identity{k:03d}.obj").write_text("\n".join(vertices(offset)))
+    for name, offset in zip(arrays["expression_names"], arrays["expression"].astype(np.float32), strict=True):
+        (folder / f"{name}.obj").write_text("\n".join(vertices(offset)))
+    indices = {"idx_to_landmark_verts": arrays["landmarks68"].tolist(), "expressions": []}
+    (folder / "vertex_indices.json").write_text(json.dumps(indices))
+    return folder
+
+
+def test_its_own_folder_gives_the_same_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays = small_file()
+    one = read_ict(write(tmp_path / "model.npz", arrays))
+    other = load_head(f"ict:{write_folder(tmp_path / 'FaceXModel', arrays)}")
+    np.testing.assert_allclose(other.mean_mm, one.mean_mm, atol=1e-3)
+    np.testing.assert_allclose(other.identity_mm, one.identity_mm, atol=2e-2)
+    names = [other.expression_names.index(name) for name in one.expression_names]
+    np.testing.assert_allclose(other.expression_mm[names], one.expression_mm, atol=2e-2)
+    np.testing.assert_array_equal(other.landmarks, one.landmarks)
+    np.testing.assert_array_equal(other.face_region, one.face_region)
+    assert {tuple(t) for t in other.triangles.tolist()} == {tuple(t) for t in one.triangles.tolist()}
+    assert convert([str(tmp_path / "FaceXModel"), str(tmp_path / "made.npz")]) == 0
+    assert other.digest in capsys.readouterr().out
+    assert read_ict(tmp_path / "made.npz").digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("generic_neutral_mesh.obj", "v 1 2\n", "holds no rows of 3 numbers"),
+        ("generic_neutral_mesh.obj", "v 1 2 x\n", "no row of 3 numbers"),
+        ("identity001.obj", "v 1 2 3\n", "has 1 vertices where 120 are due"),
+        ("jawOpen.obj", "v 1 2 3\nv 1 2\n", "no row of 3 numbers"),
+        ("vertex_indices.json", "{", "is not valid JSON"),
+        ("vertex_indices.json", '{"idx_to_landmark_verts": [1, 2]}', "landmarks68 has shape"),
+        ("vertex_indices.json", '{"idx_to_landmark_verts": ["a"]}', "no list of vertices"),
+    ],
+)
+def test_damaged_folders_are_refused_by_name(tmp_path: Path, name: str, text: str, message: str) -> None:
+    folder = write_folder(tmp_path / "FaceXModel", small_file())
+    (folder / name).write_text(text)
+    with pytest.raises(SamaeError, match=message) as caught:
+        read_ict(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_faces_of_a_damaged_folder_are_refused_by_name(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "FaceXModel", small_file())
+    mesh = folder / "generic_neutral_mesh.obj"
+    whole = mesh.read_text()
+    mesh.write_text(whole + "\nf 1/1 2/2\n")
+    with pytest.raises(SamaeError, match="no triangle or quad"):
+        read_ict(folder)
+    mesh.write_text(whole.replace("usemtl", "# usemtl"))
+    with pytest.raises(SamaeError, match="before its first usemtl"):
+        read_ict(folder)
+    for path in folder.glob("identity*.obj"):
+        path.unlink()
+    with pytest.raises(SamaeError, match="holds no identity"):
+        read_ict(folder)
+    (folder / "vertex_indices.json").unlink()
+    with pytest.raises(SamaeError, match="does not exist"):
+        read_ict(folder)

@@ -6,7 +6,7 @@ the first thousand pictures already look like faces.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -107,24 +107,7 @@ def face_part(head: MorphableHead) -> MorphableHead:
     """The head without scalp, ears and neck: its face region and the whole eyeballs. Landmarks are not kept."""
     kept = head.face_region.copy()
     kept[head.eye_left] = kept[head.eye_right] = True
-    number = np.cumsum(kept) - 1
-    triangles = head.triangles[head.face_triangles]
-    return replace(
-        head,
-        mean_mm=head.mean_mm[kept],
-        identity_mm=np.ascontiguousarray(head.identity_mm[:, kept]),
-        expression_mm=np.ascontiguousarray(head.expression_mm[:, kept]),
-        albedo_mean=head.albedo_mean[kept],
-        albedo_modes=np.ascontiguousarray(head.albedo_modes[:, kept]),
-        triangles=number[triangles].astype(np.int32),
-        uv=head.uv[kept],
-        parts=head.parts[head.face_triangles],
-        landmarks=np.zeros(68, np.int32),
-        eye_left=number[head.eye_left],
-        eye_right=number[head.eye_right],
-        face_region=head.face_region[kept],
-        _torch={},
-    )
+    return head.part(kept, head.face_triangles)
 
 
 def resampled(large: torch.Tensor, scale: np.ndarray, size_px: int) -> torch.Tensor:
