@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faces.camera import AXIS_SIGNS, Camera
+from faces.compiled import over_faces
 from faces.fitting.contour import contour_places, outward_directions, points_at
 from faces.fitting.settings import FitSettings
 from faces.fitting.tables import LandmarkTables
@@ -215,6 +216,13 @@ def solve_landmarks(
 ) -> LandmarkSolution:
     """Landmarks (N, 68, 2) px in faces/camera.py's convention, all finite -> LandmarkSolution of N faces."""
     starts = range(0, len(observed_px), CHUNK)
-    parts = [solve_chunk(tables, observed_px[s : s + CHUNK], camera, settings) for s in starts]
+    solved: dict[int, LandmarkSolution] = {}
+
+    def solve(first: int, step: int) -> None:
+        for start in starts[first::step]:
+            solved[start] = solve_chunk(tables, observed_px[start : start + CHUNK], camera, settings)
+
+    over_faces(solve, len(starts))
+    parts = [solved[start] for start in starts]
     names = ("rotation", "translation_mm", "identity", "expression", "fitted_px")
     return LandmarkSolution(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

@@ -6,11 +6,12 @@ in bright light and a bright face in dim light look alike: the product is split 
 the head's own spread of skin and a light near white (ours, FitSettings.light_*).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
+from faces.compiled import over_faces
 from faces.fitting.settings import FitSettings
 from faces.fitting.view import FaceView, skin_triangles
 from faces.morphable.base import MorphableHead
@@ -36,6 +37,22 @@ class FacePixels:
     mean: np.ndarray
     corners: np.ndarray
     weights: np.ndarray
+    _modes: list[np.ndarray] = field(default_factory=list, repr=False)
+
+    def modes(self, head: MorphableHead) -> np.ndarray:
+        """(P, 3, A) float32 albedo modes at the pixels; computed once."""
+        if not self._modes:
+            corners = mode_rows(head)[self.corners]
+            mixed = np.matmul(self.weights.astype(np.float32)[:, None], corners)
+            self._modes.append(mixed.reshape(len(corners), 3, -1))
+        return self._modes[0]
+
+
+@lru_cache(maxsize=2)
+def mode_rows(head: MorphableHead) -> np.ndarray:
+    """(V, 3 A) float32: a vertex's modes side by side, so that a pixel reads three rows."""
+    count, n_vertices = head.albedo_modes.shape[:2]
+    return np.ascontiguousarray(head.albedo_modes.transpose(1, 2, 0)).reshape(n_vertices, 3 * count)
 
 
 @dataclass(frozen=True)
@@ -103,13 +120,14 @@ def solve_light(pixels: FacePixels, albedo: np.ndarray, settings: FitSettings, r
         weights, _ = pixel_weights(pixels.colour, predicted, settings.colour_scale)
         # A clipped channel says only that it was bright; one in deep shadow lies where the series is weakest.
         weights = weights[:, None] * np.square(slope(predicted)) * (pixels.colour < 0.98)
-        for c in range(3):
-            rows = pixels.basis * albedo[:, c : c + 1]
-            noise = settings.pixel_noise**2 / 0.05
-            prior = np.diag(noise / np.square(LIGHT_SPREAD * max(light[c, 0], 0.05)))
-            weighted = rows * weights[:, c : c + 1]
-            light[c] = np.linalg.solve(weighted.T @ rows + prior, weighted.T @ pixels.colour[:, c])
-            light[c, 0] = max(light[c, 0], 1e-3)
+        noise = settings.pixel_noise**2 / 0.05
+        prior = noise / np.square(LIGHT_SPREAD * np.maximum(light[:, :1], 0.05))
+        once = (weights * albedo).T[:, :, None] * pixels.basis
+        normal = (once * albedo.T[:, :, None]).transpose(0, 2, 1) @ pixels.basis
+        np.einsum("cii->ci", normal)[...] += prior
+        right = once.transpose(0, 2, 1) @ pixels.colour.T[:, :, None]
+        light = np.linalg.solve(normal, right)[..., 0]
+        light[:, 0] = np.maximum(light[:, 0], 1e-3)
     return light
 
 
@@ -133,20 +151,19 @@ def solve_albedo(pixels: FacePixels, light: np.ndarray, head: MorphableHead, set
     """Ridge regression of the albedo modes under a known light, three robust rounds -> (A,), also for A = 0."""
     if not len(head.albedo_modes):
         return np.zeros(0)
-    modes = head.albedo_modes.transpose(1, 0, 2)[pixels.corners]
-    modes = np.einsum("pkac,pk->pca", modes, pixels.weights.astype(np.float32), optimize=True).astype(np.float64)
+    modes = pixels.modes(head)
     shading = np.maximum(pixels.basis @ light.T, 0.02)
     coefficients = np.zeros(modes.shape[-1])
     # Neighbouring pixels err together (texture): about one independent pixel in 16.
     noise = 16 * settings.pixel_noise**2
     for _ in range(3):
-        predicted = shading * np.clip(pixels.mean + modes @ coefficients, 0.0, 1.0)
+        predicted = shading * np.clip(pixels.mean + modes @ coefficients.astype(np.float32), 0.0, 1.0)
         weights, _ = pixel_weights(pixels.colour, predicted, 2 * settings.colour_scale)
         scale = np.sqrt(weights)[:, None] * slope(predicted)
-        rows = (modes * (shading * scale)[..., None]).reshape(-1, modes.shape[-1])
-        target = ((pixels.colour - shading * pixels.mean) * scale).reshape(-1)
-        normal = rows.T @ rows + np.eye(rows.shape[1]) * noise / settings.albedo_sigma**2
-        coefficients = np.clip(np.linalg.solve(normal, rows.T @ target), -4.0, 4.0)
+        rows = (modes * (shading * scale).astype(np.float32)[..., None]).reshape(-1, modes.shape[-1])
+        target = ((pixels.colour - shading * pixels.mean) * scale).reshape(-1).astype(np.float32)
+        normal = (rows.T @ rows).astype(np.float64) + np.eye(rows.shape[1]) * noise / settings.albedo_sigma**2
+        coefficients = np.clip(np.linalg.solve(normal, (rows.T @ target).astype(np.float64)), -4.0, 4.0)
     return coefficients
 
 
@@ -175,11 +192,13 @@ def solve_photometry(pixels: FacePixels, head: MorphableHead, settings: FitSetti
 def solve_pixels(view: FaceView, pictures: np.ndarray, head: MorphableHead, settings: FitSettings) -> list[Photometry]:
     """Photometry of every face of a view: pictures (N, S, S, 3) sRGB 0..1. Too few pixels: error NaN."""
     mean = interpolate(head.albedo_mean, head.triangles, view.raster)
-    found = []
-    for n in range(len(pictures)):
-        pixels = face_pixels(view, n, pictures[n], head, mean[n])
-        if len(pixels.colour) < 60:
-            found.append(Photometry(np.zeros(27), np.zeros(len(head.albedo_modes)), float("nan")))
-        else:
-            found.append(solve_photometry(pixels, head, settings))
+    found = [Photometry(np.zeros(27), np.zeros(len(head.albedo_modes)), float("nan"))] * len(pictures)
+
+    def solve(first: int, step: int) -> None:
+        for n in range(first, len(pictures), step):
+            pixels = face_pixels(view, n, pictures[n], head, mean[n])
+            if len(pixels.colour) >= 60:
+                found[n] = solve_photometry(pixels, head, settings)
+
+    over_faces(solve, len(pictures))
     return found

@@ -256,7 +256,7 @@ def _dtype(call: Any) -> np.dtype:
     if code.lstrip("<>=|")[:1] not in NUMBERS + "O":
         raise ValueError(f"an array of {code!r}, which is no number")
     kind = np.dtype(code)
-    return kind.newbyteorder(order) if order in "<>" else kind
+    return kind.newbyteorder("<" if order == "<" else ">") if order in "<>" else kind
 
 
 def _bytes(data: Any) -> bytes:
