@@ -1,0 +1,54 @@
+"""The weights that come with the project: whole, fitting today's recipe, head and encoder, and as good as published."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from assets.graph import recipe_identity, recipe_overrides
+from assets.plan import Plan
+from faces.identity.registry import load_encoder
+from faces.morphable.registry import load_head
+from tests.integration.conftest import samae
+from training.config import load_recipe
+from training.weights import SHIPPED_FOLDER, find_weights, shipped_for, shipped_names
+
+#: A cut of the protocol of docs/results.md: small enough for a test. Measured when the weights were shipped.
+CUT = ("photographs=48", "pairs=24")
+KEPT = {"identity_to_source": (0.0, 0.02), "psnr_to_truth_db": (0.0, 0.3), "skin_delta_e": (0.0, 0.2)}
+
+
+def test_they_fit_the_recipe_of_their_name() -> None:
+    assert shipped_names() == ["samae-64"]
+    found = shipped_for(load_recipe("samae"), load_head("builtin").digest, load_encoder("builtin").digest)
+    assert found is not None
+    assert found.name == "samae-64"
+    assert (SHIPPED_FOLDER / "samae-64" / "README.md").read_text().startswith("# samae-64")
+
+
+def test_all_weights_stay_small() -> None:
+    root = Path(__file__).parents[2]
+    floors = ("faces", "training", "evaluation", "assets", "pipelines")
+    sizes = [path.stat().st_size for floor in floors for path in (root / floor).rglob("*.safetensors")]
+    assert sum(sizes) <= 20e6
+
+
+def test_the_demo_goes_on_from_them_unless_told_otherwise(tmp_path: Path) -> None:
+    start = "train.init_from=samae-64"
+    assert start in recipe_overrides(Plan(), "samae")
+    assert recipe_identity(Plan(), "samae")["init_from"] == find_weights("samae-64").sha256
+    for plan in (Plan(from_scratch=True), Plan(raw=tmp_path), Plan(picture_px=32)):
+        assert start not in recipe_overrides(plan, "samae")
+    assert "init_from" not in recipe_identity(Plan(from_scratch=True), "samae")
+    assert start not in recipe_overrides(Plan(), "samae-no-perforation")
+    assert start not in recipe_overrides(Plan(overrides=("generator.width=32",)), "samae")
+
+
+@pytest.mark.slow
+def test_they_are_as_good_as_published(tmp_path: Path) -> None:
+    settings = [part for name in CUT for part in ("--set", name)]
+    figures = json.loads(samae("bench", "results", "--json", *settings, home=tmp_path))["figures"]
+    for name, (published, tolerance) in KEPT.items():
+        assert figures[name] == pytest.approx(published, abs=tolerance), name
+    assert figures["identity_to_source"] > figures["copy_target_identity_to_source"] + 0.3
+    assert figures["identity_to_target"] < figures["copy_target_identity_to_target"] - 0.3
