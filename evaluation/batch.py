@@ -71,7 +71,7 @@ def judge_batch(chunk: Chunk, context: JudgeContext) -> pa.Table:
     source_batch, target_batch, source, target = load_pair(source_keys, target_keys, context)
     truth = load_truth(chunk, context)
     covariates = pair_covariates(source_batch, target_batch, context.head)
-    anchors = _measure_anchors(context, source, target)
+    anchors = _anchors(context, source_keys, target_keys)
     tables = []
     for name, swapper in context.systems.items():
         images, reasons = run_system(name, swapper, source_batch, target_batch, source, target, truth)
@@ -162,12 +162,24 @@ def pair_covariates(source: FaceBatch, target: FaceBatch, head: MorphableHead | 
     return values
 
 
-def _measure_anchors(context: JudgeContext, source: Pictures, target: Pictures) -> tuple[np.ndarray, np.ndarray] | None:
-    """Fitted coefficients of source and target, (N, D) each, once for all systems."""
-    if context.measurer is None or context.head is None:
+def look_at_faces(keys: tuple[str, ...], load_faces: LoadFaces, encoders: tuple[EncoderLike, ...],
+                  measurer: Measurer | None) -> Gallery:  # fmt: skip
+    """Load some faces once: their persons, their embeddings and, with a measurer, their fitted coefficients."""
+    batch = load_faces(keys)
+    pictures = Pictures.of_batch(batch)
+    embeddings = {encoder.name: pictures.embedding(encoder) for encoder in encoders}
+    fitted = measurer.measure(pictures, known_coefficients(pictures))[0] if measurer is not None else None
+    return Gallery(keys, batch.person.cpu().numpy(), embeddings, fitted)
+
+
+def _anchors(
+    context: JudgeContext, source_keys: Sequence[str], target_keys: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Fitted coefficients of source and target, (N, D) each, from the gallery: every face was fitted once."""
+    fitted = context.gallery.fitted
+    if fitted is None:
         return None
-    measure = context.measurer.measure
-    return measure(source, known_coefficients(source))[0], measure(target, known_coefficients(target))[0]
+    return fitted[context.gallery.rows_of(source_keys)], fitted[context.gallery.rows_of(target_keys)]
 
 
 def _measure_result(

@@ -111,11 +111,18 @@ def _gradient(plane: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Every face of a pair list, for retrieval: keys, persons (-1 unknown) and unit embeddings by encoder name."""
+    """Every face of a pair list, looked at once.
+
+    Attributes:
+        keys: F sample keys.  person: (F,) int64, -1 unknown.
+        embeddings: encoder's name -> (F, dim) float32 unit vectors.
+        fitted: (F, D) float32 coefficients fitted as the results' are (NaN where that failed), or None without a fit.
+    """
 
     keys: tuple[str, ...]
     person: np.ndarray
     embeddings: dict[str, np.ndarray]
+    fitted: np.ndarray | None = None
 
     def rows_of(self, keys: Sequence[str]) -> np.ndarray:
         """Positions of keys."""

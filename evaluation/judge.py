@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.baselines import BASELINES
-from evaluation.batch import Chunk, JudgeContext, LoadFaces, Measurer, Truth, judge_batch
-from evaluation.context import EncoderLike, Gallery, Pictures
+from evaluation.batch import Chunk, JudgeContext, LoadFaces, Measurer, Truth, judge_batch, look_at_faces
+from evaluation.context import EncoderLike, Gallery
 from evaluation.evaluation import Evaluation, evaluate_rows
 from evaluation.examples import pick_examples
 from evaluation.measure import default_measurer
@@ -33,11 +33,11 @@ from training.batch import Swapper
 __all__ = ["ALL_BASELINES", "JudgeContext", "judge", "judge_batch", "serial_map"]
 
 #: Applies a function to every chunk, in any place; yields the answers in order.
-MapChunks = Callable[[Callable[[Chunk], pa.Table], Sequence[Chunk]], Iterable[pa.Table]]
+MapChunks = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
 ALL_BASELINES = ("copy-target", "paste-source", "true-swap")
 
 
-def serial_map(function: Callable[[Chunk], pa.Table], chunks: Sequence[Chunk]) -> Iterator[pa.Table]:
+def serial_map(function: Callable[[Any], Any], chunks: Sequence[Any]) -> Iterator[Any]:
     """The default of `map_chunks`: one chunk after the other, here."""
     return map(function, chunks)
 
@@ -80,8 +80,9 @@ def judge(
         raise SamaeError("the judge needs at least one identity encoder; name one in the settings")
     chosen = default_measurer(head, truth is not None) if isinstance(measurer, str) else measurer
     context = make_context(
-        swapper, pairs, load_faces, tuple(encoders), truth, head, baselines, chosen, trained_with, system_digest
-    )
+        swapper, pairs, load_faces, tuple(encoders), truth, head, baselines, chosen, trained_with, system_digest,
+        map_chunks, rows_folder,
+    )  # fmt: skip
     rows = _judge_all(context, pairs, map_chunks, chunk_pairs, rows_folder, on_progress)
     name = swapper if isinstance(swapper, str) else swapper.name
     evaluation = evaluate_rows(name, pairs, rows, context.metrics(), _provenance(context, system_digest))
@@ -91,7 +92,8 @@ def judge(
 def make_context(
     swapper: Swapper | str, pairs: PairList, load_faces: LoadFaces, encoders: tuple[EncoderLike, ...],
     truth: Truth | None, head: MorphableHead | None, baselines: Sequence[str], measurer: Measurer | None,
-    trained_with: str | None, system_digest: str,
+    trained_with: str | None, system_digest: str, map_chunks: MapChunks = serial_map,
+    rows_folder: Path | None = None,
 ) -> JudgeContext:  # fmt: skip
     """Everything that the chunks share: systems, gallery, digests."""
     wanted = [swapper] if isinstance(swapper, str) else []
@@ -112,25 +114,50 @@ def make_context(
             "pairs": pairs.digest,
         }
     )
-    gallery = build_gallery(pairs, load_faces, encoders)
+    gallery = build_gallery(
+        pairs, load_faces, encoders, measurer if head else None, map_chunks, rows_folder, judge_digest
+    )
     return JudgeContext(
         systems, digests, load_faces, encoders, truth, head, measurer, trained_with, gallery, judge_digest
     )  # fmt: skip
 
 
 def build_gallery(
-    pairs: PairList, load_faces: LoadFaces, encoders: Sequence[EncoderLike], batch_faces: int = 32
-) -> Gallery:
-    """Embed every face of the list once; source and target embeddings of the pairs are taken from here."""
+    pairs: PairList, load_faces: LoadFaces, encoders: tuple[EncoderLike, ...], measurer: Measurer | None = None,
+    map_chunks: MapChunks = serial_map, kept: Path | None = None, digest: str = "", batch_faces: int = 16,
+) -> Gallery:  # fmt: skip
+    """Look at every face of the list once: what is known of sources and targets is taken from here.
+
+    With a folder `kept`, parts that were looked at under the same `digest` before are read from there.
+    """
     keys = tuple(dict.fromkeys((*pairs.source_keys, *pairs.target_keys)))
-    persons, parts = [], {e.name: [] for e in encoders}  # type: ignore[var-annotated]
-    for start in range(0, len(keys), batch_faces):
-        batch = load_faces(keys[start : start + batch_faces])
-        pictures = Pictures.of_batch(batch)
-        persons.append(batch.person.cpu().numpy())
-        for encoder in encoders:
-            parts[encoder.name].append(pictures.embedding(encoder))
-    return Gallery(keys, np.concatenate(persons), {name: np.concatenate(rows) for name, rows in parts.items()})
+    parts = [keys[start : start + batch_faces] for start in range(0, len(keys), batch_faces)]
+    look = partial(look_once, load_faces=load_faces, encoders=encoders, measurer=measurer, kept=kept, digest=digest)
+    seen: list[Gallery] = list(map_chunks(look, parts))
+    embeddings = {e.name: np.concatenate([part.embeddings[e.name] for part in seen]) for e in encoders}
+    fits = [part.fitted for part in seen if part.fitted is not None]
+    fitted = np.concatenate(fits) if fits else None
+    order = tuple(key for part in seen for key in part.keys)
+    return Gallery(order, np.concatenate([part.person for part in seen]), embeddings, fitted)
+
+
+def look_once(
+    keys: tuple[str, ...], load_faces: LoadFaces, encoders: tuple[EncoderLike, ...], measurer: Measurer | None,
+    kept: Path | None, digest: str,
+) -> Gallery:  # fmt: skip
+    """`look_at_faces`, or what it gave in an earlier run that kept it."""
+    if kept is None:
+        return look_at_faces(keys, load_faces, encoders, measurer)
+    path = kept / f"{digest_of([keys, digest, 'gallery'])}.npz"
+    if not path.is_file():
+        seen = look_at_faces(keys, load_faces, encoders, measurer)
+        arrays: dict[str, Any] = {"person": seen.person, **{f"of.{k}": v for k, v in seen.embeddings.items()}}
+        arrays |= {} if seen.fitted is None else {"fitted": seen.fitted}
+        with atomic_file(path) as scratch, scratch.open("wb") as stream:
+            np.savez(stream, **arrays)
+    with np.load(path, allow_pickle=False) as data:
+        embeddings = {encoder.name: data[f"of.{encoder.name}"] for encoder in encoders}
+        return Gallery(keys, data["person"], embeddings, data["fitted"] if "fitted" in data.files else None)
 
 
 def _judge_all(
@@ -139,16 +166,16 @@ def _judge_all(
 ) -> pa.Table:  # fmt: skip
     every = tuple(zip(pairs.source_keys, pairs.target_keys, strict=True))
     chunks = [every[start : start + chunk_pairs] for start in range(0, len(every), chunk_pairs)]
-    rows: pa.Table | None = None
+    tables: list[pa.Table] = []
     done = 0
     for table in map_chunks(partial(judge_chunk, context=context, rows_folder=rows_folder), chunks):
-        rows = merge_rows(rows, table)
+        tables.append(table)
         done += len(chunks[0]) if done + len(chunks[0]) <= len(every) else len(every) - done
         if on_progress is not None:
             on_progress(done, len(every))
-    if rows is None:
+    if not tables:
         raise SamaeError(f"the pair list {pairs.name!r} is empty; make it with more pairs")
-    return rows
+    return merge_rows(None, pa.concat_tables(tables, promote_options="default"))
 
 
 def judge_chunk(chunk: Chunk, context: JudgeContext, rows_folder: Path | None) -> pa.Table:

@@ -106,6 +106,14 @@ def test_a_second_run_reads_its_rows_and_doubles_none(tmp_path: Path) -> None:
     assert other.summary["identity_similarity"]["mean"] != evaluation.summary["identity_similarity"]["mean"]
 
 
+def test_a_second_run_looks_at_no_face_again(tmp_path: Path) -> None:
+    first, second = ColourEncoder(), ColourEncoder()
+    for encoder in (first, second):
+        judge(FakeSwapper(0.5), pairs(), load_faces, [encoder], truth, rows_folder=tmp_path)
+    assert first.pictures > len(pairs())
+    assert second.pictures == 0
+
+
 def test_merging_is_idempotent() -> None:
     rows = run().rows
     assert merge_rows(rows, rows).equals(rows)
