@@ -12,13 +12,19 @@ from assets.common import result
 from assets.graph import STAGES, provenance, recipe_overrides
 from assets.ports import Launcher, Samae, Tracking
 from assets.store import Store
+from faces.errors import SamaeError
 from faces.files import digest_of, is_complete, read_json, write_json
 
 LAUNCH_NAME = "launch.json"
 EXPORT = "export"
 
 
-@dg.asset(**STAGES["swap_model"].spec(), pool="training")
+#: A lost host or a killed rank: the next attempt goes on from the last valid checkpoint. What the user must mend, and
+#: numbers that blew up, are not tried again.
+RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+
+@dg.asset(**STAGES["swap_model"].spec(), pool="training", retry_policy=RETRIES)
 def swap_model(
     context: dg.AssetExecutionContext,
     samae: dg.ResourceParam[Samae],
@@ -45,6 +51,8 @@ def swap_model(
             samae.progress(context, "swap_model", on_page=False),
         )
         status = "FINISHED"
+    except SamaeError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
     except (DagsterExecutionInterruptedError, KeyboardInterrupt):
         status = "KILLED"
         raise

@@ -1,19 +1,20 @@
-"""Training in a process group of its own: torchrun for several ranks, progress as it comes, and an end that is an end.
+"""Training in processes of its own: here, on the hosts of a hostfile, or as a Ray job; and an end that is an end.
 
-The ranks run `pipelines.rank`, whose rank 0 reports to the Dagster run through Pipes; this module tails the progress
-file (SAMAE_PROGRESS, JSON lines) for the rate and the time left. Cancelling the run (from the page, by a timeout, by
-Ctrl-C) sends SIGTERM to the whole group, waits, and sends SIGKILL to all descendants: no rank outlives the run.
+The ranks run `pipelines.rank` below `pipelines.node`, one a host. Rank 0 reports to the Dagster run through Pipes; this
+module tails the progress file (SAMAE_PROGRESS, JSON lines) for the rate and the time left. Cancelling the run (from
+the page, by a timeout, by Ctrl-C) sends SIGTERM, waits, and sends SIGKILL to all descendants: no rank outlives the run,
+and none outlives this process, because every node watches the pipe that this process holds open.
 """
 
 import contextlib
 import itertools
 import json
+import math
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,35 @@ import psutil
 
 from assets.ports import Progress
 from faces.errors import SamaeError
+from pipelines.group import descendants, end_groups
+from pipelines.hosts import carried_environment, read_hostfile, require_ranks, torchrun
+from pipelines.node import POLL_SECONDS, POLLS_PER_CENSUS
 from pipelines.rank import EXIT_NAME, folder_exit_code
 
 PROGRESS_VARIABLE = "SAMAE_PROGRESS"
 #: Exit codes of pipelines.rank: the user can mend it; the numbers blew up (never retried); stopped, with a checkpoint.
 EXIT_USER, EXIT_DIVERGED, EXIT_STOPPED = 2, 3, 143
-POLL_SECONDS = 0.25
-#: How many polls lie between two looks at who the descendants are.
-POLLS_PER_CENSUS = 8
 #: The allocator setting alone gives 1.2-2.1 times the speed of CPU training (fewer page faults).
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+#: What a node has on top of the grace that it gives its ranks, seconds.
+NODE_GRACE_S = 5.0
+NODE = [sys.executable, "-m", "pipelines.node"]
+HOSTS, RAY = "hosts:", "ray:"
 
 
 class Launcher(dg.ConfigurableResource):
-    """`grace_seconds`: between SIGTERM and SIGKILL; longer than a checkpoint takes."""
+    """`grace_seconds`: between SIGTERM and SIGKILL; longer than a checkpoint takes.
+
+    `launch`: "local"; "hosts:FILE", a hostfile whose hosts share $SAMAE_HOME and this installation's path; or
+    "ray:http://head:8265", a Ray cluster's job server. `remote_shell` starts a command on a host (`hosts` alone);
+    `gpus_per_rank` is what a Ray job asks for.
+    """
 
     grace_seconds: float = 60.0
+    launch: str = "local"
+    remote_shell: str = "ssh -o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
+    master_port: int = 29400
+    gpus_per_rank: int = 0
 
     def train(
         self,
@@ -51,25 +65,59 @@ class Launcher(dg.ConfigurableResource):
         progress: Progress,
     ) -> None:
         """Train to the end. SamaeError with the trainer's own sentence when the user can mend it; dg.Failure else."""
-        command = training_command(recipe, overrides, shards, run_dir, ranks)
         run_dir.mkdir(parents=True, exist_ok=True)
+        messages = run_dir / "pipes.jsonl"
+        messages.unlink(missing_ok=True)
         session = dg.open_pipes_session(
-            context, dg.PipesEnvContextInjector(), dg.PipesTempFileMessageReader(), extras={"recipe": recipe}
+            context, dg.PipesEnvContextInjector(), dg.PipesFileMessageReader(str(messages)), extras={"recipe": recipe}
         )
+        arguments = trainer_arguments(recipe, overrides, shards, run_dir)
         with session as pipes:
             variables = training_environment(ranks) | pipes.get_bootstrap_env_vars() | environment
-            context.log.info(f"training {recipe} with {ranks} rank(s); its log is {run_dir / 'log.txt'}")
-            code = run_group(command, variables, run_dir, self.grace_seconds, progress)
+            context.log.info(f"training {recipe} with {ranks} rank(s), {self.launch}; log: {run_dir / 'log.txt'}")
+            code = self.start(arguments, ranks, variables, run_dir, progress)
         _raise_for(code, recipe, run_dir)
+
+    def start(
+        self, arguments: list[str], ranks: int, variables: dict[str, str], run_dir: Path, progress: Progress
+    ) -> int:
+        """Run the trainer with these arguments wherever `launch` says, to the end; its exit code."""
+        grace = self.grace_seconds
+        if self.launch.startswith(RAY):
+            from pipelines.ray_job import run_job
+
+            order = make_order(local_command(arguments, ranks), variables, run_dir, grace)
+            return run_job(self.launch.removeprefix(RAY), order, run_dir, ranks, grace, progress, self.gpus_per_rank)
+        if not self.launch.startswith(HOSTS):
+            return run_group(local_command(arguments, ranks), variables, run_dir, grace, progress)
+        hosts = read_hostfile(Path(self.launch.removeprefix(HOSTS)))
+        require_ranks(hosts, ranks)
+        variables = carried_environment() | variables
+        nodes = []
+        for index, host in enumerate(hosts):
+            command = [*torchrun(hosts, index, self.master_port), "pipelines.rank", *arguments]
+            shell = [*self.remote_shell.split(), host.name, *NODE]
+            nodes.append((shell, make_order(command, variables, run_dir, grace)))
+        return run_nodes(nodes, run_dir, grace, progress)
+
+
+def trainer_arguments(recipe: str, overrides: list[str], shards: Path, run_dir: Path) -> list[str]:
+    """The arguments of pipelines.rank."""
+    settings = [part for override in overrides for part in ("--set", override)]
+    return ["--recipe", recipe, "--shards", str(shards), "--run-dir", str(run_dir), *settings]
 
 
 def training_command(recipe: str, overrides: list[str], shards: Path, run_dir: Path, ranks: int) -> list[str]:
-    """The command line of a training: this interpreter for one rank, torchrun (which finds a free port) for more."""
+    """The command line of a training on this machine."""
+    return local_command(trainer_arguments(recipe, overrides, shards, run_dir), ranks)
+
+
+def local_command(arguments: list[str], ranks: int) -> list[str]:
+    """This interpreter for one rank, torchrun (which finds a free port) for more."""
     start = [sys.executable, "-m"]
     if ranks > 1:
         start += ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0", "-m"]
-    settings = [part for override in overrides for part in ("--set", override)]
-    return [*start, "pipelines.rank", "--recipe", recipe, "--shards", str(shards), "--run-dir", str(run_dir), *settings]
+    return [*start, "pipelines.rank", *arguments]
 
 
 def training_environment(ranks: int) -> dict[str, str]:
@@ -79,84 +127,70 @@ def training_environment(ranks: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, **ALLOCATOR, **quiet}
 
 
+def make_order(command: list[str], variables: dict[str, str], run_dir: Path, grace_seconds: float) -> dict[str, Any]:
+    """What a node is told (pipelines/node.py)."""
+    environment = variables | {
+        PROGRESS_VARIABLE: str(progress_path(run_dir)),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(math.ceil(grace_seconds)),  # torchrun's own would be 30 s
+    }
+    return {"command": command, "environment": environment, "grace_seconds": grace_seconds}
+
+
+def progress_path(run_dir: Path) -> Path:
+    """Where rank 0 writes how far it is."""
+    return run_dir / "progress.jsonl"
+
+
+def forget_the_last_start(run_dir: Path) -> None:
+    """Remove what an earlier start of the same run left for its launcher."""
+    progress_path(run_dir).unlink(missing_ok=True)
+    (run_dir / EXIT_NAME).unlink(missing_ok=True)
+
+
 def run_group(
     command: list[str], variables: dict[str, str], run_dir: Path, grace_seconds: float, progress: Progress
 ) -> int:
-    """Run a command in a new session until it ends; its output goes to run_dir/log.txt; the exit code.
+    """Run a command below a node on this machine until it ends; its output goes to run_dir/log.txt; the exit code."""
+    return run_nodes([(NODE, make_order(command, variables, run_dir, grace_seconds))], run_dir, grace_seconds, progress)
 
-    Whatever interrupts this function (Ctrl-C, a cancelled run, an error) ends the whole group before it goes on.
+
+def run_nodes(
+    nodes: list[tuple[list[str], dict[str, Any]]], run_dir: Path, grace_seconds: float, progress: Progress
+) -> int:
+    """Start (command, order) nodes, follow them until one fails or all end, and end the others; the exit code.
+
+    Whatever interrupts this function (Ctrl-C, a cancelled run, an error) ends every group before it goes on.
     """
-    progress_path = run_dir / "progress.jsonl"
-    progress_path.unlink(missing_ok=True)
-    (run_dir / EXIT_NAME).unlink(missing_ok=True)
-    environment = os.environ | variables | {PROGRESS_VARIABLE: str(progress_path)}
+    forget_the_last_start(run_dir)
+    processes: list[subprocess.Popen[bytes]] = []
+    family: list[psutil.Process] = []
     with (run_dir / "log.txt").open("ab") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-        family: list[psutil.Process] = []
         try:
-            tail = follow(progress_path)
+            for command, order in nodes:
+                processes.append(_start_node(command, order, log))
+            tail = follow(progress_path(run_dir))
             for poll in itertools.count():
-                if process.poll() is not None:
+                codes = [process.poll() for process in processes]
+                if any(codes) or None not in codes:
                     break
                 if poll % POLLS_PER_CENSUS == 0:
-                    family = descendants(process.pid)
+                    family = [one for process in processes for one in descendants(process.pid)]
                 time.sleep(POLL_SECONDS)
                 forward(tail, progress)
             forward(tail, progress)
-            return process.returncode
+            return next((code for code in codes if code), 0)
         finally:
-            end_group(process, grace_seconds, family)
+            end_groups(processes, grace_seconds + NODE_GRACE_S, family)
 
 
-def end_group(process: "subprocess.Popen[bytes]", grace_seconds: float, known: Sequence[psutil.Process] = ()) -> None:
-    """SIGTERM to the group, wait up to the grace for everybody to go, SIGKILL to what is left.
-
-    Everybody is the group and all descendants, those `known` from before included: torchrun gives every rank a session
-    (and so a group) of its own and passes SIGTERM on, but it cannot pass on the SIGKILL that ends it.
-    """
-    family = {*known, *descendants(process.pid)}
-    deadline = time.monotonic() + grace_seconds
-    _signal_group(process.pid, signal.SIGTERM)
-    while time.monotonic() < deadline and (group_is_alive(process) or _alive(family)):
-        time.sleep(0.05)
-    _signal_group(process.pid, signal.SIGKILL)
-    for left in _alive(family):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            left.kill()
-    process.wait()
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """All processes below one, as far as they are still below it."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).children(recursive=True)
-    return []
-
-
-def _alive(family: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Those that run; a zombie does not, and a number that another process got since is not one of ours."""
-    alive = []
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if member.is_running() and member.status() != psutil.STATUS_ZOMBIE:
-                alive.append(member)
-    return alive
-
-
-def group_is_alive(process: "subprocess.Popen[bytes]") -> bool:
-    """True while a process of the group runs (its leader is reaped here, so that a zombie does not count)."""
-    process.poll()
-    return _signal_group(process.pid, 0)
-
-
-def _signal_group(group: int, number: int) -> bool:
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def _start_node(command: list[str], order: dict[str, Any], log: Any) -> "subprocess.Popen[bytes]":
+    """A node with its order; its standard input stays open for as long as the process object lives."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.flush()
+    return process
 
 
 def follow(path: Path) -> Iterator[list[dict[str, Any]]]:

@@ -45,7 +45,13 @@ def all_resources(settings: Settings) -> dict[str, Any]:
     return {
         "samae": Samae(),
         "pool": RayPool(address=settings.ray, cores=settings.cores),
-        "launcher": Launcher(grace_seconds=settings.grace_seconds),
+        "launcher": Launcher(
+            grace_seconds=settings.grace_seconds,
+            launch=settings.launch,
+            remote_shell=settings.remote_shell,
+            master_port=settings.master_port,
+            gpus_per_rank=settings.launch_gpus,
+        ),
         "tracking": MlflowTracking(
             uri=settings.tracking_uri, model_name=settings.model_name, home=str(settings.home / "mlflow")
         ),

@@ -30,6 +30,16 @@ class Settings(BaseSettings, Plan):
     mlflow_port: int = Field(5000, ge=1, le=65535, description="port of the MLflow page")
     grace_seconds: float = Field(60.0, gt=0, description="time between SIGTERM and SIGKILL when training is cancelled")
 
+    launch: str = Field("local", description="where training runs: local, hosts:HOSTFILE, or ray:http://HEAD:8265")
+    launch_gpus: int = Field(0, ge=0, le=1, description="GPUs a rank that a Ray job asks for")
+    remote_shell: str = Field(
+        "ssh -o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=3",
+        description="what starts a command on a host of the hostfile; host and command follow",
+    )
+    master_port: int = Field(29400, ge=1, le=65535, description="port on the hostfile's first host where ranks meet")
+    webhook: str = Field("", description="address that gets a JSON message when a run fails, http(s)://…; empty: none")
+    weekly: bool = Field(False, description="switch on the weekly retraining and the sensors when Dagster starts")
+
     @field_validator("raw", "deny_list", mode="before")
     @classmethod
     def _no_raw(cls, value: Any) -> Any:
@@ -39,6 +49,20 @@ class Settings(BaseSettings, Plan):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
+
+    @field_validator("launch")
+    @classmethod
+    def _launch(cls, value: str) -> str:
+        if value != "local" and not value.startswith(("hosts:", "ray:http://", "ray:https://")):
+            raise ValueError(f"{value!r} is neither local, hosts:HOSTFILE nor ray:http://HEAD:8265")
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is no http(s) address")
+        return value
 
     @field_validator("ray")
     @classmethod

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
-from pipelines.launcher import end_group
+from pipelines.group import end_group
 from pipelines.materialise import prepare_dagster_home
 from pipelines.settings import Settings, load_settings
 

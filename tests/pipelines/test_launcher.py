@@ -9,12 +9,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from faces.errors import SamaeError
-from pipelines import launcher
+from pipelines import hosts, launcher
+from pipelines.group import end_group
 from pipelines.rank import EXIT_NAME, folder_exit_code, sentence
 
 QUIET: dict[str, str] = {}
@@ -85,7 +87,7 @@ time.sleep(600)
     process = subprocess.Popen(python(code), start_new_session=True)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         time.sleep(0.02)
-    launcher.end_group(process, grace_seconds=0.3)
+    end_group(process, grace_seconds=0.3)
     assert not is_running(int((tmp_path / "pid").read_text()))
 
 
@@ -111,7 +113,7 @@ time.sleep(600)
     process = subprocess.Popen(python(code), stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
-    launcher.end_group(process, grace_seconds=30)
+    end_group(process, grace_seconds=30)
     assert process.returncode == 143
     assert (tmp_path / "saved").read_text() == "checkpoint"
     process.stdout.close()
@@ -155,3 +157,83 @@ def test_commands_for_one_rank_and_for_two(tmp_path: Path) -> None:
 def test_events_in_words() -> None:
     event = {"event": "progress", "kimg": 1.0, "total_kimg": 2.0, "losses": {"generator": 0.5}, "images_per_s": 90.0}
     assert sentence(event) == "progress: 1.00 of 2 kimg, generator 0.500, 90 images/s"
+
+
+def test_nobody_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
+    """SIGKILL to the launcher itself: the node sees its pipe end, and the rank gets its SIGTERM and saves."""
+    rank = f"""
+import pathlib, signal, sys, time
+def leave(*_):
+    pathlib.Path({str(tmp_path / "saved")!r}).write_text('checkpoint')
+    sys.exit(143)
+signal.signal(signal.SIGTERM, leave)
+import os
+pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+    code = f"""
+import sys
+from pathlib import Path
+from typing import Any
+from pipelines import hosts, launcher
+launcher.run_group([sys.executable, '-c', {rank!r}], {{}}, Path({str(tmp_path)!r}), 20, lambda *_: None)
+"""
+    process = subprocess.Popen(python(code))
+    pid = written_number(tmp_path / "pid")
+    process.kill()
+    process.wait()
+    assert not is_running(pid)
+    assert (tmp_path / "saved").read_text() == "checkpoint"
+
+
+def written_number(path: Path) -> int:
+    while not path.exists() or not path.read_text():
+        time.sleep(0.02)
+    return int(path.read_text())
+
+
+def test_one_failed_node_ends_the_others(tmp_path: Path) -> None:
+    """Two nodes: the second fails, the first would train for ever."""
+    first = f"""
+import os, pathlib, time
+pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(os.getpid()))
+time.sleep(600)
+"""
+    second = (
+        f"import pathlib, sys, time\nwhile not pathlib.Path({str(tmp_path / 'pid')!r}).exists(): time.sleep(0.05)\n"
+    )
+    orders = [launcher.make_order(python(code), {}, tmp_path, 1) for code in (first, second + "sys.exit(7)")]
+    code = launcher.run_nodes([(launcher.NODE, order) for order in orders], tmp_path, 1, lambda *_: None)
+    assert code == 7
+    assert not is_running(written_number(tmp_path / "pid"))
+
+
+def test_a_hostfile_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("# two machines\nnode-a slots=2\n\n10.0.0.2 slots=4  # the new one\n")
+    found = hosts.read_hostfile(path)
+    assert found == [hosts.Host("node-a", 2), hosts.Host("10.0.0.2", 4)]
+    command = hosts.torchrun(found, 1, 29400)
+    assert {"--nnodes=2", "--node-rank=1", "--nproc-per-node=4", "--master-addr=node-a"} <= set(command)
+    hosts.require_ranks(found, 6)
+    with pytest.raises(SamaeError, match="6 slots and SAMAE_RANKS is 8"):
+        hosts.require_ranks(found, 8)
+    for text in ("", "a slots=0", "a b c", "-oProxyCommand=x", "a\na"):
+        path.write_text(text)
+        with pytest.raises(SamaeError, match="hosts"):
+            hosts.read_hostfile(path)
+
+
+def test_nodes_of_a_hostfile_start_by_the_remote_shell(tmp_path: Path) -> None:
+    """What is typed in on either host, and what goes there by standard input."""
+    (tmp_path / "hosts").write_text("a slots=1\nb slots=1\n")
+    seen: list[Any] = []
+    made = launcher.Launcher(launch=f"hosts:{tmp_path / 'hosts'}", remote_shell="ssh -x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NCCL_SOCKET_IFNAME", "eth7")
+        patch.setattr(launcher, "run_nodes", lambda nodes, *rest: seen.extend(nodes) or 0)
+        assert made.start(["--recipe", "x"], 2, {"A": "1"}, tmp_path, lambda *_: None) == 0
+    for (command, order), name in zip(seen, ("a", "b"), strict=True):
+        assert command == ["ssh", "-x", name, *launcher.NODE]
+        assert order["environment"]["NCCL_SOCKET_IFNAME"] == "eth7"
+        assert order["command"][-3:] == ["pipelines.rank", "--recipe", "x"]
