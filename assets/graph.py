@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from assets.automation import CONDITIONS, FRESHNESS
 from assets.listing import folder_digest, folder_names
 from assets.partitions import encoder_partitions, folder_partitions, recipe_partitions
 from assets.plan import Plan
 from assets.rules import Rules
 from assets.store import Store
+from faces.files import digest_of
 
 Cut = Literal["folder", "recipe", "encoder", "whole"]
 OWNERS = ["team:samae"]
@@ -124,6 +126,8 @@ class Stage:
             "description": self.description,
             "code_version": self.code_version,
             "owners": OWNERS,
+            "automation_condition": CONDITIONS.get(self.name),
+            "freshness_policy": FRESHNESS.get(self.name),
         }
 
 
@@ -302,3 +306,30 @@ def partitions_of(stage_name: str, plan: Plan, store: Store) -> list[str | None]
     if cut == "encoder":
         return []
     return [*folder_names(store)] if cut == "folder" else list(plan.recipes)
+
+
+def is_made(stage_name: str, partition: str | None, plan: Plan, store: Store) -> bool:
+    """True when an asset and everything above it is what today's code, settings and photographs would give."""
+    seen: dict[tuple[str, str | None], bool] = {}
+
+    def made(name: str, part: str | None) -> bool:
+        if (name, part) not in seen:
+            stage = STAGES[name]
+            above = all(
+                made(other, p) for other in stage.inputs for p in _parts(stage, STAGES[other].cut, part, plan, store)
+            )
+            seen[name, part] = above and store.is_current(name, part, provenance(name, part, plan, store))
+        return seen[name, part]
+
+    return made(stage_name, partition)
+
+
+def what_it_waits_for(stage_name: str, partition: str | None, plan: Plan, store: Store) -> str | None:
+    """Digest of what an asset would be made from when that is new and whole; None when it is up to date or must wait
+    for something above it."""
+    stage = STAGES[stage_name]
+    inputs = [(name, p) for name in stage.inputs for p in _parts(stage, STAGES[name].cut, partition, plan, store)]
+    if not all(is_made(name, part, plan, store) for name, part in inputs):
+        return None
+    wanted = provenance(stage_name, partition, plan, store)
+    return None if store.is_current(stage_name, partition, wanted) else digest_of(wanted)

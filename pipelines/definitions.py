@@ -13,8 +13,10 @@ from assets.shards import training_shards
 from pipelines.jobs import ALL_JOBS
 from pipelines.resources import all_resources
 from pipelines.schedules import weekly_retraining
-from pipelines.sensors import new_folders
+from pipelines.sensors import follow_up, new_folders, remake_overtaken, tell_failures
 from pipelines.settings import load_settings
+
+SETTINGS = load_settings()
 
 defs = dg.Definitions(
     assets=[
@@ -35,7 +37,8 @@ defs = dg.Definitions(
     asset_checks=ALL_CHECKS,
     jobs=ALL_JOBS,
     schedules=[weekly_retraining],
-    sensors=[new_folders],
-    resources=all_resources(load_settings()),
+    sensors=[new_folders, follow_up, remake_overtaken, tell_failures],
+    loggers={"console": dg.json_console_logger if SETTINGS.log_json else dg.colored_console_logger},
+    resources=all_resources(SETTINGS),
     executor=dg.in_process_executor,
 )

@@ -13,6 +13,13 @@ FOLDER_ASSETS = (
     "identity_embeddings",
 )
 
+#: Which photographs there are.
+find_photographs = dg.define_asset_job(
+    "find_photographs",
+    selection=dg.AssetSelection.assets("photographs"),
+    description="Generate the people, or find the folder of photographs, and register its folders.",
+)
+
 #: One folder of photographs, from raw to embeddings.
 prepare_folder = dg.define_asset_job(
     "prepare_folder",
@@ -44,4 +51,4 @@ promote = dg.define_asset_job(
     description="Report on all recipes; the best one becomes champion if the gate lets it.",
 )
 
-ALL_JOBS = [prepare_folder, make_shards, train_recipe, promote]
+ALL_JOBS = [find_photographs, prepare_folder, make_shards, train_recipe, promote]

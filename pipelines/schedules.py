@@ -4,31 +4,60 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.graph import provenance
+from assets.graph import is_made, what_it_waits_for
 from assets.ports import Samae
+from faces.errors import SamaeError
 from pipelines.jobs import train_recipe
+from pipelines.settings import load_settings
+
+#: A run that has one of these statuses will still change something.
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING,
+]  # fmt: skip
+
+
+def switched_on() -> bool:
+    """The one switch of schedule and sensors, SAMAE_WEEKLY; a wrong setting is reported by the definitions."""
+    return load_settings().weekly
+
+
+def status_of_schedule() -> dg.DefaultScheduleStatus:
+    """RUNNING when the switch is on."""
+    return dg.DefaultScheduleStatus.RUNNING if switched_on() else dg.DefaultScheduleStatus.STOPPED
 
 
 @dg.schedule(
     job=train_recipe,
     cron_schedule="0 3 * * 1",
     execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Monday 03:00 UTC: retrain the recipes whose data, code or settings changed since they were trained.",
+    default_status=status_of_schedule(),
+    description="Monday 03:00 UTC: retrain the recipes whose data, code or settings changed since they were trained; "
+    "each run trains and judges, and the sensor follow_up runs the gate after it. SAMAE_WEEKLY=true switches it on.",
 )
 def weekly_retraining(
     context: dg.ScheduleEvaluationContext, samae: dg.ResourceParam[Samae]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """One run a recipe that is out of date; a word when none is."""
-    stale = stale_recipes(samae)
-    if not stale:
-        yield dg.SkipReason("every model was trained on today's data, code and settings")
+    try:
+        if not is_made("training_shards", None, samae.plan, samae.store):
+            yield dg.SkipReason("the shards are behind the photographs: the sensors make them first")
+            return
+        stale = stale_recipes(samae)
+    except SamaeError as error:
+        yield dg.SkipReason(str(error))
+        return
+    busy = recipes_under_way(context.instance)
+    if not set(stale) - busy:
+        yield dg.SkipReason("every model was trained on today's data, code and settings, or is being trained")
     for recipe, digest in stale.items():
-        yield dg.RunRequest(run_key=f"{recipe}-{digest}", partition_key=recipe)
+        if recipe not in busy:
+            yield dg.RunRequest(run_key=f"{recipe}-{digest}", partition_key=recipe)
 
 
 def stale_recipes(samae: Samae) -> dict[str, str]:
     """Recipe -> digest of what it would be trained from, for the recipes whose model was made from something else."""
+    from assets.graph import provenance
     from faces.files import digest_of
 
     stale = {}
@@ -37,3 +66,22 @@ def stale_recipes(samae: Samae) -> dict[str, str]:
         if not samae.store.is_current("swap_model", recipe, wanted):
             stale[recipe] = digest_of(wanted)
     return stale
+
+
+def untrained_recipes(samae: Samae) -> dict[str, str]:
+    """The same for recipes that have no model at all and whose shards are there: they need not wait for Monday."""
+    from faces.files import is_complete
+
+    waiting = {}
+    for recipe in samae.plan.recipes:
+        if not is_complete(samae.store.folder("swap_model", recipe)):
+            digest = what_it_waits_for("swap_model", recipe, samae.plan, samae.store)
+            if digest:
+                waiting[recipe] = digest
+    return waiting
+
+
+def recipes_under_way(instance: dg.DagsterInstance) -> set[str]:
+    """Recipes that a run trains or is about to train."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=train_recipe.name, statuses=UNDER_WAY))
+    return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}

@@ -38,6 +38,7 @@ class Settings(BaseSettings, Plan):
     )
     master_port: int = Field(29400, ge=1, le=65535, description="port on the hostfile's first host where ranks meet")
     webhook: str = Field("", description="address that gets a JSON message when a run fails, http(s)://…; empty: none")
+    log_json: bool = Field(False, description="console logs of runs as one JSON object a line, with run ids")
     weekly: bool = Field(False, description="switch on the weekly retraining and the sensors when Dagster starts")
 
     @field_validator("raw", "deny_list", mode="before")

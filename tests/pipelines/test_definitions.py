@@ -61,7 +61,7 @@ def test_every_asset_has_its_papers(specs: dict[str, dg.AssetSpec]) -> None:
 
 def test_jobs_schedules_and_sensors() -> None:
     jobs = {job.name for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
-    assert jobs == {"prepare_folder", "make_shards", "train_recipe", "promote"}
+    assert jobs == {"find_photographs", "prepare_folder", "make_shards", "train_recipe", "promote"}
     schedule = defs.resolve_schedule_def("weekly_retraining")
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     assert defs.resolve_sensor_def("new_folders").default_status == dg.DefaultSensorStatus.STOPPED

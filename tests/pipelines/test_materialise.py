@@ -87,12 +87,15 @@ def test_a_new_photograph_makes_its_own_folder_stale_alone(settings: Settings, i
 
 
 def test_the_sensor_prepares_new_folders_once(settings: Settings, instance: dg.DagsterInstance) -> None:
+    put(settings, instance, "photographs", None)
     samae = SimpleNamespace(plan=settings.plan, store=settings.store)
     with dg.build_sensor_context(instance=instance, resources={"samae": samae}) as context:
         result = new_folders(context)
     assert isinstance(result, dg.SensorResult)
     assert [request.partition_key for request in result.run_requests or []] == ["00000", "01000"]
     instance.add_dynamic_partitions("ffhq_folders", ["00000", "01000"])
+    put(settings, instance, "raw_faces", "00000")
+    put(settings, instance, "raw_faces", "01000")
     with dg.build_sensor_context(instance=instance, resources={"samae": samae}) as context:
         skipped = new_folders(context)
     assert isinstance(skipped, dg.SkipReason)
