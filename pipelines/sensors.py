@@ -57,8 +57,8 @@ def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Sam
     jobs=[find_photographs, make_shards, train_recipe, promote],
     minimum_interval_seconds=30,
     default_status=status_of_sensor(),
-    description="What follows: the photographs, shards when every folder is prepared, the first training of a recipe, and the gate when "
-    "every recipe is judged. Retraining waits for the weekly schedule.",
+    description="What follows: the photographs, shards when every folder is prepared, the first training of a recipe, "
+    "and the gate when every recipe is judged. Retraining waits for the weekly schedule.",
 )
 def follow_up(
     context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Samae]
