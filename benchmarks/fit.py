@@ -1,10 +1,12 @@
 """`samae bench fit`: how well and how fast faces are fitted, on generated people that nobody was tuned on.
 
 People come from faces/synthetic with a seed of their own, so their shape, pose, light and skin are known exactly. The
-landmark solve is timed without pictures, the full fit with them; both on all the cores that the process may use.
+landmark solve is timed without pictures, the full fit with them, batch by batch, both on all the cores that the process
+may use. Issue-sized: `--set people=500`.
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -12,74 +14,112 @@ import numpy as np
 
 from faces.camera import rotation_matrices
 from faces.fitting import Fit, FitSettings, fit
-from faces.masks import face_mask
+from faces.fitting.view import skin_triangles
+from faces.masks import face_mask, silhouette
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.shading import to_srgb
 
-SUMMARY = "fitting: landmark error, pose, surface, light, skin and speed on held-out generated people"
+SUMMARY = "fitting: landmark error, pose, surface, light, albedo, masks and speed on held-out generated people"
 #: Seed of the people that this benchmark alone sees.
 HELD_OUT_SEED = 86_028_157
+#: People rendered and fitted together: bounds the memory at any number of people.
+BATCH = 32
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
-    """Figures of this machine. Settings, all optional: count 48 people, size_px 224, seed."""
-    count, size_px = int(settings.get("count", 48)), int(settings.get("size_px", 224))
-    head = load_head("builtin")
-    truth = held_out(int(settings.get("seed", HELD_OUT_SEED)), count, size_px)
-    fit(truth["image"][:2], truth["landmarks_px"][:2], head, size_px)
-    landmark_s = seconds(lambda: fit(None, truth["landmarks_px"], head, size_px))
-    full_s = seconds(lambda: fit(truth["image"], truth["landmarks_px"], head, size_px))
-    found = fit(truth["image"], truth["landmarks_px"], head, size_px)
-    figures: dict[str, float | int | str] = {
-        "nme_percent": round(float(found.landmark_nme_percent.mean()), 3),
-        "nme_percent_worst": round(float(found.landmark_nme_percent.max()), 3),
-        "ok_percent": round(100.0 * float(found.ok.mean()), 1),
-        **geometry_figures(found, truth["coefficients"], head),
-        **colour_figures(found, truth, head),
-        "landmark_faces_per_s": round(count / landmark_s, 1),
-        "full_faces_per_s": round(count / full_s, 1),
+    """Figures of this machine. Settings, all optional: people 96, size_px 224, seed."""
+    count, size_px = int(settings.get("people", 96)), int(settings.get("size_px", 224))
+    head, spent, rows = load_head("builtin"), np.zeros(3), []
+    for n, truth in enumerate(held_out(int(settings.get("seed", HELD_OUT_SEED)), count, size_px)):
+        if n == 0:
+            fit(truth["image"][:2], truth["landmarks_px"][:2], head, size_px)
+        start, cpu = time.perf_counter(), time.process_time()
+        fit(None, truth["landmarks_px"], head, size_px)
+        middle = time.perf_counter()
+        found = fit(truth["image"], truth["landmarks_px"], head, size_px)
+        spent += (middle - start, time.perf_counter() - middle, time.process_time() - cpu)
+        rows.append(measured(found, truth, head))
+    every = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    return {
+        **summary(every),
+        **occluder_figures(every),
+        "landmark_faces_per_s": round(count / spent[0], 1),
+        "full_faces_per_s": round(count / spent[1], 1),
+        "both_cpu_ms_per_face": round(1e3 * spent[2] / count, 2),
         "people": count,
         "size_px": size_px,
         "settings": FitSettings().digest,
     }
-    return figures
 
 
-def seconds(work: Any) -> float:
-    """The quicker of two calls, s."""
-    spent = []
-    for _ in range(2):
-        start = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - start)
-    return min(spent)
+def held_out(seed: int, count: int, size_px: int) -> Iterator[dict[str, np.ndarray]]:
+    """`count` different people with their truth, BATCH at a time, stacked; `kind` is what covers the face."""
+    from faces.synthetic.pictures import person_and_scene, render_picture
 
-
-def held_out(seed: int, count: int, size_px: int) -> dict[str, np.ndarray]:
-    """`count` different people with their truth: image, landmarks_px, coefficients, mask, skin, each stacked."""
-    from faces.synthetic.pictures import render_picture
-
-    portraits = [render_picture(seed, index, count, size_px) for index in range(count)]
     names = ("image", "landmarks_px", "coefficients", "mask", "skin")
-    return {name: np.stack([getattr(portrait, name) for portrait in portraits]) for name in names}
+    for first in range(0, count, BATCH):
+        indices = range(first, min(first + BATCH, count))
+        portraits = [render_picture(seed, index, count, size_px) for index in indices]
+        kinds = [kind_of(person_and_scene(seed, index, count)[1]) for index in indices]
+        yield {name: np.stack([getattr(p, name) for p in portraits]) for name in names} | {"kind": np.array(kinds)}
 
 
-def geometry_figures(found: Fit, truth: np.ndarray, head: MorphableHead) -> dict[str, float]:
+def kind_of(scene: Any) -> str:
+    """What mainly covers this face: sunglasses, glasses, hand or strand; hair when there is nothing else."""
+    if scene.glasses != "none":
+        return "sunglasses" if scene.glasses == "sunglasses" else "glasses"
+    return scene.occluder if scene.occluder != "none" else "hair"
+
+
+def measured(found: Fit, truth: dict[str, np.ndarray], head: MorphableHead) -> dict[str, np.ndarray]:
+    """Every figure of every face, (N,) each."""
+    return {
+        "nme": found.landmark_nme_percent,
+        "ok": found.ok,
+        "photometric": found.photometric_error,
+        **geometry_figures(found.coefficients, truth["coefficients"], head),
+        **colour_figures(found.coefficients, truth, head),
+        **mask_figures(found.coefficients, truth, head),
+    }
+
+
+def summary(every: dict[str, np.ndarray]) -> dict[str, float | int | str]:
+    """(N,) of each measure -> the figures."""
+
+    def mean(name: str, digits: int) -> float:
+        return round(float(np.nanmean(every[name])), digits)
+
+    return {
+        "nme_percent": mean("nme", 3),
+        "nme_percent_worst": round(float(every["nme"].max()), 3),
+        "ok_percent": round(100.0 * float(every["ok"].mean()), 1),
+        "pose_degrees": mean("pose", 3),
+        "pose_degrees_worst": round(float(every["pose"].max()), 3),
+        "surface_mm": mean("surface", 3),
+        "surface_mm_unaligned": mean("surface_unaligned", 3),
+        "depth_error_percent": mean("depth", 2),
+        "light_relative_error": round(float(np.median(every["light"])), 3),
+        "light_shape_error": round(float(np.median(every["light_shape"])), 3),
+        "albedo_delta_e": mean("albedo", 2),
+        "skin_delta_e": mean("skin", 2),
+        "photometric_error": mean("photometric", 4),
+        "mask_iou": mean("iou", 4),
+    }
+
+
+def geometry_figures(found: np.ndarray, truth: np.ndarray, head: MorphableHead) -> dict[str, np.ndarray]:
     """Pose in degrees, mean distance of corresponding face vertices in mm (head frame; and after a rigid alignment)."""
     take = head.layout.take
-    turns = [rotation_matrices(take(c, "rotation_rad")) for c in (found.coefficients, truth)]
-    apart = np.degrees(np.arccos(np.clip((np.einsum("nij,nij->n", *turns) - 1) / 2, -1, 1)))
+    turns = [rotation_matrices(take(c, "rotation_rad")) for c in (found, truth)]
     face = np.unique(head.triangles[head.face_triangles])
-    shapes = [head.decode(take(c, "identity"), take(c, "expression"))[:, face] for c in (found.coefficients, truth)]
-    aligned = [rigid_distance_mm(a, b) for a, b in zip(*shapes, strict=True)]
-    depth = [take(c, "translation_mm")[:, 2] for c in (found.coefficients, truth)]
+    shapes = [head.decode(take(c, "identity"), take(c, "expression"))[:, face] for c in (found, truth)]
+    depth = [take(c, "translation_mm")[:, 2] for c in (found, truth)]
     return {
-        "pose_degrees": round(float(apart.mean()), 3),
-        "pose_degrees_worst": round(float(apart.max()), 3),
-        "surface_mm": round(float(np.mean(aligned)), 3),
-        "surface_mm_unaligned": round(float(np.linalg.norm(shapes[0] - shapes[1], axis=-1).mean()), 3),
-        "depth_error_percent": round(100.0 * float(np.abs(depth[0] / depth[1] - 1).mean()), 2),
+        "pose": np.degrees(np.arccos(np.clip((np.einsum("nij,nij->n", *turns) - 1) / 2, -1, 1))),
+        "surface": np.array([rigid_distance_mm(a, b) for a, b in zip(*shapes, strict=True)]),
+        "surface_unaligned": np.linalg.norm(shapes[0] - shapes[1], axis=-1).mean(1),
+        "depth": 100.0 * np.abs(depth[0] / depth[1] - 1),
     }
 
 
@@ -91,25 +131,51 @@ def rigid_distance_mm(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(p @ (left @ right) - q, axis=-1).mean())
 
 
-def colour_figures(found: Fit, truth: dict[str, np.ndarray], head: MorphableHead) -> dict[str, float]:
-    """Light (relative error, whole and up to its level), skin as Delta E 1976, overlap of masks with the truth."""
+def colour_figures(found: np.ndarray, truth: dict[str, np.ndarray], head: MorphableHead) -> dict[str, np.ndarray]:
+    """Light (relative error, whole and up to its level), albedo (mean over the skin) and skin tone as Delta E 1976."""
     from faces.albedo import skin_colour
 
-    lights = [head.layout.take(c, "light") for c in (found.coefficients, truth["coefficients"])]
+    lights = [head.layout.take(c, "light") for c in (found, truth["coefficients"])]
     level = (lights[0] * lights[1]).sum(1, keepdims=True) / np.square(lights[0]).sum(1, keepdims=True)
     size = np.linalg.norm(lights[1], axis=1)
-    masks = face_mask(truth["image"], found.coefficients, head)
-    skin = skin_colour(truth["image"], found.coefficients, masks, head)
-    both = (masks > 127) & (truth["mask"] > 127), (masks > 127) | (truth["mask"] > 127)
+    vertices = np.unique(head.triangles[skin_triangles(head)])
+    albedo = [head.albedo(head.layout.take(c, "albedo"))[:, vertices] for c in (found, truth["coefficients"])]
+    skin = skin_colour(truth["image"], found, face_mask(truth["image"], found, head), head)
     return {
-        "light_relative_error": round(float(np.median(np.linalg.norm(lights[0] - lights[1], axis=1) / size)), 3),
-        "light_shape_error": round(float(np.median(np.linalg.norm(level * lights[0] - lights[1], axis=1) / size)), 3),
-        "skin_delta_e": round(float(np.linalg.norm(lab(skin) - lab(truth["skin"]), axis=1).mean()), 2),
-        "photometric_error": round(float(np.nanmean(found.photometric_error)), 4),
-        "mask_iou": round(float((both[0].sum((1, 2)) / both[1].sum((1, 2))).mean()), 4),
+        "light": np.linalg.norm(lights[0] - lights[1], axis=1) / size,
+        "light_shape": np.linalg.norm(level * lights[0] - lights[1], axis=1) / size,
+        "albedo": np.linalg.norm(lab(albedo[0]) - lab(albedo[1]), axis=-1).mean(1),
+        "skin": np.linalg.norm(lab(skin[None]) - lab(truth["skin"][None]), axis=-1)[0],
     }
 
 
+def mask_figures(found: np.ndarray, truth: dict[str, np.ndarray], head: MorphableHead) -> dict[str, np.ndarray]:
+    """Overlap of the visible face with the truth; covered pixels of the true silhouette: true, found, both."""
+    seen, true = face_mask(truth["image"], found, head) > 127, truth["mask"] > 127
+    whole = silhouette(truth["coefficients"], head, truth["image"].shape[1]) > 0.5
+    hidden, marked = whole & ~true, whole & ~seen & (silhouette(found, head, whole.shape[1]) > 0.5)
+    return {
+        "iou": (seen & true).sum((1, 2)) / (seen | true).sum((1, 2)),
+        "hidden": hidden.sum((1, 2)),
+        "marked": marked.sum((1, 2)),
+        "caught": (hidden & marked).sum((1, 2)),
+        "kind": truth["kind"],
+    }
+
+
+def occluder_figures(every: dict[str, np.ndarray]) -> dict[str, float | int | str]:
+    """Share of the truly covered pixels that the mask leaves out, by what covers the face; precision over all."""
+    figures: dict[str, float | int | str] = {}
+    for kind in ("hair", "glasses", "sunglasses", "hand", "strand"):
+        rows = every["kind"] == kind
+        if every["hidden"][rows].sum():
+            share = every["caught"][rows].sum() / every["hidden"][rows].sum()
+            figures[f"occluder_recall_percent_{kind}"] = round(100.0 * float(share), 1)
+            figures[f"faces_{kind}"] = int(rows.sum())
+    precision = every["caught"].sum() / max(every["marked"].sum(), 1)
+    return figures | {"occluder_precision_percent": round(100.0 * float(precision), 1)}
+
+
 def lab(linear: np.ndarray) -> np.ndarray:
-    """(N, 3) linear RGB -> (N, 3) CIE L*a*b* (D65)."""
-    return cv2.cvtColor(to_srgb(linear).astype(np.float32)[None], cv2.COLOR_RGB2LAB)[0]
+    """(N, P, 3) linear RGB -> (N, P, 3) CIE L*a*b* (D65)."""
+    return cv2.cvtColor(to_srgb(linear).astype(np.float32), cv2.COLOR_RGB2LAB)

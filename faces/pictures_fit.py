@@ -12,6 +12,7 @@ from faces.fitting import Fit, fit
 from faces.masks import PerforationSettings, face_mask, feather, mesh_scales, perforate, silhouette, swap_mask
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
+from faces.pictures_photograph import astronaut
 from faces.render.mesh_image import posed_vertices, render_mesh
 from faces.render.rasterize import rasterize
 
@@ -22,7 +23,7 @@ GAP_PX = 4
 
 
 def draw_pictures(out_dir: Path, count: int = 6) -> list[Path]:
-    """Write fits.jpg, masks.jpg and perforation.jpg (each below 400 kB) into out_dir; returns their paths."""
+    """Write fits, masks, perforation and photograph.jpg (each below 400 kB) into out_dir; returns their paths."""
     from faces.synthetic.pictures import render_picture
 
     head = load_head("builtin")
@@ -34,6 +35,7 @@ def draw_pictures(out_dir: Path, count: int = 6) -> list[Path]:
         "fits.jpg": fit_rows(images, landmarks, found, head),
         "masks.jpg": mask_rows(images, found.coefficients, head),
         "perforation.jpg": perforation_rows(images, found.coefficients, head),
+        "photograph.jpg": photograph_row(head),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
     return [write_jpeg(out_dir / name, sheet(rows)) for name, rows in sheets.items()]
@@ -46,6 +48,16 @@ def fit_rows(images: np.ndarray, landmarks: np.ndarray, found: Fit, head: Morpha
     dots = np.stack([with_dots(i, p) for i, p in zip(images, landmarks, strict=True)])
     mesh = mesh_overlay(images, found.coefficients, head)
     return [dots, mesh, pasted(images, own.image, own.mask), to_uint8(mean.image)]
+
+
+def photograph_row(head: MorphableHead) -> list[np.ndarray]:
+    """A real photograph with its hand-set landmarks, the mesh, the render over it, the visible face."""
+    image, landmarks = astronaut(SIZE_PX)
+    images, points = image[None], landmarks[None]
+    found = fit(images, points, head, SIZE_PX)
+    visible = face_mask(images, found.coefficients, head) / np.float32(255)
+    dots, mesh, own, _ = fit_rows(images, points, found, head)
+    return [np.concatenate([images, dots, mesh, own, tinted(images, visible)])]
 
 
 def mask_rows(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead) -> list[np.ndarray]:

@@ -80,6 +80,56 @@ def test_hostile_vertices(seed: int) -> None:
     assert not np.isin(triangles[shown[shown >= 0]], odd[:7]).any()
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**31),
+    height=st.sampled_from([1, 2, 3, 7, 16, 33, 64, 127, 129, 256]),
+    width=st.sampled_from([1, 2, 5, 31, 63, 64, 65, 128, 255]),
+    kind=st.sampled_from(["degenerate", "ties", "behind", "huge", "specks", "mixed"]),
+)
+def test_every_kind_of_mesh_at_many_sizes(seed: int, height: int, width: int, kind: str) -> None:
+    """Slivers and points, equal depths and copies, triangles through the camera plane, far larger and far smaller than
+    a pixel, and all of them in one mesh of more than one block."""
+    rng = np.random.default_rng(seed)
+    side = max(height, width)
+    parts = [kind] if kind != "mixed" else ["degenerate", "ties", "behind", "huge", "specks"]
+    corners = np.concatenate([odd_triangles(rng, part, 24 if kind != "mixed" else 12, side) for part in parts])
+    if kind == "mixed":
+        corners = np.concatenate([corners, odd_triangles(rng, "specks", 600, side)])[rng.permutation(660)]
+    triangles = np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3)
+    assert_same(corners.reshape(1, -1, 3), triangles, height, width)
+    turned = np.ascontiguousarray(triangles[:, [2, 1, 0]])
+    assert_same(corners.reshape(1, -1, 3), turned, height, width, "numba-one-core")
+
+
+def odd_triangles(rng: np.random.Generator, kind: str, count: int, side: int) -> np.ndarray:
+    """(count, 3, 3) float32 triangles u, v, depth of one kind of trouble."""
+    centre = rng.uniform(-0.2 * side, 1.2 * side, (count, 1, 2))
+    depth = rng.uniform(2, 2000, (count, 3, 1))
+    reach = {"huge": 4e5, "specks": 0.8}.get(kind, 0.4 * side + 1)
+    points = centre + rng.uniform(-reach, reach, (count, 3, 2))
+    if kind == "degenerate":
+        share = rng.choice([0.0, 0.5, 1.0, 2.0, 1.0 + 1e-4], (count, 1))
+        points[:, 2] = points[:, 0] + share * (points[:, 1] - points[:, 0])
+    if kind == "ties":
+        points, depth = np.round(points * 2) / 2, np.full_like(depth, rng.choice([500.0, 700.0]))
+        points[count // 2 :], depth[count // 2 :] = points[: count - count // 2], depth[: count - count // 2]
+    if kind == "behind":
+        depth = rng.choice([-500.0, 0.0, 1.0, 1.0 + 1e-6, 600.0, 1e9, np.inf, np.nan], (count, 3, 1), p=[
+            0.05, 0.05, 0.05, 0.05, 0.7, 0.04, 0.03, 0.03])  # fmt: skip
+    return np.concatenate([points, depth], -1).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(1, 1024), (1024, 1), (1023, 1024), (512, 768)])
+def test_large_pictures(size: tuple[int, int]) -> None:
+    """Few triangles of every sort in large pictures; the naive reference is slow there."""
+    rng = np.random.default_rng(9)
+    corners = np.concatenate(
+        [odd_triangles(rng, kind, 3, max(size)) for kind in ("degenerate", "ties", "huge", "specks")]
+    )
+    assert_same(corners.reshape(1, -1, 3), np.arange(36, dtype=np.int32).reshape(-1, 3), *size)
+
+
 def test_huge_positions_stay_exact() -> None:
     corners = np.array([[-500000, -3, 900], [500000, 20.2, 1000], [3.3, 500000, 700], [8, 8, 400]], np.float32)
     triangles = np.array([[0, 1, 2], [2, 1, 0], [0, 3, 1]], np.int32)
