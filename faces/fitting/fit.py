@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faces.camera import Camera
+from faces.compiled import one_blas_thread
 from faces.errors import SamaeError
 from faces.fitting.landmarks import solve_landmarks
 from faces.fitting.photometric import solve_pixels
@@ -65,13 +66,14 @@ def fit(
     coefficients = np.zeros((len(landmarks), head.layout.size), np.float32)
     nme = np.full(len(landmarks), np.nan, np.float32)
     error = np.full(len(landmarks), np.nan, np.float32)
-    if good.any():
-        coefficients[good], nme[good] = _fit_geometry(landmarks[good], head, size_px, settings)
-    if images is not None:
-        for start in range(0, len(landmarks), CHUNK):
-            rows = start + np.flatnonzero(good[start : start + CHUNK])
-            if len(rows):
-                error[rows] = _fit_pixels(images[rows], coefficients, rows, head, settings)
+    with one_blas_thread():
+        if good.any():
+            coefficients[good], nme[good] = _fit_geometry(landmarks[good], head, size_px, settings)
+        if images is not None:
+            for start in range(0, len(landmarks), CHUNK):
+                rows = start + np.flatnonzero(good[start : start + CHUNK])
+                if len(rows):
+                    error[rows] = _fit_pixels(images[rows], coefficients, rows, head, settings)
     for n in np.flatnonzero(good):
         reason[n] = _judge(nme[n], error[n], images is not None, coefficients[n], settings)
     return Fit(coefficients, nme, error, np.array([not r for r in reason], bool), reason)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 from toy_head import toy_head
 from toy_pictures import toy_coefficients, toy_landmarks
 
 from faces.camera import Camera, rotation_matrices
+from faces.compiled import one_blas_thread
 from faces.errors import SamaeError
 from faces.fitting import FitSettings, fit
 from faces.fitting.contour import contour_places, nearest_on_lines, outward_directions, points_at
@@ -253,3 +255,16 @@ def test_a_frontal_contour_stays_at_home():
     assert (contour_places("fixed", line_px, outward, line_px[:, :, HOME]) == HOME).all()
     assert outward[0, 8, 1] > 0.99
     assert outward[0, 0, 0] < -0.9
+
+
+def test_linear_algebra_keeps_to_one_thread_inside_and_is_left_as_it_was() -> None:
+    """OpenBLAS's spinning threads cost a busy machine many times the work; fitting spreads faces over cores itself."""
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    with threadpool_limits(limits=3, user_api="blas"):
+        before = threads()
+        with one_blas_thread():
+            assert set(threads()) == {1}
+        assert threads() == before
