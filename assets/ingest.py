@@ -1,5 +1,7 @@
 """A plain folder of photographs becomes a set in FFHQ layout: find the face, cut FFHQ's crop, write picture and entry.
 
+Where `landmarks.json` lies beside the photographs (assets/landmark_list.py), the faces are where it says.
+
 From there on there is one entrance: `raw_faces` verifies the set as it verifies FFHQ. One face a photograph, the
 largest. What cannot be used is a line with its reason in rejected.json. A second call goes on where the first stopped.
 """
@@ -13,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from assets.landmark_list import LANDMARKS_NAME, LandmarkList
 from assets.raw import FORMATS, PIXEL_CAP
 from faces.errors import SamaeError
 from faces.files import read_json, write_bytes, write_json
@@ -28,6 +31,10 @@ SAVE_EVERY = 100
 LEAST_SHARE = 0.4
 
 
+#: (picture, its name) -> its (68, 2) landmarks, our pixels, or the reason why there are none.
+Finder = Callable[[np.ndarray, str], np.ndarray | str]
+
+
 class FindsFaces(Protocol):
     """What ingestion needs of a detector."""
 
@@ -39,26 +46,30 @@ class FindsFaces(Protocol):
 def ingest(
     photographs: Path,
     out: Path,
-    detector: FindsFaces,
+    detector: FindsFaces | None = None,
     size_px: int = 256,
     licence: str = "unknown",
     progress: Callable[[int, int], None] | None = None,
 ) -> Counter[str]:
     """Write the set `out` from every picture below `photographs`; how many were "ok" and how many fell to each reason.
 
+    Args:
+        detector: finds the faces; with none, `photographs`/landmarks.json says where they are.
+
     Raises:
-        SamaeError: the folder does not exist or holds no picture.
+        SamaeError: the folder does not exist or holds no picture, or landmarks.json is absent or not about it.
     """
     files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in SUFFIXES) if photographs.is_dir() else []
     if not files:
         raise SamaeError(f"{photographs} holds no PNG, JPEG or WebP picture: name a folder of photographs")
     entries: dict[str, Any] = read_json(out / LISTING_NAME) if (out / LISTING_NAME).is_file() else {}
     rejected: dict[str, str] = read_json(out / REJECTED_NAME) if (out / REJECTED_NAME).is_file() else {}
+    find = _finder(photographs, detector, files)
     known = {entry["metadata"]["photo_url"] for entry in entries.values()} | set(rejected)
     for done, path in enumerate(files):
         name = path.relative_to(photographs).as_posix()
         if name not in known:
-            made = _one(path, name, out, len(entries), detector, size_px, licence)
+            made = _one(path, name, out, len(entries), find, size_px, licence)
             if isinstance(made, str):
                 rejected[name] = made
             else:
@@ -71,25 +82,35 @@ def ingest(
     return Counter({"ok": len(entries)}) + Counter(rejected.values())
 
 
+def _finder(photographs: Path, detector: FindsFaces | None, files: list[Path]) -> Finder:
+    """What says where the face of a picture is: the detector, else the landmarks beside the photographs."""
+    if detector is not None:
+        finds = detector
+        return lambda image, _: next(iter(finds.faces(image)), "no face found")
+    listed = LandmarkList(photographs / LANDMARKS_NAME)
+    listed.check_names(path.relative_to(photographs).as_posix() for path in files)
+    return lambda _, name: listed.landmarks(name)
+
+
 def _one(
-    path: Path, name: str, out: Path, index: int, detector: FindsFaces, size_px: int, licence: str
+    path: Path, name: str, out: Path, index: int, find: Finder, size_px: int, licence: str
 ) -> dict[str, Any] | str:
     """The entry of one photograph, or the reason why it cannot be used."""
     image = _open(path)
     if isinstance(image, str):
         return image
-    found = detector.faces(image)
-    if not found:
-        return "no face found"
-    quad = ffhq_quad(found[0])
+    found = find(image, name)
+    if isinstance(found, str):
+        return found
+    quad = ffhq_quad(found)
     side_px = float(np.linalg.norm(quad[3] - quad[0]))
     if side_px < size_px / 2:
         return "face too small"
     inside = np.clip(quad, 0, [image.shape[1], image.shape[0]])
     if np.ptp(inside, axis=0).min() < LEAST_SHARE * np.ptp(quad, axis=0).max():
         return "face cut off"
-    crop = ffhq_crop(image, found[0], size_px)
-    landmarks = transform_points(ffhq_transform(found[0], size_px), found[0])
+    crop = ffhq_crop(image, found, size_px)
+    landmarks = transform_points(ffhq_transform(found, size_px), found)
     return _write(crop, landmarks, name, out, index, licence)
 
 

@@ -6,6 +6,7 @@ The issue's size is `--set photographs=20000 --set bad=200 --set folder=/somewhe
 interrupted goes on where it was.
 """
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -77,7 +78,8 @@ def run(settings: dict) -> dict[str, Any]:
 
 def prepare(folder: Path, name: str, ray: str, kills: int, seed: int) -> int:
     """Run the data stages in folder/name until they end well, killed `kills` times at random; how often it was."""
-    rng, killed, longest_s = random.Random(seed), 0, 5.0
+    rng, killed = random.Random(seed), 0
+    most = max(3, len(read_json(folder / "raw" / LISTING)) // (60 * max(kills, 1)))
     home = folder / name
     environment = {
         **os.environ, "SAMAE_HOME": str(home), "SAMAE_RAW": str(folder / "raw"), "SAMAE_RAY": ray,
@@ -91,17 +93,37 @@ def prepare(folder: Path, name: str, ray: str, kills: int, seed: int) -> int:
                 [sys.executable, "-m", "benchmarks._prepare_run"], env=environment, stdout=log, stderr=log,
                 cwd=Path(__file__).parent.parent, start_new_session=True,
             )  # fmt: skip
-            if killed < kills:
-                try:
-                    process.wait(timeout=8.0 + rng.uniform(0, longest_s))
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                    killed, longest_s = killed + 1, longest_s * 1.5
-                    continue
+            if killed < kills and kill_after_work(process, home, rng, most):
+                killed += 1
+                continue
             if process.wait() == 0:
                 return killed
             raise SamaeError(f"preparation failed; the end of {home / 'log.txt'} says why")
+
+
+def kill_after_work(process: subprocess.Popen[bytes], home: Path, rng: random.Random, most: int) -> bool:
+    """SIGKILL the process and its workers at a random moment, after it has finished 1 to `most` new things; False when
+    it ended before. Work done, not the clock, is what is waited for: so every kill interrupts a run that was under
+    way, and every run gets further, however slow the machine is."""
+    before, seen, wanted = _finished(home), set[str](), rng.randint(1, most)
+    while len(seen - before) < wanted:
+        try:
+            process.wait(timeout=0.1)
+            return False
+        except subprocess.TimeoutExpired:
+            seen |= _finished(home)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=rng.uniform(0, 1))
+        return False
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def _finished(home: Path) -> set[str]:
+    """Paths of the parts and folders that are whole."""
+    found = [*home.glob("parts/*/*/*/*.npz"), *home.glob("assets/*/*/manifest.json")]
+    return {str(path) for path in found if ".tmp" not in str(path)}
 
 
 def reasons_found(home: Path) -> dict[str, str]:

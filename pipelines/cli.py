@@ -142,7 +142,7 @@ def ingest(
     size_px: Annotated[int, typer.Option(min=64, help="Width of the aligned crops, px.")] = 256,
     licence: Annotated[str, typer.Option(help="Licence of the photographs, kept with every face.")] = "unknown",
 ) -> None:
-    """Find, align and cut the faces of plain photographs, by InsightFace's weights where they are present."""
+    """Align and cut the faces of plain photographs: by landmarks.json beside them, else by InsightFace's weights."""
     from pipelines.commands import ingest as command
 
     command.run(photographs, folder, size_px, licence)

@@ -6,13 +6,22 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from assets.ingest import LISTING_NAME, REJECTED_NAME, ingest
+from assets.landmark_list import LANDMARKS_NAME, NOT_LANDMARKS, NOT_LISTED
+from assets.plan import Plan
 from assets.raw import verify_photograph
+from assets.rules import Rules
+from faces.camera import Camera, head_to_camera, project
 from faces.detection import DETECTOR_FILES, Detector
 from faces.errors import SamaeError
-from faces.files import read_json
+from faces.files import read_json, write_json
+from faces.five_points import complete_landmarks
+from faces.landmarks import ffhq_transform, five_points, transform_points
+from faces.morphable.registry import load_head
 from faces.synthetic.pictures import render_picture
+from pipelines.cli import app
 
 SIZE_PX = 320
 
@@ -81,7 +90,7 @@ def test_a_photograph_becomes_a_verified_ffhq_entry(tmp_path: Path, portrait) ->
     assert counts == {"ok": 1}
     assert seen == [(1, 1)]
     entries = read_json(tmp_path / "set" / LISTING_NAME)
-    row = verify_photograph(tmp_path / "set", "0", entries["0"])
+    row = verify_photograph(tmp_path / "set", "0", entries["0"], Rules.of(Plan()))
     assert (row["status"], row["reason"], row["licence"]) == ("ok", "", "CC0 1.0")
     np.testing.assert_allclose(np.reshape(row["landmarks_px"], (68, 2)), portrait.landmarks_px, atol=0.5)
     crop = np.asarray(Image.open(tmp_path / "set" / entries["0"]["image"]["file_path"]))
@@ -136,3 +145,61 @@ def test_missing_weights_and_empty_folders_name_the_mend(tmp_path: Path, monkeyp
     with pytest.raises(SamaeError, match="holds no PNG, JPEG or WebP"):
         ingest(tmp_path / "nowhere", tmp_path / "set", NoFace())
     assert not (tmp_path / "set").exists()
+
+
+def photographs_with_landmarks(folder: Path, portrait, listed: dict) -> Path:
+    """Two pictures in a folder with their landmarks beside them."""
+    (folder / "sub").mkdir(parents=True)
+    Image.fromarray(portrait.image).save(folder / "a.png")
+    Image.fromarray(portrait.image).save(folder / "sub" / "b.png")
+    write_json(folder / LANDMARKS_NAME, listed)
+    return folder
+
+
+def test_landmarks_beside_the_photographs_need_no_detector(tmp_path: Path, portrait) -> None:
+    points = portrait.landmarks_px - 0.5
+    listed = {"a.png": points.tolist(), "sub/b.png": five_points(points).tolist()}
+    photos = photographs_with_landmarks(tmp_path / "photos", portrait, listed)
+    out = tmp_path / "set"
+    done = CliRunner().invoke(app, ["ingest", str(photos), str(out), "--size-px", str(SIZE_PX)])
+    assert done.exit_code == 0, done.output
+    assert "2 faces in" in done.output
+    entries = read_json(out / LISTING_NAME)
+    for key, tolerance_px in (("0", 0.01), ("1", 0.12 * SIZE_PX)):
+        row = verify_photograph(out, key, entries[key], Rules.of(Plan()))
+        assert (row["status"], row["reason"]) == ("ok", "")
+        found = np.reshape(row["landmarks_px"], (68, 2))
+        matrix = ffhq_transform(portrait.landmarks_px, SIZE_PX)
+        expected = transform_points(matrix, portrait.landmarks_px)
+        np.testing.assert_allclose(found, expected, atol=tolerance_px)
+        np.testing.assert_allclose(five_points(found), five_points(expected), atol=0.01)
+
+
+def test_photographs_without_usable_landmarks_have_a_reason(tmp_path: Path, portrait) -> None:
+    line = [[float(i), float(i)] for i in range(5)]
+    photos = photographs_with_landmarks(tmp_path / "photos", portrait, {"a.png": line, "c.png": [[1, 2]] * 7})
+    assert ingest(photos, tmp_path / "set") == {NOT_LANDMARKS: 1, NOT_LISTED: 1}
+    write_json(photos / LANDMARKS_NAME, {"a.png": "here", "sub/b.png": [[1, None]] * 68})
+    assert ingest(photos, tmp_path / "other") == {NOT_LANDMARKS: 2}
+
+
+def test_a_wrong_landmarks_file_is_one_sentence(tmp_path: Path, portrait) -> None:
+    photos = photographs_with_landmarks(tmp_path / "photos", portrait, {"/elsewhere/a.png": [[1, 2]] * 68})
+    with pytest.raises(SamaeError, match=r"names none of the photographs .*'/elsewhere/a\.png'.* relative to"):
+        ingest(photos, tmp_path / "set")
+    write_json(photos / LANDMARKS_NAME, [[1, 2]])
+    with pytest.raises(SamaeError, match="is not a list of landmarks"):
+        ingest(photos, tmp_path / "set")
+    (photos / LANDMARKS_NAME).unlink()
+    with pytest.raises(SamaeError, match=r"landmarks\.json does not exist"):
+        ingest(photos, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("yaw_degrees", [-50.0, 0.0, 50.0])
+def test_five_points_of_a_turned_head_give_its_68(yaw_degrees: float) -> None:
+    head = load_head("builtin")
+    angles, place = np.radians([[5.0, yaw_degrees, 8.0]]), np.array([[10.0, 20.0, 1100.0]])
+    seen = head_to_camera(np.asarray(head.mean_mm[head.landmarks], np.float64)[None], angles, place)
+    points = project(seen, Camera.centred(512))[0, :, :2]
+    np.testing.assert_allclose(complete_landmarks(five_points(points)), points, atol=3.0)
