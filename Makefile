@@ -30,6 +30,7 @@ test: $(STAMP)  ## lint, types, unit tests, definitions, the whole graph once (u
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate -w workspace.yaml
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(STAMP)  ## kills, browsers, two hosts (under 30 minutes)

@@ -10,8 +10,10 @@ import dagster as dg
 import numpy as np
 
 from assets.graph import provenance
+from assets.listing import photograph_counts
 from assets.parts import Parts
 from assets.ports import Samae
+from assets.room import require_room
 from faces.records import encode_jpeg
 
 #: Photographs a task: small enough to spread, large enough to hide the cost of a task.
@@ -28,6 +30,8 @@ def make_folders(context: dg.AssetExecutionContext, samae: Samae, stage: str, ma
     manifests on disk keep one a partition.
     """
     partitions = list(context.partition_keys)
+    counts = photograph_counts(samae.store)
+    require_room(samae, stage, sum(counts.get(partition, 0) for partition in partitions))
     for partition in partitions:
         made_from = provenance(stage, partition, samae.plan, samae.store)
         parts = Parts(samae.store.home, stage, partition, made_from)

@@ -7,12 +7,14 @@ from typing import Any
 
 import dagster as dg
 
+from assets.cards import model_card
 from assets.common import result
 from assets.graph import STAGES, provenance
 from assets.judging import judge_export
 from assets.models import EXPORT
 from assets.plan import Plan
 from assets.ports import Pool, Samae, Tracking
+from assets.room import require_room
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import read_manifest, write_json
@@ -36,6 +38,7 @@ def swap_evaluation(
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_evaluation", recipe, plan, store)
     export = store.folder("swap_model", recipe) / EXPORT
+    require_room(samae, "swap_evaluation")
     evaluation = judge_export(plan, store, export, pool, samae.progress(context, "swap_evaluation"))
     cycle = store.digest("training_shards")
     run_id = tracking.start(f"evaluation-{recipe}", cycle, {"samae.kind": "evaluation", "recipe": recipe})
@@ -146,7 +149,7 @@ def champion(
 
 
 def register(plan: Plan, store: Store, tracking: Tracking, recipe: str, evaluation: Any) -> str:
-    """A model version of one recipe's export, with what a user must know as tags; its number."""
+    """A model version of one recipe's export, with its model card, and what a user must know as tags; its number."""
     export = store.folder("swap_model", recipe) / EXPORT
     tags = {
         EXPORT_TAG: read_manifest(export).digest,
@@ -156,7 +159,8 @@ def register(plan: Plan, store: Store, tracking: Tracking, recipe: str, evaluati
         "head": plan.head,
         **{f"eval.{name}": f"{value:.4f}" for name, value in evaluation.flat().items()},
     }
-    return tracking.register(str(store.metadata("swap_model", recipe)["mlflow_run"]), export, tags)
+    run_id = str(store.metadata("swap_model", recipe)["mlflow_run"])
+    return tracking.register(run_id, export, tags, model_card(plan, store, recipe, evaluation))
 
 
 def promotion(

@@ -11,6 +11,7 @@ from dagster import DagsterExecutionInterruptedError
 from assets.common import result
 from assets.graph import STAGES, provenance, recipe_overrides
 from assets.ports import Launcher, Samae, Tracking
+from assets.room import require_room
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import digest_of, is_complete, read_json, write_json
@@ -34,6 +35,10 @@ def swap_model(
     """Train one recipe on the shards, and keep its export."""
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_model", recipe, plan, store)
+    try:
+        require_room(samae, "swap_model")
+    except SamaeError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
     run_dir = run_folder(store, recipe, plan.ranks, made_from)
     cycle = store.digest("training_shards")
     tags = {"samae.kind": "training", "recipe": recipe, "dagster.run_id": context.run_id, "shards": cycle}

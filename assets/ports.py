@@ -22,6 +22,16 @@ class Samae(Protocol):
     @property
     def store(self) -> Store: ...
 
+    @property
+    def workers(self) -> int:
+        """How many worker processes run on this machine; 0 when a Ray cluster elsewhere does the work."""
+        ...
+
+    @property
+    def trains_here(self) -> bool:
+        """Whether the ranks of a training run on this machine alone."""
+        ...
+
     def progress(self, context: dg.AssetExecutionContext, stage: str, on_page: bool = True) -> Progress:
         """A reporter for one stage: to the terminal in `samae demo`, and (`on_page`) to the run's page in Dagster."""
         ...
@@ -66,8 +76,8 @@ class Tracking(Protocol):
 
     def page(self, run_id: str) -> str: ...
 
-    def register(self, run_id: str, export: Path, tags: dict[str, str]) -> str:
-        """Make a model version of an export; its number. The same export registered twice is one version."""
+    def register(self, run_id: str, export: Path, tags: dict[str, str], card: str = "") -> str:
+        """Make a model version of an export with its card; its number. The same export twice is one version."""
         ...
 
     def version_at(self, alias: str) -> tuple[str, dict[str, str]] | None:

@@ -24,6 +24,7 @@ from assets.listing import folder_entries, folder_names, photograph_counts
 from assets.partitions import FOLDERS_NAME
 from assets.parts import Parts
 from assets.ports import Pool, Samae
+from assets.room import require_room
 from assets.rules import Rules, part_of
 from assets.tables import OK, REJECTED, write_rows
 from faces.files import write_json
@@ -70,6 +71,7 @@ def photographs(context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae
     if plan.raw is None:
         from faces.synthetic.dataset import write_dataset
 
+        require_room(samae, "photographs", plan.photographs)
         report = samae.progress(context, "photographs")
         write_dataset(
             store.raw,

@@ -17,9 +17,10 @@ import numpy as np
 from assets.aligned import resize
 from assets.common import contact_sheet, counts_table, result
 from assets.graph import STAGES, encoder_identity, head_identity, provenance
-from assets.listing import folder_names
+from assets.listing import folder_names, photograph_counts
 from assets.plan import Plan
 from assets.ports import Pool, Samae
+from assets.room import require_room
 from assets.store import Store
 from assets.tables import OK, accepted, matrix, read_array, read_rows
 from faces.errors import SamaeError
@@ -48,6 +49,7 @@ def training_shards(
     plan, store = samae.plan, samae.store
     report = samae.progress(context, "training_shards")
     folders = folder_names(store)
+    require_room(samae, "training_shards", sum(photograph_counts(store).values()))
     made_from = provenance("training_shards", None, plan, store)
     with store.write("training_shards", None, made_from) as (scratch, metadata):
         repeated = repeated_keys(store, folders)
@@ -136,9 +138,10 @@ def write_shard(task: tuple[Store, Plan, str, str, frozenset[str]]) -> None:
         return
     count = 0
     with atomic_file(path) as scratch:
-        with scratch.open("wb") as stream, wds.TarWriter(
-            stream, user="", group="", mode=0o444, mtime=0, compress=False, encoder=False
-        ) as writer:
+        with (
+            scratch.open("wb") as stream,
+            wds.TarWriter(stream, user="", group="", mode=0o444, mtime=0, compress=False, encoder=False) as writer,
+        ):
             for sample in samples(store, plan, folder):
                 if sample["meta"]["key"] not in left_out:
                     writer.write({"__key__": sample["meta"]["key"], **encode_sample(sample)})

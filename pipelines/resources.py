@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.machine import cores
 from assets.plan import Plan
 from assets.ports import Progress
 from assets.store import Store
@@ -34,6 +35,17 @@ class Samae(dg.ConfigurableResource):
     def store(self) -> Store:
         """Where it lies."""
         return self.resolved.store
+
+    @property
+    def workers(self) -> int:
+        """How many worker processes run on this machine; 0 when a Ray cluster elsewhere does the work."""
+        settings = self.resolved
+        return {"serial": 1, "local": settings.cores or cores()}.get(settings.ray, 0)
+
+    @property
+    def trains_here(self) -> bool:
+        """Whether the ranks of a training run on this machine alone."""
+        return self.resolved.launch == "local"
 
     def progress(self, context: dg.AssetExecutionContext, stage: str, on_page: bool = True) -> Progress:
         """A reporter for one stage."""

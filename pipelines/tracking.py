@@ -17,6 +17,8 @@ EXPERIMENT = "samae"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 CYCLE_TAG = "samae.cycle"
 EXPORT_TAG = "samae.export"
+#: The model card among a version's artifacts.
+CARD_NAME = "README.md"
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "GIT_PYTHON_REFRESH": "quiet"}
 
 
@@ -97,15 +99,21 @@ class MlflowTracking(dg.ConfigurableResource):
         base = self.uri if self.uri.startswith("http") else self.page_uri
         return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
-    def register(self, run_id: str, export: Path, tags: dict[str, str]) -> str:
-        """A model version whose artifacts are this export's; the same export (by its digest tag) is registered once."""
+    def register(self, run_id: str, export: Path, tags: dict[str, str], card: str = "") -> str:
+        """A model version whose artifacts are this export's; the same export (by its digest tag) is registered once.
+
+        `card` (Markdown) becomes README.md among the artifacts; its title and first paragraph describe the version.
+        """
         self._ensure_model()
         for version in self.versions():
             if tags.get(EXPORT_TAG) and version.tags.get(EXPORT_TAG) == tags[EXPORT_TAG]:
                 return str(version.version)
         self.client.log_artifacts(run_id, str(export), "export")
+        if card:
+            self.client.log_text(run_id, card, f"export/{CARD_NAME}")
         uri = self.client.get_run(run_id).info.artifact_uri
-        made = self.client.create_model_version(self.model_name, f"{uri}/export", run_id, tags=tags)
+        about = "\n\n".join(card.split("\n\n")[:2]).lstrip("# ")
+        made = self.client.create_model_version(self.model_name, f"{uri}/export", run_id, tags=tags, description=about)
         return str(made.version)
 
     def _ensure_model(self) -> None:
@@ -151,6 +159,17 @@ class MlflowTracking(dg.ConfigurableResource):
 
         source = self.client.get_model_version(self.model_name, version).source
         return Path(download_artifacts(artifact_uri=source, tracking_uri=self.uri))
+
+    def card(self, version: str) -> str:
+        """The model card of a version; "" where it has none (registered before there were cards)."""
+        from mlflow.artifacts import load_text
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_model_version(self.model_name, version)
+        try:
+            return str(load_text(f"{found.source}/{CARD_NAME}"))
+        except (MlflowException, OSError):
+            return ""
 
     def rollback(self) -> tuple[str, str]:
         """Give `champion` back to `previous` (and the other way round); (new champion, old champion)."""

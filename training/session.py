@@ -204,7 +204,9 @@ class Session:
         from training.export import export_model
 
         if self.world.is_main:
-            export_model(self.method, self.run_dir / "export", self.metadata())
+            features = getattr(self.method, "features", None)
+            perceptual = {"perceptual": features.source} if features and self.recipe.losses.perceptual else {}
+            export_model(self.method, self.run_dir / "export", self.metadata() | perceptual)
             self.tracker.artifact(self.run_dir / "export", "export")
 
     def metadata(self) -> dict[str, Any]:

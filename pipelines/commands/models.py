@@ -80,17 +80,24 @@ def list_versions(as_json: bool) -> None:
 
 
 def show(name: str, as_json: bool) -> None:
-    """One version by number or alias."""
+    """One version by number or alias, or weights that come with the project, with the model card."""
+    from training.weights import CARD, SHIPPED_FOLDER, shipped_names
+
+    if name in shipped_names() and not as_json:
+        print((SHIPPED_FOLDER / name / CARD).read_text(encoding="utf-8"))
+        return
     tracker = tracking()
     found = next((v for v in describe(tracker) if name == v["version"] or name in v["aliases"]), None)
     if found is None:
         raise SamaeError(f"no version or alias is called {name!r}; `samae models list` shows what there is")
+    card = tracker.card(found["version"])
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found | {"card": card}, indent=2))
         return
     print(f"version {found['version']} {', '.join(found['aliases'])}\nrun {tracker.page(found['run_id'])}")
     for key, value in sorted(found["tags"].items()):
         print(f"  {key:<28} {value}")
+    print(f"\n{card or 'It has no model card: it was registered by a version of Samae that wrote none.'}")
 
 
 def rollback() -> None:

@@ -35,6 +35,8 @@ class House:
     plan: Plan
     store: Store
     heard: list[tuple[str, float, float]]
+    workers: int = 1
+    trains_here: bool = True
 
     def progress(self, context: object, stage: str, on_page: bool = True) -> Callable[[float, float, str], None]:
         return lambda done, total, note="": self.heard.append((stage, done, total))

@@ -77,6 +77,8 @@ def test_the_registry_has_both_models(whole: Whole) -> None:
     assert recipes == {"samae", "simswap"}
     verdict = read_json(whole.home / "assets" / "champion" / "all" / "verdict.json")
     assert verdict["verdicts"] or verdict["champion_before"]
+    cards = [tracking.card(str(version.version)) for version in tracking.versions()]
+    assert all("| photographs (" in card and "Apache-2.0" in card and "samae train --recipe" in card for card in cards)
     aliases = tracking.aliases()
     if CHAMPION in aliases:
         folder = tracking.export_folder(aliases[CHAMPION])

@@ -45,7 +45,10 @@ def test_the_registry_from_the_first_champion_to_a_rollback(tracker: MlflowTrack
     run = tracker.start("00004-samae", "cycle-c", {})
     one = tracker.register(run, export, {EXPORT_TAG: "aaa", "recipe": "samae"})
     assert tracker.register(run, export, {EXPORT_TAG: "aaa", "recipe": "samae"}) == one
-    two = tracker.register(run, export, {EXPORT_TAG: "bbb", "recipe": "samae"})
+    assert tracker.card(one) == ""
+    two = tracker.register(run, export, {EXPORT_TAG: "bbb", "recipe": "samae"}, "# samae\n\nsmall\n\n## Made of\n")
+    assert tracker.card(two) == "# samae\n\nsmall\n\n## Made of\n"
+    assert tracker.versions()[0].description == "samae\n\nsmall"
     assert two != one
     tracker.set_alias(CHAMPION, one)
     tracker.set_alias(PREVIOUS, one)
