@@ -41,11 +41,19 @@ def swap_evaluation(
     require_room(samae, "swap_evaluation")
     evaluation = judge_export(plan, store, export, pool, samae.progress(context, "swap_evaluation"))
     cycle = store.digest("training_shards")
-    run_id = tracking.start(f"evaluation-{recipe}", cycle, {"samae.kind": "evaluation", "recipe": recipe})
+    tags = {
+        "samae.kind": "evaluation",
+        "recipe": recipe,
+        "samae.dataset_digest": cycle,
+        "samae.pairs_digest": evaluation.pairs.digest,
+        "samae.judge_digest": str(evaluation.provenance["judge_digest"]),
+    }
+    run_id = tracking.start(f"evaluation-{recipe}", cycle, tags)
     with store.write("swap_evaluation", recipe, made_from) as (folder, metadata):
         write_evaluation(folder / KEPT, evaluation)
         metadata["mlflow_run"] = run_id
-    tracking.finish(run_id, "FINISHED", evaluation.flat("eval/"))
+    kept = store.folder("swap_evaluation", recipe) / KEPT
+    tracking.finish(run_id, "FINISHED", evaluation.flat("eval/"), kept)
     page = {"pairs": len(evaluation.pairs), "mlflow": dg.MetadataValue.url(tracking.page(run_id))}
     return result(samae, "swap_evaluation", recipe, page | {k: round(v, 4) for k, v in evaluation.flat().items()})
 
@@ -132,6 +140,7 @@ def champion(
         return judge_export(plan, store, export, pool, samae.progress(context, "champion"))
 
     outcome = promotion(tracking, evaluations, versions, reigning, judge_again)
+    outcome = unless_overtaken(tracking, outcome)
     with store.write("champion", None, provenance("champion", None, plan, store)) as (folder, _):
         write_json(folder / "verdict.json", outcome)
     if outcome["promoted"]:
@@ -203,6 +212,22 @@ def promotion(
             promoted = name
             break
     return {"promoted": promoted, "champion_before": reigning[0] if reigning else None, "verdicts": verdicts}
+
+
+def unless_overtaken(tracking: Tracking, outcome: dict[str, Any]) -> dict[str, Any]:
+    """The outcome, unless another promotion moved the champion since its challenger was weighed: then nobody's.
+
+    Of two promotions at once the second is refused: it was measured against a champion that no longer reigns.
+    """
+    now = tracking.version_at(CHAMPION)
+    number = now[0] if now else None
+    if not outcome["promoted"] or number == outcome["champion_before"]:
+        return outcome
+    reason = (
+        f"{outcome['promoted']} was weighed against version {outcome['champion_before'] or 'none'}, but version "
+        f"{number} became champion meanwhile; run champion again"
+    )
+    return {**outcome, "promoted": None, "verdicts": [*outcome["verdicts"], {"promote": False, "reasons": [reason]}]}
 
 
 def move_aliases(tracking: Tracking, version: str, old: str | None) -> None:

@@ -32,8 +32,10 @@ def load_faces_of(folder: Path, keys: Any, encoder: tuple[str, str] | None = Non
         shards.close()
 
 
-def judge_export(plan: Plan, store: Store, export: Path, pool: Pool, progress: Progress) -> Any:
-    """Judge a trained export with today's judge on the pairs that shards, plan and seed give; an Evaluation."""
+def judge_export(
+    plan: Plan, store: Store, export: Path, pool: Pool, progress: Progress, protocol: str = "cross"
+) -> Any:
+    """Judge a trained export with today's judge on the pairs of shards, plan, seed and protocol; an Evaluation."""
     from evaluation.judge import judge
     from faces.identity.registry import load_encoder
     from faces.morphable.registry import load_head
@@ -43,7 +45,7 @@ def judge_export(plan: Plan, store: Store, export: Path, pool: Pool, progress: P
     swapper: Any = load_swapper(export, head=head)
     return judge(
         swapper,
-        pairs_of(plan, shards),
+        pairs_of(plan, shards, protocol, head.layout),
         partial(load_faces_of, shards, encoder=(swapper.encoder, swapper.encoder_digest)),
         [load_encoder(name) for name in plan.judges],
         true_swaps(plan, store.home / "cache" / "true_swaps"),
@@ -56,13 +58,13 @@ def judge_export(plan: Plan, store: Store, export: Path, pool: Pool, progress: P
     )
 
 
-def pairs_of(plan: Plan, shards: Path) -> Any:
-    """The frozen pairs: people of the test split, whom no training sees."""
+def pairs_of(plan: Plan, shards: Path, protocol: str = "cross", layout: Any = None) -> Any:
+    """The frozen pairs: people of the test split, whom no training sees. Extremes of shape and pose need a layout."""
     from evaluation.pairs import make_pairs
     from training.shards import ShardSet
 
     shard_set = ShardSet.open(shards)
     try:
-        return make_pairs(shard_set, "test", plan.pairs, plan.seed)
+        return make_pairs(shard_set, "test", plan.pairs, plan.seed, protocol, layout if protocol != "cross" else None)
     finally:
         shard_set.close()

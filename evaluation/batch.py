@@ -12,7 +12,7 @@ from evaluation.colour import delta_e_2000, linear_to_lab
 from evaluation.context import EncoderLike, Gallery, Measured, PairContext, Pictures, known_coefficients, to_uint8
 from evaluation.metrics import build_metrics, independent
 from evaluation.metrics.base import Metric
-from evaluation.pairs import pose_difference_degrees
+from evaluation.pairs import hidden_share, pose_difference_degrees
 from evaluation.rows import COVARIATES, rows_schema
 from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
@@ -152,6 +152,7 @@ def pair_covariates(source: FaceBatch, target: FaceBatch, head: MorphableHead | 
     values = {name: np.full(len(source), np.nan) for name in COVARIATES}
     values["source_skin_lightness"] = skin_source[:, 0]
     values["skin_difference"] = delta_e_2000(skin_source, skin_target)
+    values["target_occlusion"] = hidden_share(target.landmarks.cpu().numpy(), target.mask[:, 0].cpu().numpy())
     if head is not None:
         a, b = source.coefficients.cpu().numpy(), target.coefficients.cpu().numpy()
         take = head.layout.take

@@ -18,6 +18,7 @@ from evaluation.grids import example_rows, pair_grid
 from evaluation.metrics.base import Direction, Metric
 from evaluation.metrics.consistency import identity_consistency
 from evaluation.metrics.frechet import frechet_distance
+from evaluation.metrics.kernel import kernel_distance
 from evaluation.pairs import PairList
 from evaluation.rows import column, embeddings, in_order, system_rows, systems_of
 from evaluation.statistics import slice_figures, summarise
@@ -103,6 +104,10 @@ SET_METRICS: tuple[MetricInfo, ...] = (
         "Fréchet distance of the identity features of results and real targets. Not the FID; compare equal N alone.",
     ),
     MetricInfo(
+        "kernel_identity_features", "Kernel distance, own features", "", "lower",
+        "KID's unbiased kernel distance over the identity features of results and real targets. Not the KID.",
+    ),
+    MetricInfo(
         "identity_consistency", "Identity consistency", "cosine", "higher",
         "Mean cosine among the results of one source on different targets.",
     ),
@@ -135,6 +140,7 @@ def _summary(system: str, rows: pa.Table, pairs: PairList, infos: Sequence[Metri
     ok = system_rows(own.filter(pc.equal(own["status"], "ok")), system)["source_key"].to_pylist()
     values = (
         frechet_distance(features, real) if real is not None and len(features) else math.nan,
+        kernel_distance(features, real) if real is not None and len(features) else math.nan,
         identity_consistency(features, ok) if len(features) else math.nan,
     )
     for info, value in zip(SET_METRICS, values, strict=True):

@@ -188,7 +188,7 @@ def judge_chunk(chunk: Chunk, context: JudgeContext, rows_folder: Path | None) -
     for name in missing:
         with atomic_file(paths[name]) as scratch:
             pq.write_table(system_rows(fresh, name), scratch)
-    return pa.concat_tables([pq.read_table(path) for path in paths.values()])
+    return pa.concat_tables([pq.read_table(path) for path in paths.values()], promote_options="default")
 
 
 def _rows_digest(chunk: Chunk, context: JudgeContext, system: str) -> str:

@@ -6,7 +6,7 @@ inputs give the same list on every machine, and two evaluations can be compared 
 Protocols (ours, after the habits collected in docs): `cross` random pairs of different people; `same` two pictures of
 one person (reconstruction of attributes); `large-pose`, `large-shape` and `skin-tone`: the eighth of random cross
 pairs with the largest rotation between the heads, distance between the identity coefficients, or distance between
-skin colours.
+skin colours; `occlusion`: the eighth whose TARGET's face is hidden most.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 
 from evaluation.colour import delta_e_2000, linear_to_lab
@@ -22,7 +23,7 @@ from faces.errors import SamaeError
 from faces.files import digest_of, read_json, write_json
 from faces.morphable.base import CoefficientLayout
 
-PROTOCOLS = ("cross", "same", "large-pose", "large-shape", "skin-tone")
+PROTOCOLS = ("cross", "same", "large-pose", "large-shape", "skin-tone", "occlusion")
 #: Random cross pairs drawn for every pair kept by a protocol of extremes.
 CANDIDATES_PER_PAIR = 8
 
@@ -64,6 +65,7 @@ class FaceIndex:
         keys: F sample keys.
         person: (F,) int64 identity labels, -1 where it is unknown.
         rotation_rad: (F, 3) or None.  identity: (F, K) shape coefficients or None.  skin: (F, 3) linear RGB or None.
+        occlusion: (F,) 0..1, see `hidden_share`, or None.
         digest: digest of the data set that the keys belong to.
     """
 
@@ -73,6 +75,7 @@ class FaceIndex:
     identity: np.ndarray | None = None
     skin: np.ndarray | None = None
     digest: str = ""
+    occlusion: np.ndarray | None = None
 
 
 class ShardSetLike(Protocol):
@@ -102,11 +105,14 @@ def make_pairs(
     layout: CoefficientLayout | None = None,
 ) -> PairList:
     """Freeze `count` pairs of a split of a shard set. `layout` is needed for large-pose and large-shape."""
-    return choose_pairs(index_shards(shard_set, split, layout), count, seed, protocol, name=f"{split}-{protocol}")
+    index = index_shards(shard_set, split, layout, with_occlusion=protocol == "occlusion")
+    return choose_pairs(index, count, seed, protocol, name=f"{split}-{protocol}")
 
 
-def index_shards(shard_set: ShardSetLike, split: str, layout: CoefficientLayout | None = None) -> FaceIndex:
-    """Read persons, coefficients and skin colours of a split."""
+def index_shards(
+    shard_set: ShardSetLike, split: str, layout: CoefficientLayout | None = None, with_occlusion: bool = False
+) -> FaceIndex:
+    """Read persons, coefficients and skin colours of a split; on demand how much of every face is hidden."""
     keys = tuple(sorted(shard_set.keys(split)))
     if not keys:
         raise SamaeError(f"the split {split!r} of the shards is empty; give the data more pictures or another split")
@@ -117,7 +123,27 @@ def index_shards(shard_set: ShardSetLike, split: str, layout: CoefficientLayout 
         coefficients = np.stack([sample["coefficients"] for sample in samples])
         rotation, identity = layout.take(coefficients, "rotation_rad"), layout.take(coefficients, "identity")
     skin = np.stack([sample["skin"] for sample in samples])
-    return FaceIndex(keys, person, rotation, identity, skin, shard_set.digest)
+    occlusion = np.concatenate([_hidden(shard_set, key) for key in keys]) if with_occlusion else None
+    return FaceIndex(keys, person, rotation, identity, skin, shard_set.digest, occlusion)
+
+
+def _hidden(shard_set: ShardSetLike, key: str) -> np.ndarray:
+    sample = shard_set.read(key, ("landmarks", "mask"))
+    return hidden_share(sample["landmarks"][None], sample["mask"][None].astype(np.float32) / 255)
+
+
+def hidden_share(landmarks_px: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) px, (N, S, S) visible face 0..1 -> (N,) share 0..1 of the landmarks' convex hull that is not visible.
+
+    Pixels outside the picture do not count; NaN where the hull is. Ours.
+    """
+    shares = np.full(len(mask), np.nan)
+    for n, (points, visible) in enumerate(zip(landmarks_px, mask, strict=True)):
+        hull = cv2.convexHull((points - 0.5).round().astype(np.int32))
+        inside = cv2.fillConvexPoly(np.zeros(visible.shape, np.uint8), hull, 1) > 0
+        if inside.any():
+            shares[n] = float((visible[inside] <= 0.5).mean())
+    return shares
 
 
 def choose_pairs(index: FaceIndex, count: int, seed: int, protocol: str = "cross", name: str | None = None) -> PairList:
@@ -203,6 +229,10 @@ def _shape_score(index: FaceIndex, rows: np.ndarray) -> np.ndarray:
     return np.linalg.norm(identity[rows[:, 0]] - identity[rows[:, 1]], axis=1)
 
 
+def _occlusion_score(index: FaceIndex, rows: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(_needed(index.occlusion, "occlusion")[rows[:, 1]])
+
+
 def _skin_score(index: FaceIndex, rows: np.ndarray) -> np.ndarray:
     lab = linear_to_lab(_needed(index.skin, "skin colour"))
     return delta_e_2000(lab[rows[:, 0]], lab[rows[:, 1]])
@@ -212,6 +242,7 @@ SCORES: dict[str, Callable[[FaceIndex, np.ndarray], np.ndarray]] = {
     "large-pose": _pose_score,
     "large-shape": _shape_score,
     "skin-tone": _skin_score,
+    "occlusion": _occlusion_score,
 }
 
 

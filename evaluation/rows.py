@@ -21,6 +21,7 @@ COVARIATES = (
     "shape_difference",
     "source_skin_lightness",
     "skin_difference",
+    "target_occlusion",
 )
 TEXT_COLUMNS = (*KEY, "source_key", "target_key", "status", "reason")
 

@@ -96,12 +96,14 @@ def train(
 
 @app.command()
 def evaluate(
-    recipe: Annotated[str, typer.Option(help="Name of a trained recipe.")] = "samae", as_json: Json = False
+    recipe: Annotated[str, typer.Option(help="Name of a trained recipe.")] = "samae",
+    protocol: Annotated[str, typer.Option(help="cross, same, large-pose, large-shape, skin-tone, occlusion")] = "cross",
+    as_json: Json = False,
 ) -> None:
-    """Judge one trained recipe (asset swap_evaluation) and print its figures."""
+    """Judge one trained recipe on frozen pairs (protocol cross is the asset swap_evaluation); print its figures."""
     from pipelines.commands import evaluate as command
 
-    command.run(recipe, as_json)
+    command.run(recipe, as_json, protocol)
 
 
 @app.command()

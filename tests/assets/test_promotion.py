@@ -9,7 +9,15 @@ import dagster as dg
 import pytest
 
 from assets.checks import does_not_copy_the_target, gate_verdict
-from assets.evaluation import CHAMPION, PREVIOUS, best_first, move_aliases, promotion, training_curves
+from assets.evaluation import (
+    CHAMPION,
+    PREVIOUS,
+    best_first,
+    move_aliases,
+    promotion,
+    training_curves,
+    unless_overtaken,
+)
 from assets.models import EXPORT, run_folder
 from assets.store import Store
 from faces.errors import SamaeError
@@ -41,6 +49,10 @@ class Registry:
 
     def set_alias(self, alias: str, version: str) -> None:
         self.moved.append((alias, version))
+
+    def version_at(self, alias: str) -> tuple[str, dict[str, str]] | None:
+        held = dict(self.moved).get(alias)
+        return (held, {}) if held else None
 
     def export_folder(self, version: str) -> Path:
         return Path(f"export-{version}")
@@ -110,6 +122,18 @@ def test_the_gate_stays_shut_when_the_champion_cannot_be_judged(gate: dict[str, 
     outcome = promotion(Registry(), EVALUATIONS, VERSIONS, ("9", {}), fail)  # type: ignore[arg-type]
     assert outcome["promoted"] is None
     assert "cannot be judged on today's data (another head)" in outcome["verdicts"][0]["reasons"][0]
+
+
+def test_of_two_promotions_at_once_the_second_is_refused(gate: dict[str, Any]) -> None:
+    gate |= {"simswap": True}
+    registry: Any = Registry([(CHAMPION, "9")])
+    weighed = [promotion(registry, EVALUATIONS, VERSIONS, ("9", {}), lambda _: Judged("old", 0.1)) for _ in range(2)]
+    first = unless_overtaken(registry, weighed[0])
+    assert first["promoted"] == "simswap"
+    move_aliases(registry, "2", "9")
+    second = unless_overtaken(registry, weighed[1])
+    assert second["promoted"] is None
+    assert "version 2 became champion meanwhile" in second["verdicts"][-1]["reasons"][0]
 
 
 def test_there_is_a_champion_at_every_moment() -> None:

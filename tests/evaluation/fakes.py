@@ -120,6 +120,7 @@ def index() -> FaceIndex:
         rng.normal(size=(len(KEYS), 5)),
         rng.uniform(0.1, 0.7, (len(KEYS), 3)),
         digest="data-1",
+        occlusion=rng.uniform(0, 0.6, len(KEYS)),
     )
 
 

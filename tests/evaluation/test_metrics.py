@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 from skimage.color import deltaE_cie76, deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -11,6 +12,7 @@ from evaluation.context import Gallery, Measured, PairContext, Pictures, grow
 from evaluation.metrics import METRIC_VERSION, background, build_metrics, expression, light, pose, seam, shape, skin
 from evaluation.metrics.consistency import identity_consistency
 from evaluation.metrics.frechet import frechet_distance
+from evaluation.metrics.kernel import kernel_distance
 from evaluation.metrics.retrieval import retrieval
 from evaluation.metrics.truth_landmarks import nme_percent
 from evaluation.metrics.truth_ssim import METRIC as SSIM
@@ -93,6 +95,28 @@ def test_frechet_distance_survives_fewer_rows_than_features() -> None:
     a = RNG.normal(size=(5, 20))
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
     assert frechet_distance(a, a + 1) == pytest.approx(20, abs=1e-6)
+
+
+def test_set_distances_agree_with_torchmetrics() -> None:
+    reason = "torchmetrics is in the extra 'dev'"
+    fids = pytest.importorskip("torchmetrics.image.fid", reason=reason)
+    kids = pytest.importorskip("torchmetrics.image.kid", reason=reason)
+
+    class Identity(torch.nn.Module):
+        num_features = 12
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return rows.flatten(1)
+
+    a, b = RNG.normal(size=(60, 12)), RNG.normal(0.4, 1.3, size=(60, 12))
+    fid = fids.FrechetInceptionDistance(Identity(), input_img_size=(12, 1, 1)).set_dtype(torch.float64)
+    kid = kids.KernelInceptionDistance(Identity(), subsets=1, subset_size=60).set_dtype(torch.float64)
+    for measured_by in (fid, kid):
+        for rows, real in ((b, True), (a, False)):
+            measured_by.update(torch.from_numpy(rows)[:, :, None, None], real=real)
+    assert frechet_distance(a, b) == pytest.approx(float(fid.compute()), abs=1e-4)
+    assert kernel_distance(a, b) == pytest.approx(float(kid.compute()[0]), abs=1e-4)
+    assert np.isnan(kernel_distance(a[:1], b))
 
 
 def test_consistency_by_hand() -> None:

@@ -1,6 +1,7 @@
 """Pair lists: frozen, pure functions of their inputs, honest about who meets whom."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from evaluation.pairs import (
     FaceIndex,
     PairList,
     choose_pairs,
+    hidden_share,
     make_pairs,
     pose_difference_degrees,
     read_pairs,
@@ -121,3 +123,20 @@ def test_pairs_of_a_shard_set() -> None:
     assert (pairs.name, pairs.shards_digest, len(pairs)) == ("test-large-shape", "abc", 8)
     with pytest.raises(SamaeError, match="is empty"):
         make_pairs(Shards(), "validation", 8, 0)  # type: ignore[arg-type]
+
+
+def test_occlusion_takes_the_targets_that_are_hidden_most() -> None:
+    hidden = np.linspace(0, 0.9, len(KEYS))
+    chosen = choose_pairs(replace(index(), occlusion=hidden), 6, 1, "occlusion")
+    plain = choose_pairs(index(), 6, 1)
+    share = {key: hidden[row] for row, key in enumerate(KEYS)}
+    assert np.mean([share[k] for k in chosen.target_keys]) > np.mean([share[k] for k in plain.target_keys]) + 0.2
+    with pytest.raises(SamaeError, match="needs the occlusion"):
+        choose_pairs(replace(index(), occlusion=None), 6, 1, "occlusion")
+
+
+def test_the_hidden_share_by_hand() -> None:
+    corners = np.array([[10, 10], [30, 10], [30, 30], [10, 30]], np.float32).repeat(17, axis=0)
+    visible = np.ones((40, 40), np.float32)
+    visible[:, 20:] = 0
+    assert hidden_share(corners[None], visible[None])[0] == pytest.approx(0.5, abs=0.03)

@@ -20,7 +20,7 @@ COMMANDS = {
     "doctor": ["--json"],
     "bench": ["--json", "--list", "--set", "name"],
     "train": ["--dry-run", "--ranks", "--set", "--recipe"],
-    "evaluate": ["--json", "--recipe"],
+    "evaluate": ["--json", "--protocol", "--recipe"],
     "swap": ["--model", "--out", "-o", "source", "target"],
     "synth": ["--count", "--people", "--seed", "--size-px", "folder"],
     "ingest": ["--licence", "--size-px", "folder", "photographs"],
