@@ -1,7 +1,7 @@
 """One chunk of pairs: load, swap, measure, and give rows. All that a worker runs, and nothing that knows of workers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,8 +65,21 @@ class JudgeContext:
         )
 
 
+#: Heads and measurers that this process has used, by class and digest.
+_SETTLED: dict[tuple[str, str], Any] = {}
+
+
+def settled(thing: Any) -> Any:
+    """The head or measurer of the same class and digest that this process used first, else this one.
+
+    A worker unpickles its context for every chunk; the tables that a head derives (half a second) are made once so.
+    """
+    return thing if thing is None else _SETTLED.setdefault((type(thing).__qualname__, thing.digest), thing)
+
+
 def judge_batch(chunk: Chunk, context: JudgeContext) -> pa.Table:
     """Rows of all systems for some pairs: each picture is decoded once, each derived quantity computed once."""
+    context = replace(context, head=settled(context.head), measurer=settled(context.measurer))
     source_keys, target_keys = (tuple(side) for side in zip(*chunk, strict=True))
     source_batch, target_batch, source, target = load_pair(source_keys, target_keys, context)
     truth = load_truth(chunk, context)
@@ -169,7 +182,7 @@ def look_at_faces(keys: tuple[str, ...], load_faces: LoadFaces, encoders: tuple[
     batch = load_faces(keys)
     pictures = Pictures.of_batch(batch)
     embeddings = {encoder.name: pictures.embedding(encoder) for encoder in encoders}
-    fitted = measurer.measure(pictures, known_coefficients(pictures))[0] if measurer is not None else None
+    fitted = settled(measurer).measure(pictures, known_coefficients(pictures))[0] if measurer is not None else None
     return Gallery(keys, batch.person.cpu().numpy(), embeddings, fitted)
 
 
