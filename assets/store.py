@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from faces.errors import SamaeError
-from faces.files import Manifest, atomic_folder, digest_of, is_complete, read_manifest
+from faces.files import Manifest, atomic_folder, digest_of, is_complete, read_manifest, sweep_scratch
 
 WHOLE = "all"
 
@@ -69,7 +69,11 @@ class Store:
     def write(
         self, asset: str, partition: str | None, provenance: dict[str, Any]
     ) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield (scratch folder, metadata to fill); the asset's folder is replaced when the block ends well."""
+        """Yield (scratch folder, metadata to fill); the asset's folder is replaced when the block ends well.
+
+        What killed runs left beside it is removed first.
+        """
+        sweep_scratch(self.folder(asset, partition).parent)
         metadata: dict[str, Any] = {"provenance": provenance}
         with atomic_folder(self.folder(asset, partition), metadata) as scratch:
             yield scratch, metadata

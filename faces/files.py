@@ -5,10 +5,14 @@ is written last and the whole folder is renamed into place, so a reader either s
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +22,8 @@ from typing import Any
 from faces.errors import SamaeError
 
 MANIFEST_NAME = "manifest.json"
+#: The end of a scratch file's or folder's name: who writes it.
+SCRATCH_PATTERN = re.compile(r"\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp$")
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -50,7 +56,52 @@ def sync_folder(folder: Path) -> None:
 
 
 def _scratch_beside(path: Path) -> Path:
-    return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    return path.parent / f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+
+
+@functools.cache
+def _machine() -> str:
+    """Eight digits for where process numbers mean what they mean here: the host since its boot, the container."""
+    marks = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        marks += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return sha256_bytes("".join(marks).encode())[:8]
+
+
+def sweep_scratch(folder: Path, old_s: float = 7 * 86400.0) -> int:
+    """Remove what killed processes left half-written in a folder (not below it); how many files and folders.
+
+    A process of this machine that still runs keeps its scratch; so does one of another machine, until nothing in it
+    has changed for `old_s` seconds.
+    """
+    left = [path for path in folder.glob(".*.tmp") if _is_abandoned(path, old_s)]
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(left)
+
+
+def _is_abandoned(path: Path, old_s: float) -> bool:
+    owner = SCRATCH_PATTERN.search(path.name)
+    if owner and owner["machine"] == _machine():
+        return not _runs(int(owner["process"]))
+    try:
+        changed_s = max(found.stat().st_mtime for found in (path, *path.rglob("*")))
+    except OSError:  # it is being renamed or removed right now
+        return False
+    return time.time() - changed_s > old_s
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 @contextlib.contextmanager

@@ -1,6 +1,9 @@
 """faces/files.py: whole or absent, and damage is named."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from faces.files import (
     read_manifest,
     sha256_bytes,
     sha256_file,
+    sweep_scratch,
     write_json,
 )
 
@@ -109,3 +113,26 @@ def test_a_damaged_manifest_is_a_sentence(tmp_path: Path) -> None:
 def test_digest_of_ignores_the_order_of_keys() -> None:
     assert digest_of({"a": 1, "b": [2, 3]}) == digest_of({"b": [2, 3], "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": 2})
+
+
+def test_scratch_of_a_killed_process_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    """SIGKILL inside a block: its scratch goes; a running process's, another machine's and what is whole stay."""
+    make_folder(tmp_path / "made")
+    code = (
+        "import os, pathlib, sys\n"
+        "from faces.files import atomic_file, atomic_folder\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "with atomic_folder(folder / 'half') as a, atomic_file(folder / 'half.txt') as b:\n"
+        "    (a / 'x').write_text('x'), b.write_text('y')\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -9
+    other = tmp_path / f".made.00000000-{os.getpid()}-00000000.tmp"
+    other.mkdir()
+    assert len(list(tmp_path.glob(".half*.tmp"))) == 2
+    with atomic_folder(tmp_path / "running") as scratch:
+        assert sweep_scratch(tmp_path) == 2
+        assert {path.name for path in tmp_path.iterdir()} == {"made", other.name, scratch.name}
+    os.utime(other, (0, 0))
+    assert sweep_scratch(tmp_path) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"made", "running"}

@@ -1,5 +1,8 @@
-"""The pool: order, progress, errors. Real Ray is in tests/integration; here the serial way and the refusals."""
+"""The pool: order, progress, errors. Real Ray is in tests/integration and one slow test; the rest is the serial way."""
 
+import os
+
+import numpy as np
 import pytest
 
 from faces.errors import SamaeError
@@ -32,3 +35,18 @@ def test_the_sentence_of_a_worker_comes_out() -> None:
         RayPool(address="serial").map(refuse, [1, 2, 3])
     assert _call(refuse, 2) == (None, "photograph 2 is missing: restore it")
     assert _call(refuse, 3) == (3, None)
+
+
+def bytes_and_niceness(seed: int) -> tuple[bytes, int]:
+    return np.random.default_rng(seed).normal(size=8).tobytes(), os.nice(0)
+
+
+@pytest.mark.slow
+def test_ray_gives_what_serial_gives_at_the_same_priority() -> None:
+    """Ray's own default is nice 15: on a machine with other work, workers then stand still for minutes."""
+    pool = RayPool(address="local", cores=2)
+    try:
+        found = pool.map(bytes_and_niceness, [3, 1, 2])
+    finally:
+        pool.start().shutdown()
+    assert found == RayPool(address="serial").map(bytes_and_niceness, [3, 1, 2])
