@@ -2,7 +2,6 @@
 
 import os
 
-import numpy as np
 import pytest
 
 from faces.errors import SamaeError
@@ -37,16 +36,12 @@ def test_the_sentence_of_a_worker_comes_out() -> None:
     assert _call(refuse, 3) == (3, None)
 
 
-def bytes_and_niceness(seed: int) -> tuple[bytes, int]:
-    return np.random.default_rng(seed).normal(size=8).tobytes(), os.nice(0)
-
-
 @pytest.mark.slow
-def test_ray_gives_what_serial_gives_at_the_same_priority() -> None:
+def test_ray_workers_run_at_the_priority_of_whoever_asked() -> None:
     """Ray's own default is nice 15: on a machine with other work, workers then stand still for minutes."""
     pool = RayPool(address="local", cores=2)
     try:
-        found = pool.map(bytes_and_niceness, [3, 1, 2])
+        found = pool.map(os.nice, [0, 0, 0])
     finally:
         pool.start().shutdown()
-    assert found == RayPool(address="serial").map(bytes_and_niceness, [3, 1, 2])
+    assert found == [os.nice(0)] * 3
