@@ -128,7 +128,7 @@ def _finished(home: Path) -> set[str]:
 
 def reasons_found(home: Path) -> dict[str, str]:
     """Key -> reason in raw_faces ("" for a good one)."""
-    tables = [read_rows(path) for path in sorted((home / "assets" / "raw_faces").iterdir())]
+    tables = [read_rows(path.parent) for path in sorted(home.glob("assets/raw_faces/[0-9]*/manifest.json"))]
     rows = [row for table in tables for row in table.to_pylist()]
     return {row["key"]: row["reason"] if row["status"] != OK else "" for row in rows}
 
