@@ -40,12 +40,19 @@ def _value(summary: dict[str, Any], metric: str, decimals: int) -> str:
 
 
 def started_from(settings: Settings) -> list[str]:
-    """One line for every recipe that went on from shipped weights: from which, and how to train from the beginning."""
+    """Where training began: from which weights, how to begin anew, and which recipes had no such start."""
+    origins = {recipe: _origin(settings, recipe) for recipe in settings.recipes}
     lines = []
-    for recipe in settings.recipes:
-        config = read_json(settings.store.folder("swap_model", recipe) / EXPORT / "config.json")
-        origin = config["metadata"].get("init_from")
+    for recipe, origin in origins.items():
         if origin:
             before = f"{origin['name']} ({origin['samples_seen'] / 1000:.1f} kimg of other people)"
             lines.append(f"  {recipe} went on from {before}; SAMAE_FROM_SCRATCH=true trains it from the beginning")
+    anew = [recipe for recipe, origin in origins.items() if not origin]
+    if lines and anew:
+        lines.append(f"  {', '.join(anew)} began with random weights: these rows do not compare the methods")
     return lines
+
+
+def _origin(settings: Settings, recipe: str) -> dict[str, Any]:
+    config = read_json(settings.store.folder("swap_model", recipe) / EXPORT / "config.json")
+    return dict(config["metadata"].get("init_from") or {})
