@@ -1,1 +1,1 @@
-"""Configuration only: DeepSpeed JSON and dagster.yaml."""
+"""Configuration only: DeepSpeed JSON, dagster.yaml, the image, compose and Kubernetes files (docs/operations.md)."""
