@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -130,22 +131,26 @@ def _link_old(store: Store, folder: str, part: str, scratch: Path) -> bool:
 def write_shard(task: tuple[Store, Plan, str, str, frozenset[str]]) -> None:
     """(store, plan, folder, its digest, keys to leave out): write one folder's tar, whole or not at all, unless it is
     there already. Runs in a worker."""
-    import webdataset as wds
-
     store, plan, folder, part, left_out = task
     path = finished_tar(store, folder, part)
     if path.is_file():
         return
+    write_tar(path, (one for one in samples(store, plan, folder) if one["meta"]["key"] not in left_out))
+
+
+def write_tar(path: Path, kept: Iterable[dict[str, Any]]) -> None:
+    """Write samples (every field of faces.records) as one tar, whole or not at all; without any, an empty file."""
+    import webdataset as wds
+
     count = 0
     with atomic_file(path) as scratch:
         with (
             scratch.open("wb") as stream,
             wds.TarWriter(stream, user="", group="", mode=0o444, mtime=0, compress=False, encoder=False) as writer,
         ):
-            for sample in samples(store, plan, folder):
-                if sample["meta"]["key"] not in left_out:
-                    writer.write({"__key__": sample["meta"]["key"], **encode_sample(sample)})
-                    count += 1
+            for sample in kept:
+                writer.write({"__key__": sample["meta"]["key"], **encode_sample(sample)})
+                count += 1
         if not count:
             scratch.write_bytes(b"")
 

@@ -61,11 +61,14 @@ def dev(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    as_json: Json = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also let every component work once, about a minute.")] = False,
+) -> None:
     """Say what this machine can do; exit code 0 when the main job can run, 2 when not."""
     from pipelines.commands import doctor as command
 
-    command.run(as_json)
+    command.run(as_json, deep)
 
 
 @app.command()

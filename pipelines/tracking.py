@@ -19,7 +19,12 @@ CYCLE_TAG = "samae.cycle"
 EXPORT_TAG = "samae.export"
 #: The model card among a version's artifacts.
 CARD_NAME = "README.md"
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "GIT_PYTHON_REFRESH": "quiet"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "DO_NOT_TRACK": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
 
 
 class MlflowTracking(dg.ConfigurableResource):

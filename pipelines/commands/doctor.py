@@ -12,6 +12,7 @@ from typing import Any
 from assets.machine import cores, machine
 from faces.errors import SamaeError
 from faces.morphable.registry import HEAD_FILES
+from pipelines.selftest import Outcome, self_test
 from pipelines.settings import load_settings
 
 PACKAGES = ("torch", "numba", "numpy", "dagster", "ray", "deepspeed", "mlflow", "webdataset", "pyarrow", "insightface")
@@ -74,12 +75,27 @@ OPTIONAL: tuple[OptionalWeights, ...] = (
 )
 
 
-def run(as_json: bool) -> None:
-    """Print what was found; exit code 2 when the main job cannot run."""
+def run(as_json: bool, deep: bool = False) -> None:
+    """Print what was found, and with `deep` how every component works; exit code 2 when the main job cannot run."""
     found = examine()
-    print(json.dumps(found, indent=2) if as_json else in_words(found))
-    if found["problems"]:
+    if not as_json:
+        print(in_words(found))
+    if deep:
+        found["components"] = [asdict(outcome) for outcome in work(as_json)]
+    if as_json:
+        print(json.dumps(found, indent=2))
+    if found["problems"] or any(part["error"] for part in found.get("components", ())):
         sys.exit(2)
+
+
+def work(quietly: bool) -> list[Outcome]:
+    """Let every component work once; its line is printed as it ends, unless `quietly`."""
+    from pipelines.commands.demo import quieten
+
+    quieten()
+    if not quietly:
+        print("\nself-test of every component:")
+    return self_test(lambda outcome: None if quietly else print(f"  {outcome.line}", flush=True))
 
 
 def examine() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipelines.cli import app, main, models_app
 COMMANDS = {
     "demo": ["--no-plain", "--plain", "--set"],
     "dev": ["--mlflow-port", "--page", "--port"],
-    "doctor": ["--json"],
+    "doctor": ["--deep", "--json"],
     "bench": ["--json", "--list", "--set", "name"],
     "train": ["--dry-run", "--ranks", "--set", "--recipe"],
     "evaluate": ["--json", "--protocol", "--recipe"],
