@@ -22,7 +22,7 @@ COMMANDS = {
     "train": ["--dry-run", "--ranks", "--set", "--recipe"],
     "evaluate": ["--json", "--protocol", "--recipe"],
     "swap": ["--model", "--out", "-o", "source", "target"],
-    "synth": ["--count", "--people", "--seed", "--size-px", "folder"],
+    "synth": ["--count", "--people", "--seed", "--size-px", "--video", "folder"],
     "ingest": ["--licence", "--size-px", "folder", "photographs"],
     "pictures": [],
 }
