@@ -27,13 +27,13 @@ def face_coefficients(
         rows = read_rows(aligned)
         landmarks = matrix(rows, "landmarks_px").reshape(-1, 68, 2)
         tasks = [(samae.plan.head, aligned, part, landmarks[part]) for part in chunks(len(rows), PHOTOGRAPHS_PER_TASK)]
-        fits = done.map(pool, fit_faces, tasks, report)
+        fits = done.map(pool, fit_faces, tasks, report) or [no_fits(samae.plan.head)]
         columns: dict[str, Any] = {"key": rows["key"].to_pylist()}
         columns |= {name: np.concatenate([fit[name] for fit in fits]) for name in fits[0]}
         columns["status"] = [OK if good else REJECTED for good in columns.pop("ok")]
         columns["reason"] = [str(reason) for reason in columns["reason"]]
         write_rows(folder, columns)
-        good = np.array([status == OK for status in columns["status"]])
+        good = np.array([status == OK for status in columns["status"]], bool)
         return {
             "faces": len(good),
             "rejected": int((~good).sum()),
@@ -63,6 +63,20 @@ def fit_faces(task: tuple[str, Path, slice, np.ndarray]) -> dict[str, np.ndarray
         "photometric_error": np.asarray(found.photometric_error, np.float32),
         "ok": np.asarray(found.ok, bool),
         "reason": np.array(list(found.reason), dtype=str),
+    }
+
+
+def no_fits(head_name: str) -> dict[str, np.ndarray]:
+    """What `fit_faces` says about a folder without one accepted photograph: its columns, of 0 rows."""
+    from faces.morphable.registry import load_head
+
+    nothing = np.zeros(0, np.float32)
+    return {
+        "coefficients": np.zeros((0, load_head(head_name).layout.size), np.float32),
+        "landmark_nme_percent": nothing,
+        "photometric_error": nothing,
+        "ok": np.zeros(0, bool),
+        "reason": np.zeros(0, str),
     }
 
 
@@ -123,7 +137,7 @@ def face_masks(
 
     def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
         keys, masks, skin = _map_fitted(mask_faces, samae, pool, done, partition, report, "mask", "skin")
-        coverage = (masks.reshape(len(masks), -1).mean(axis=1) / 255).astype(np.float32)
+        coverage = (masks.mean(axis=(1, 2)) / 255).astype(np.float32)
         status = [OK if share > 0 else REJECTED for share in coverage]
         reason = ["" if share > 0 else "face hidden" for share in coverage]
         write_rows(

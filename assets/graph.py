@@ -57,10 +57,13 @@ def recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
 
 
 def encoder_recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
-    """What an encoder's recipe with this plan's settings trains."""
+    """What an encoder's recipe with this plan's settings trains: its digest, and the encoder that it starts from."""
     from training.encoder.recipe import load_encoder_recipe
 
-    return {"recipe": load_encoder_recipe(recipe, encoder_overrides(plan, recipe)).digest}
+    settings = load_encoder_recipe(recipe, encoder_overrides(plan, recipe))
+    start = settings.start_from
+    origin = {"start_from": encoder_identity(start)["digest"]} if start else {}
+    return {"recipe": settings.digest, **origin}
 
 
 def encoder_overrides(plan: Plan, recipe: str) -> list[str]:
@@ -90,6 +93,8 @@ def continuation(plan: Plan, recipe: str, overrides: list[str]) -> list[str]:
     if plan.from_scratch or plan.raw is not None or recipe not in shipped_recipes():
         return []
     settings = load_recipe(recipe, overrides)
+    if any(given.partition("=")[0].strip() == "train.init_from" for given in overrides):
+        return []  # the user's own choice; an empty one means: from the beginning
     encoder = encoder_identity(settings.identity.encoder)["digest"]
     weights = shipped_for(settings, head_identity(plan.head)["digest"], encoder)
     return [f"train.init_from={weights.name}", *CONTINUED] if weights else []
@@ -186,6 +191,7 @@ STAGES: dict[str, Stage] = {
             ("aligned_faces",),
             frozenset({"parquet", "numba"}),
             "Shape, expression, albedo, pose and light of every face: a morphable head fitted to landmarks and pixels.",
+            code_version="2",
             settings=_head,
         ),
         Stage(

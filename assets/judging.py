@@ -17,7 +17,7 @@ PAIRS_PER_TASK = 8
 def load_faces_of(folder: Path, keys: Any, encoder: tuple[str, str] | None = None) -> Any:
     """Keys -> FaceBatch from a folder of shards. A module's function, so that it travels to workers.
 
-    encoder: (name, digest) of a model's encoder; where the shards were made with another, it embeds the faces anew.
+    encoder: (name or path, digest) of a model's; where the shards were made with another, it embeds the faces anew.
     """
     from faces.identity.registry import load_encoder
     from training.shards import ShardSet
@@ -46,7 +46,7 @@ def judge_export(
     return judge(
         swapper,
         pairs_of(plan, shards, protocol, head.layout),
-        partial(load_faces_of, shards, encoder=(swapper.encoder, swapper.encoder_digest)),
+        partial(load_faces_of, shards, encoder=(swapper.encoder_source, swapper.encoder_digest)),
         [load_encoder(name) for name in plan.judges],
         true_swaps(plan, store.home / "cache" / "true_swaps"),
         head,

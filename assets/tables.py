@@ -61,7 +61,7 @@ def write_rows(folder: Path, columns: Mapping[str, Sequence[Any]], metadata: Map
 
 def _listed(values: Sequence[Any]) -> Any:
     if isinstance(values, np.ndarray):
-        return list(values.reshape(len(values), -1)) if values.ndim > 1 else values
+        return [row.ravel() for row in values] if values.ndim > 1 else values
     return values
 
 

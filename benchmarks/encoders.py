@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from faces.identity.encoder import Encoder, TorchEncoder
-from faces.identity.registry import load_encoder
+from faces.identity.registry import KNOWN_ENCODERS, find_weights, load_encoder
 from training.encoder.figures import draw_saliency, draw_similarities
 from training.encoder.folders import as_square, landmark_finder
 from training.encoder.probe import probe_saliency, render_probe, similarities
@@ -18,19 +18,20 @@ SUMMARY = "Identity encoders on people none saw: verification, same / different 
 
 
 def run(settings: dict) -> dict[str, float | int | str]:
-    """Settings: encoders (builtin,blendface), people (24), pictures (3), seed (909), figures (a folder; none).
+    """Settings: encoders (builtin, and blendface where its weights are), people (24), pictures (3), seed (909), figures
+    (a folder; none).
 
     With pairs=pairs.txt and data=FOLDER also LFW's ten-fold accuracy (landmarks: training/encoder/folders).
     """
-    names = [name.strip() for name in str(settings.get("encoders", "builtin,blendface")).split(",")]
+    names = [name.strip() for name in str(settings.get("encoders") or ",".join(found_encoders())).split(",")]
+    encoders = {Path(name).stem: load_encoder(name) for name in names}
     people, pictures = int(settings.get("people", 24)), int(settings.get("pictures", 3))
     workers = int(settings.get("workers", len(os.sched_getaffinity(0))))
     probe = render_probe(people, pictures, int(settings.get("seed", 909)), workers=workers)
     plain = probe.wearer == probe.owner
     figures: dict[str, float | int | str] = {"people": people, "plain_pictures": int(plain.sum())}
     distributions, maps = {}, {}
-    for name in names:
-        encoder, label = load_encoder(name), Path(name).stem
+    for label, encoder in encoders.items():
         distributions[label] = found = similarities(encoder, probe)
         vectors = encoder.embed(probe.images[plain], probe.landmarks[plain])
         checked = asdict(verify(vectors, probe.wearer[plain]))
@@ -50,6 +51,11 @@ def run(settings: dict) -> dict[str, float | int | str]:
         draw_similarities(distributions, folder / "identity_similarity.png")
         draw_saliency(maps, folder / "identity_saliency.png")
     return figures
+
+
+def found_encoders() -> list[str]:
+    """Of builtin and blendface those whose weights are here."""
+    return [name for name in ("builtin", "blendface") if find_weights(KNOWN_ENCODERS[name])]
 
 
 def _on_list(encoder: Encoder, settings: dict) -> float:

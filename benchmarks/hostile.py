@@ -28,6 +28,7 @@ import numpy as np
 
 from assets.raw import REASONS
 from assets.tables import OK, read_rows
+from benchmarks._environment import clean_environment
 from faces.camera import Camera, head_to_camera, project
 from faces.errors import SamaeError
 from faces.files import read_json, sha256_file, write_json
@@ -82,7 +83,7 @@ def prepare(folder: Path, name: str, ray: str, kills: int, seed: int) -> int:
     most = max(3, len(read_json(folder / "raw" / LISTING)) // (60 * max(kills, 1)))
     home = folder / name
     environment = {
-        **os.environ, "SAMAE_HOME": str(home), "SAMAE_RAW": str(folder / "raw"), "SAMAE_RAY": ray,
+        **clean_environment(), "SAMAE_HOME": str(home), "SAMAE_RAW": str(folder / "raw"), "SAMAE_RAY": ray,
         "SAMAE_ALIGNED_PX": "64", "SAMAE_PICTURE_PX": "64", "SAMAE_DENY_LIST": str(folder / "deny.json"),
         "SAMAE_LICENCES": "Public Domain Dedication (CC0)",
     }  # fmt: skip

@@ -5,7 +5,6 @@ has warmed them (imports, compiled kernels, weights). The seconds are those of w
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks._environment import clean_environment
 from faces.errors import SamaeError
 from faces.synthetic.dataset import write_dataset
 
@@ -34,7 +34,7 @@ def run(settings: dict) -> dict[str, Any]:
 def measure(folder: Path, workers: int, size_px: int, scratch: Path) -> dict[str, float]:
     """Stage -> seconds of the warm run with so many workers."""
     environment = {
-        **os.environ, "SAMAE_HOME": str(scratch / f"home-{workers}"), "SAMAE_RAW": str(folder / "set"),
+        **clean_environment(), "SAMAE_HOME": str(scratch / f"home-{workers}"), "SAMAE_RAW": str(folder / "set"),
         "SAMAE_WARM": str(folder / "warm"), "SAMAE_RAY": "local", "SAMAE_CORES": f"{workers}",
         "SAMAE_ALIGNED_PX": f"{size_px}", "SAMAE_PICTURE_PX": f"{size_px}",
     }  # fmt: skip

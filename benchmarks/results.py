@@ -10,7 +10,6 @@ pairs of different people among those that the shards call `train` (the split me
 was ever trained on), judged by judge-1 and judge-2 with the true swaps. All of it follows from the seed.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._environment import clean_environment
 from evaluation.grids import PAPER
 from faces.errors import SamaeError
 
@@ -85,7 +85,10 @@ def evaluate(chosen: dict[str, Any], home: Path) -> Any:
     weights = find_weights(str(chosen["model"]))
     environment = protocol_environment(home, int(chosen["photographs"]))
     make_set(environment)
-    settings = Settings(**{name.removeprefix("SAMAE_").lower(): value for name, value in environment.items()})  # type: ignore[arg-type]
+    # All settings are given, so that this process's own SAMAE_* count as little as in the process that made the set.
+    given = {name: entry.get_default(call_default_factory=True) for name, entry in Settings.model_fields.items()}
+    given |= {name.removeprefix("SAMAE_").lower(): value for name, value in environment.items()}
+    settings = Settings(**given)
     plan, shards = settings.plan, settings.store.folder("training_shards")
     shard_set = ShardSet.open(shards)
     pairs = make_pairs(shard_set, "train", int(chosen["pairs"]), SEED)
@@ -109,10 +112,8 @@ def protocol_environment(home: Path, photographs: int) -> dict[str, str]:
 
 def make_set(environment: dict[str, str]) -> None:
     """Photographs to shards in a process of its own (Dagster's definitions read their settings once a process)."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("SAMAE_")}
-    kept = {name: os.environ[name] for name in ("SAMAE_WEIGHTS",) if name in os.environ}
     command = [sys.executable, "-m", "benchmarks.results"]
-    done = subprocess.run(command, env=others | kept | environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=clean_environment(**environment), capture_output=True, text=True)
     if done.returncode:
         raise SamaeError(f"the frozen set could not be made: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
 

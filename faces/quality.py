@@ -56,6 +56,8 @@ def same_pictures(hashes: list[bytes], most_bits: int = SAME_BITS) -> dict[int, 
 
     Compares everything with everything, 256 bits as four words: 70,000 pictures take about half a minute.
     """
+    if not hashes:
+        return {}
     words = np.frombuffer(b"".join(hashes), np.uint64).reshape(len(hashes), -1)
     first_of: dict[int, int] = {}
     for start in range(0, len(words), 256):

@@ -113,7 +113,10 @@ def evaluate(
 def swap(
     source: Annotated[str, typer.Argument(help="Picture with the source face, or a key of the shards.")],
     target: Annotated[str, typer.Argument(help="Picture, folder of pictures, or a key of the shards.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Picture (or folder) to write.")] = Path("swap.png"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Picture to write (swap.png), or folder (swapped) for a folder of targets."),
+    ] = None,
     model: Annotated[str, typer.Option(help="champion, a version, a recipe, or a folder.")] = "champion",
 ) -> None:
     """Put the source's face into the target's picture, or into every picture of a folder."""

@@ -196,7 +196,7 @@ class TrainSettings:
     log_every_steps: int = 10
     workers: int = 1
     max_hours: float = 0.0
-    init_from: str = ""
+    init_from: str = field(default="", metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,6 +344,8 @@ def _convert(kind: Any, value: Any, path: str) -> Any:
     if typing.get_origin(kind) is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(_convert(typing.get_args(kind)[0], item, path) for item in items)
+    if kind is str and value is None:  # `key=` on the command line, `key:` in a file
+        return ""
     if kind is float and isinstance(value, str):
         value = _number(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

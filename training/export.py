@@ -44,12 +44,14 @@ class TrainedSwapper:
 
     Attributes:
         name: recipe name.  size_px: picture side.  encoder: name of the encoder that source embeddings must come from.
+        encoder_source: what load_encoder finds it by, its name or the path of its file.
         metadata: what the trainer said about the run (digests, kimg, commit).
     """
 
     name: str
     size_px: int
     encoder: str
+    encoder_source: str
     encoder_digest: str
     metadata: dict[str, Any]
     method: Method
@@ -75,7 +77,12 @@ def export_model(method: Method, folder: Path, metadata: dict[str, Any] | None =
         "recipe_digest": method.recipe.digest,
         "size_px": method.size_px,
         "head": {"edition": head.edition, "digest": head.digest},
-        "encoder": {"name": encoder.name, "dim": encoder.dim, "digest": getattr(encoder, "digest", "")},
+        "encoder": {
+            "name": encoder.name,
+            "source": method.recipe.identity.encoder,
+            "dim": encoder.dim,
+            "digest": getattr(encoder, "digest", ""),
+        },
         "parameters": sum(parameter.numel() for parameter in method.ema.parameters()),
         "metadata": metadata or {},
     }
@@ -110,12 +117,13 @@ def load_swapper(
     }
     name = config["recipe"]["name"]
     encoder = config["encoder"]
-    return TrainedSwapper(name, config["size_px"], encoder["name"], encoder["digest"], metadata, method)
+    source = encoder.get("source", encoder["name"])  # exports before it was kept name their encoder only
+    return TrainedSwapper(name, config["size_px"], encoder["name"], source, encoder["digest"], metadata, method)
 
 
 def encoder_of(swapper: TrainedSwapper, device: torch.device | str = "cpu") -> Any:
     """The encoder that a swapper's source embeddings come from, its digest checked."""
-    encoder = load_encoder(swapper.encoder, device)
+    encoder = load_encoder(swapper.encoder_source, device)
     if swapper.encoder_digest and encoder.digest != swapper.encoder_digest:
         raise SamaeError(
             f"{swapper.name} was trained with the encoder {swapper.encoder} {swapper.encoder_digest}, but the one "

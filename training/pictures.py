@@ -1,7 +1,7 @@
 """Plain pictures in and out of a trained swapper: landmarks, crop, fit, embedding, swap, and the paste back.
 
 Where a picture's 68 landmarks come from, in this order: an entry of ffhq-dataset-v2.json in a folder above it (FFHQ's
-layout, generated sets too); landmarks.json beside or above it (name -> 68 points, FFHQ's pixel convention);
+layout, generated sets too); landmarks.json beside it or one folder up (name -> 68 points, FFHQ's pixel convention);
 InsightFace's detector, where its weights are. A picture of FFHQ's layout is a crop already; of any other, FFHQ's crop
 is cut, swapped, and put back at the picture's own size.
 """
@@ -56,7 +56,7 @@ def read_picture(path: Path) -> np.ndarray:
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except FileNotFoundError:
         raise SamaeError(f"there is no picture {path}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise SamaeError(f"{path} is not a readable PNG, JPEG or WebP picture ({error})") from None
 
 
@@ -67,23 +67,48 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
         SamaeError: no landmarks and no detector, or no face.
     """
     path = path.resolve()
-    for folder in path.parents:
+    for above, folder in enumerate(list(path.parents)[:3]):
         name = path.relative_to(folder).as_posix()
         if (folder / FFHQ_JSON).is_file():
-            found = _entries(folder / FFHQ_JSON).get(name)
+            found = _entries(folder / FFHQ_JSON, _changed_ns(folder / FFHQ_JSON)).get(name)
             if found is not None:
                 side, points = found
                 return from_whole_pixels(points) * (image.shape[0] / side), True
-        if (folder / LANDMARKS_JSON).is_file() and name in read_json(folder / LANDMARKS_JSON):
-            return from_whole_pixels(np.asarray(read_json(folder / LANDMARKS_JSON)[name], np.float64)), False
+        listed = folder / LANDMARKS_JSON
+        if above < 2 and listed.is_file() and name in _landmarks(listed, _changed_ns(listed)):
+            return _points(_landmarks(listed, _changed_ns(listed))[name], f"{listed}: {name}"), False
     faces = _detector(path).faces(image)
     if not faces:
         raise SamaeError(f"no face was found in {path}: choose another picture, or write {LANDMARKS_JSON} beside it")
     return faces[0], False
 
 
+def _changed_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
 @lru_cache(maxsize=4)
-def _entries(listing: Path) -> dict[str, tuple[float, Any]]:
+def _landmarks(path: Path, changed_ns: int) -> dict[str, Any]:
+    """A landmarks.json, read once until it changes."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise SamaeError(f"{path} is no JSON object of names and their 68 points: write it as {{name: [[x, y], …]}}")
+    return found
+
+
+def _points(given: Any, what: str) -> np.ndarray:
+    """68 points of a landmarks.json -> (68, 2) float64, our pixels."""
+    try:
+        points = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        points = np.zeros(0)
+    if points.shape != (68, 2) or not np.isfinite(points).all():
+        raise SamaeError(f"{what} has not 68 points [x, y]: write them anew, or take the entry out")
+    return from_whole_pixels(points)
+
+
+@lru_cache(maxsize=4)
+def _entries(listing: Path, changed_ns: int) -> dict[str, tuple[float, Any]]:
     """file_path -> (width of the stored picture, 68 points) of a listing in FFHQ's form."""
     images = (entry["image"] for entry in read_json(listing).values())
     return {i["file_path"]: (float(i["pixel_size"][0]), i["face_landmarks"]) for i in images}

@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import tarfile
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -198,16 +199,28 @@ def fetch_shards(url: str, cache: Path | None = None, options: Mapping[str, Any]
         options: of the file system, e.g. {"endpoint_url": …}; S3's usual environment variables work too.
     """
     cache = cache or Path(os.environ.get("SAMAE_CACHE") or Path.home() / ".cache" / "samae")
-    head = RemoteFolder(url, cache / "index", dict(options or {}))
-    index_path = head.cache / INDEX_NAME
-    index_path.unlink(missing_ok=True)  # the index is the one file that may change under its name
-    index = read_json(head.fetch(INDEX_NAME))
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".index-", dir=cache) as scratch:
+        # The index is the one file that may change under its name: every reader fetches it for itself.
+        index = read_json(RemoteFolder(url, Path(scratch), dict(options or {})).fetch(INDEX_NAME))
+    _check_names(index, url)
     remote = RemoteFolder(url, cache / str(index["digest"]), dict(options or {}))
     for shard in index["shards"]:
         remote.fetch(shard["path"], int(shard["bytes"]), shard["sha256"])
-    remote.fetch(MANIFEST_NAME)
+    manifest = index.get("manifest", {})  # sets that were written before it was kept have none
+    remote.fetch(MANIFEST_NAME, manifest.get("bytes"), manifest.get("sha256"))
     write_json(remote.cache / INDEX_NAME, index)
     return remote.cache
+
+
+def _check_names(index: Mapping[str, Any], url: str) -> None:
+    """Refuse a fetched index whose digest or file names would lead out of the cache."""
+    names = [str(index.get("digest", "")), *(str(shard["path"]) for shard in index.get("shards", []))]
+    if not re.fullmatch("[0-9a-f]{16}", names[0]):
+        raise SamaeError(f"{url}/{INDEX_NAME} has the digest {names[0]!r}, not 16 hexadecimal digits: publish it anew")
+    for name in names[1:]:
+        if name in ("", ".", "..") or "/" in name or "\\" in name:
+            raise SamaeError(f"{url}/{INDEX_NAME} names the shard {name!r}, no plain file name: publish it anew")
 
 
 def publish_shards(folder: Path, url: str, options: Mapping[str, Any] | None = None) -> None:
@@ -309,6 +322,8 @@ def write_index(
     table = pa.table({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
     with atomic_file(Path(folder) / MANIFEST_NAME) as scratch:
         pq.write_table(table, scratch, compression="zstd")
+    written = Path(folder) / MANIFEST_NAME
+    index["manifest"] = {"bytes": written.stat().st_size, "sha256": sha256_file(written)}
     write_json(Path(folder) / INDEX_NAME, index)
     return ShardSet.open(folder)
 

@@ -246,7 +246,7 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
     return head, encoder
 
 
-def dry_run(recipe: Recipe, shards_dir: Path) -> None:
+def dry_run(recipe: Recipe, shards_dir: Path | str) -> None:
     """Print what a run would do: settings, data, steps."""
     shard_set = ShardSet.open(shards_dir)
     splits = {split: len(shard_set.keys(split)) for split in ("train", "validation", "test")}
@@ -262,7 +262,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("training.train", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--recipe", required=True, help="name (training/recipes/NAME.yaml) or path of a recipe")
-    parser.add_argument("--shards", required=True, type=Path, help="folder of shards with shards.json")
+    parser.add_argument("--shards", required=True, help="folder or address (s3://…) of shards with shards.json")
     parser.add_argument("--run-dir", required=True, type=Path, help="folder of the run; an old one is continued")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. size_px=128")
     parser.add_argument("--engine", choices=("deepspeed", "ddp"), help="short for --set train.engine=…")

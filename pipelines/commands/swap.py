@@ -11,17 +11,21 @@ import numpy as np
 
 from faces.errors import SamaeError
 from faces.files import write_bytes
-from faces.records import encode_jpeg, encode_png
+from faces.records import encode_jpeg, encode_png, encode_webp
 from pipelines.commands.demo import quieten
 from pipelines.commands.models import export_of
 from pipelines.settings import Settings, load_settings
 
-#: Suffixes that are written as JPEG; everything else as PNG.
-JPEG = frozenset({".jpg", ".jpeg"})
+#: Suffix -> how a picture is written.
+WRITERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg, ".webp": encode_webp}
 
 
-def run(source: str, target: str, out: Path, model: str) -> None:
-    """Swap and write the picture(s); two keys of the shards give source, target and result side by side."""
+def run(source: str, target: str, out: Path | None, model: str) -> None:
+    """Swap and write the picture(s); two keys of the shards give source, target and result side by side.
+
+    out: default swap.png, and the folder `swapped` where the target is a folder.
+    """
+    out = _place(target, out)
     quieten()
     settings = load_settings()
     if not is_picture(source) and not is_picture(target):
@@ -40,6 +44,21 @@ def run(source: str, target: str, out: Path, model: str) -> None:
     else:
         _swap_file(swapper, face, Path(target), out)
         print(f"{out}: {target} with the face of {source}")
+
+
+def _place(target: str, out: Path | None) -> Path:
+    """Where to write; SamaeError before any work when that would harm the targets or is no known kind of picture."""
+    if Path(target).is_dir():
+        out = out or Path("swapped")
+        if out.resolve() == Path(target).resolve():
+            raise SamaeError(f"{out} is the folder of the targets, which stay as they are: name another one by --out")
+        if out.is_file():
+            raise SamaeError(f"{out} is a file, but the target is a folder: name a folder by --out")
+        return out
+    out = out or Path("swap.png")
+    if out.suffix.lower() not in WRITERS or out.is_dir():
+        raise SamaeError(f"{out} is no picture's name: end it in {', '.join(WRITERS)}")
+    return out
 
 
 def is_picture(name: str) -> bool:
@@ -65,7 +84,7 @@ def _shard_faces(settings: Settings, keys: list[str], swapper: Any) -> Any:
     from assets.judging import load_faces_of
 
     settings.store.manifest("training_shards")
-    encoder = (swapper.encoder, swapper.encoder_digest)
+    encoder = (swapper.encoder_source, swapper.encoder_digest)
     return load_faces_of(settings.store.folder("training_shards"), keys, encoder=encoder)
 
 
@@ -78,7 +97,7 @@ def _swap_keys(settings: Settings, source: str, target: str, out: Path, model: s
     made = swapper.swap(faces.select([0]), faces.select([1]))
     row = [faces.image[0], faces.image[1], made.image[0]]
     pixels = np.concatenate([part.detach().float().numpy().transpose(1, 2, 0) for part in row], axis=1)
-    write_bytes(out, encode_png((pixels.clip(0, 1) * 255).round().astype(np.uint8)))
+    write_bytes(out, WRITERS[out.suffix.lower()]((pixels.clip(0, 1) * 255).round().astype(np.uint8)))
     print(f"{out}: source, target, result")
 
 
@@ -88,7 +107,7 @@ def _swap_file(swapper: Any, face: Any, target: Path, out: Path) -> None:
 
     portrait = read_portrait(target, swapper.size_px, swapper.method.head, encoder_of(swapper))
     pixels = paste_back(portrait, swapper.swap(face, portrait.face))
-    write_bytes(out, encode_jpeg(pixels) if out.suffix.lower() in JPEG else encode_png(pixels))
+    write_bytes(out, WRITERS[out.suffix.lower()](pixels))
 
 
 def _swap_folder(swapper: Any, face: Any, folder: Path, out: Path) -> None:
@@ -99,13 +118,15 @@ def _swap_folder(swapper: Any, face: Any, folder: Path, out: Path) -> None:
     from training.pictures import SUFFIXES
 
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if out.resolve().is_relative_to(folder.resolve()):  # what an earlier run made
+        files = [path for path in files if not path.resolve().is_relative_to(out.resolve())]
     if not files:
         raise SamaeError(f"{folder} holds no PNG, JPEG or WebP picture: name a folder of pictures")
     refused: list[str] = []
     for path in track(files, "swapping", console=Console(stderr=True)):
         place = out / path.relative_to(folder)
         try:
-            _swap_file(swapper, face, path, place.with_suffix(".png" if place.suffix == ".webp" else place.suffix))
+            _swap_file(swapper, face, path, place)
         except SamaeError as error:
             refused.append(str(error))
     for sentence in refused:

@@ -1,5 +1,6 @@
 """From photographs to shards on sixteen pictures: complete samples, the same bytes again, work only where needed."""
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from assets.shards import FOLDER_STAGES, part_digest
 from assets.store import Store
 from assets.tables import accepted, chunks, matrix, read_array, read_rows, write_rows
 from faces.errors import SamaeError
-from faces.files import sha256_file
-from tests.assets.conftest import COUNT, House, make
+from faces.files import read_json, sha256_file, write_json
+from tests.assets.conftest import COUNT, SIZE_PX, House, make
 from training.shards import ShardSet
 
 
@@ -69,6 +70,36 @@ def test_the_same_inputs_give_the_same_bytes(made: tuple[House, dg.DagsterInstan
     new = again.store.folder("training_shards")
     for name in ("00000.tar", "manifest.parquet", "shards.json"):
         assert sha256_file(old / name) == sha256_file(new / name), name
+
+
+def test_a_folder_of_which_nothing_is_accepted_leaves_the_others_alone(
+    made: tuple[House, dg.DagsterInstance], tmp_path: Path
+) -> None:
+    """Folder 01000 is wholly on the deny-list: every stage makes its empty partition, the shards hold folder 00000."""
+    house, _ = made
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for part in house.store.raw.iterdir():
+        (raw / part.name).symlink_to(part)
+    listing = read_json(raw / "ffhq-dataset-v2.json")
+    denied = copy.deepcopy({f"{1000 + int(key)}": listing[key] for key in list(listing)[:2]})
+    for key, entry in denied.items():
+        entry["metadata"] = entry.get("metadata", {}) | {"photo_url": "denied:url"}
+        entry["image"]["file_path"] = f"images{SIZE_PX}x{SIZE_PX}/01000/{int(key):05d}.png"
+    (raw / "ffhq-dataset-v2.json").unlink()
+    write_json(raw / "ffhq-dataset-v2.json", listing | denied)
+    write_json(tmp_path / "deny.json", {"photo_url": ["denied:url"]})
+    plan = house.plan.model_copy(update={"raw": raw, "deny_list": tmp_path / "deny.json"})
+    both = House(plan, Store(tmp_path / "home", house.store.set_name, raw), [])
+    shutil.copytree(house.store.home / "assets", both.store.home / "assets")
+    instance = dg.DagsterInstance.ephemeral()
+    make(both, instance, "photographs", *FOLDER_STAGES, partition="01000")
+    make(both, instance, "training_shards")
+    for stage in FOLDER_STAGES:
+        assert len(accepted(read_rows(both.store.folder(stage, "01000")))) == 0, stage
+    old, new = (ShardSet.open(h.store.folder("training_shards")) for h in (house, both))
+    assert new.keys() == old.keys()
+    assert not (both.store.folder("training_shards") / "01000.tar").exists()
 
 
 def test_an_unchanged_folder_keeps_its_tar(made: tuple[House, dg.DagsterInstance]) -> None:

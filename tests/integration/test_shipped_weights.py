@@ -44,6 +44,7 @@ def test_the_demo_goes_on_from_them_unless_told_otherwise(tmp_path: Path) -> Non
     for plan in (Plan(from_scratch=True), Plan(raw=tmp_path), Plan(picture_px=32)):
         assert start not in recipe_overrides(plan, "samae")
     assert "init_from" not in recipe_identity(Plan(from_scratch=True), "samae")
+    assert "init_from" not in recipe_identity(Plan(overrides=("train.init_from=",)), "samae")
     assert start not in recipe_overrides(Plan(), "samae-no-perforation")
     assert start not in recipe_overrides(Plan(overrides=("generator.width=32",)), "samae")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from faces.errors import SamaeError
+from faces.files import read_json, write_json
 from faces.identity.registry import load_encoder
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
@@ -61,6 +62,22 @@ def test_a_folder_is_swapped_under_the_same_names_and_says_what_it_left_out(
     assert "broken.png" in said
 
 
+def test_a_folder_goes_to_swapped_unless_told_otherwise_and_results_are_no_targets(
+    model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
+    targets = tmp_path / "targets"
+    targets.mkdir()
+    entry = read_json(people.parents[1] / "ffhq-dataset-v2.json")["0"]["image"]
+    cv2.imwrite(str(targets / "A.WEBP"), cv2.imread(str(people / "00000.png")))
+    write_json(targets / "landmarks.json", {"A.WEBP": entry["face_landmarks"]})
+    monkeypatch.chdir(targets)
+    for _ in range(2):
+        swap.run(str(people / "00001.png"), ".", None, str(model))
+    assert [p.relative_to(targets).as_posix() for p in (targets / "swapped").rglob("*")] == ["swapped/A.WEBP"]
+    assert (targets / "swapped" / "A.WEBP").read_bytes()[8:12] == b"WEBP"
+
+
 def test_what_cannot_be_swapped_is_one_sentence(
     model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +86,10 @@ def test_what_cannot_be_swapped_is_one_sentence(
     face = str(people / "00000.png")
     with pytest.raises(SamaeError, match="holds no PNG"):
         swap.run(face, str(tmp_path / "empty"), tmp_path / "out", str(model))
+    with pytest.raises(SamaeError, match="the folder of the targets"):
+        swap.run(face, str(people), people, str(model))
+    with pytest.raises(SamaeError, match=r"out\.tiff is no picture's name"):
+        swap.run(face, face, tmp_path / "out.tiff", str(model))
     with pytest.raises(SamaeError, match="is a folder"):
         swap.run(str(people), face, tmp_path / "out.png", str(model))
     with pytest.raises(SamaeError, match="no picture file or folder"):

@@ -40,6 +40,13 @@ def test_overrides_convert_and_change_the_digest() -> None:
     assert load_recipe("samae", ["description=other"]).digest == plain.digest
 
 
+def test_an_empty_text_may_be_given_and_older_recipes_keep_their_digest() -> None:
+    empty = load_recipe("samae", ["train.init_from="])
+    assert empty.train.init_from == ""
+    assert "init_from" not in empty.as_dict()["train"]
+    assert empty.digest == load_recipe("samae").digest != load_recipe("samae", ["train.init_from=x"]).digest
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

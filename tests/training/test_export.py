@@ -1,5 +1,6 @@
 """Exports: what is written is what is read, and what does not fit is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import torch
 from method_fakes import TINY, tiny_batch, tiny_encoder, tiny_head
 
 from faces.errors import SamaeError
+from faces.identity.encoder import save_encoder
+from faces.identity.iresnet import IResNet, IResNetConfig
+from faces.identity.registry import load_encoder
 from training.config import load_recipe
 from training.export import encoder_of, export_model, load_swapper
 from training.methods.base import Method, build_method
@@ -58,8 +62,19 @@ def test_embeddings_of_another_encoder_are_refused(tmp_path: Path) -> None:
     wrong = type(batch)(**{**vars(batch), "embedding": torch.randn(2, 5)})
     with pytest.raises(SamaeError, match="embed the faces with that encoder"):
         swapper.swap(wrong, batch)
+    lost = replace(swapper, encoder_source="tiny")
     with pytest.raises(SamaeError, match="no identity encoder is called 'tiny'"):
-        encoder_of(swapper)
+        encoder_of(lost)
+
+
+def test_an_encoder_given_by_its_path_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    save_encoder(IResNet(IResNetConfig(depth=10, width=4, dim=24, crop_px=32, head="depthwise")), path, {})
+    recipe = load_recipe("simswap", [*TINY, f"identity.encoder={path}"])
+    export_model(build_method(recipe, tiny_head(), load_encoder(str(path))), tmp_path / "export")
+    swapper = load_swapper(tmp_path / "export", head=tiny_head())
+    assert swapper.encoder == "own"
+    assert encoder_of(swapper).digest == swapper.encoder_digest == load_encoder(str(path)).digest
 
 
 def test_an_unfinished_export_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from faces.landmarks import ffhq_transform, to_whole_pixels
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from training.batch import SwapResult
-from training.pictures import Portrait, landmarks_of, paste_back, read_portrait
+from training.pictures import Portrait, landmarks_of, paste_back, read_picture, read_portrait
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +95,27 @@ def test_points_of_landmarks_json_are_whole_pixels(people: Path, tmp_path: Path)
     found, is_crop = landmarks_of(path, np.zeros((240, 330, 3), np.uint8))
     assert not is_crop
     np.testing.assert_allclose(to_whole_pixels(found), points)
+
+
+def test_landmarks_json_is_checked_and_sought_near_the_picture_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    image, deep = np.zeros((40, 40, 3), np.uint8), tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    cv2.imwrite(str(deep / "photo.png"), image)
+    (tmp_path / "landmarks.json").write_text(json.dumps({"a/b/photo.png": [[1, 2]] * 68}))
+    with pytest.raises(SamaeError, match="has no landmarks"):
+        landmarks_of(deep / "photo.png", image)
+    (tmp_path / "a" / "landmarks.json").write_text(json.dumps({"b/photo.png": [[1, 2]] * 67}))
+    with pytest.raises(SamaeError, match="has not 68 points"):
+        landmarks_of(deep / "photo.png", image)
+    (tmp_path / "a" / "landmarks.json").write_text(json.dumps({"b/photo.png": [[1, 2]] * 68, "other": 1}))
+    assert landmarks_of(deep / "photo.png", image)[0].shape == (68, 2)
+
+
+def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(SamaeError, match="not a readable PNG"):
+        read_picture(tmp_path / "bomb.png")

@@ -1,5 +1,6 @@
 """Shards in a real S3 server on localhost (moto's), and through fsspec's memory store: whole, checked, tried again."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,24 @@ def test_a_read_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"digest": "../../../../tmp"}, "not 16 hexadecimal digits"),
+        ({"shards": [{"path": "../00000.tar", "bytes": 1, "sha256": ""}]}, "no plain file name"),
+    ],
+)
+def test_an_index_that_leads_out_of_the_cache_is_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
+    url = address()
+    make_shards(tmp_path / "here", count=4, per_shard=4)
+    index = tmp_path / "here" / "shards.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | changed))
+    publish_shards(tmp_path / "here", url)
+    with pytest.raises(SamaeError, match=words):
+        fetch_shards(url, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 def test_wrong_bytes_and_unfinished_folders_are_named(tmp_path: Path) -> None:
     url = address()
     make_shards(tmp_path / "here", count=4, per_shard=4)
@@ -99,6 +118,11 @@ def test_wrong_bytes_and_unfinished_folders_are_named(tmp_path: Path) -> None:
         fetch_shards(url, tmp_path / "cache")
     with pytest.raises(SamaeError, match="there is no such file"):
         fetch_shards(address(), tmp_path / "cache")
+    system.pipe_file(path, data)
+    manifest = path.replace("00000.tar", "manifest.parquet")
+    system.pipe_file(manifest, system.cat_file(manifest)[:-1] + b"?")
+    with pytest.raises(SamaeError, match=r"manifest\.parquet cannot be read .*another SHA-256"):
+        fetch_shards(url, tmp_path / "cache")
     (tmp_path / "here" / "shards.json").unlink()
     with pytest.raises(SamaeError, match=r"has no shards\.json"):
         publish_shards(tmp_path / "here", url)

@@ -21,6 +21,8 @@ from training.encoder.recipe import EncoderRecipe
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 LANDMARKS = "landmarks.json"
 MASK_SUFFIX = ".mask.png"
+#: Two people train, and two verify.
+LEAST_PEOPLE = 4
 FindsLandmarks = Callable[[Path, np.ndarray], np.ndarray]
 
 
@@ -28,7 +30,8 @@ def people_of(recipe: EncoderRecipe) -> dict[str, list[Path]]:
     """Identity -> its pictures, both sorted.
 
     Raises:
-        SamaeError: no folder, one identity, or people with a single picture (unless the recipe leaves them out).
+        SamaeError: no folder, fewer than LEAST_PEOPLE identities, or people with a single picture (unless the
+            recipe leaves them out).
     """
     root = Path(recipe.data).expanduser()
     if not root.is_dir():
@@ -45,10 +48,10 @@ def people_of(recipe: EncoderRecipe) -> dict[str, list[Path]]:
             "learnt from two at least: add pictures, or leave those people out with --set leave_out_single=true"
         )
     people = {name: pictures for name, pictures in people.items() if len(pictures) > 1}
-    if len(people) < 2:
+    if len(people) < LEAST_PEOPLE:
         raise SamaeError(
-            f"{root} has {len(people)} identities with two pictures; an encoder needs two people at least: "
-            "make one folder for every person"
+            f"{root} has {len(people)} identities with two pictures; an encoder needs {LEAST_PEOPLE} people at least, "
+            "two that train and two that verify: make one folder for every person"
         )
     return people
 
