@@ -267,7 +267,7 @@ COMPONENTS: dict[str, str] = {
     "training_step": f"{SETUP}; see docs/training.md",
     "swap": f"restore training/weights (git checkout), or {SETUP}",
     "judge": f"restore faces/identity/weights (git checkout), or {SETUP}",
-    "ray": "set SAMAE_RAY=serial to work without Ray, or end what holds its ports and memory",
+    "ray": "set SAMAE_RAY=serial to work without Ray, name a short TMPDIR, or end what holds its memory",
     "mlflow": f"{SETUP}; a server of your own is named by SAMAE_MLFLOW_URI",
     "dagster": SETUP,
 }
