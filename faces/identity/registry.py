@@ -32,7 +32,7 @@ KNOWN_ENCODERS: dict[str, KnownEncoder] = {
             "blendface",
             ("blendface.safetensors",),
             "Apache-2.0",
-            "not shipped yet; samae train --recipe blendface-from-builtin makes it",
+            "shipped; builtin trained on with blended faces (samae train --recipe blendface-from-builtin)",
         ),
         KnownEncoder("judge-1", ("judge-1.safetensors",), "Apache-2.0", "shipped; CosFace, other people", True),
         KnownEncoder("judge-2", ("judge-2.safetensors",), "Apache-2.0", "shipped; deeper, yet other people", True),
