@@ -17,6 +17,8 @@ from training.shards import ShardSet
 
 pytestmark = pytest.mark.integration
 SET = "people-32x64"
+#: What `samae demo` makes: all but the encoders, which have recipes of their own.
+MAIN_JOB = {name: stage for name, stage in STAGES.items() if name != "identity_encoder"}
 
 
 def shards(whole: Whole) -> Path:
@@ -25,7 +27,7 @@ def shards(whole: Whole) -> Path:
 
 def test_every_asset_was_made_and_dagster_knows_its_version(whole: Whole) -> None:
     with dg.DagsterInstance.from_config(str(whole.home / "dagster")) as instance:
-        for name, stage in STAGES.items():
+        for name, stage in MAIN_JOB.items():
             event = instance.get_latest_materialization_event(dg.AssetKey(name))
             assert event is not None, name
             assert event.asset_materialization is not None
@@ -101,11 +103,11 @@ def test_it_says_where_to_look(whole: Whole) -> None:
 
 
 def test_what_is_done_is_not_done_again(whole: Whole) -> None:
-    assert whole.first.count("made in") == len(STAGES)
+    assert whole.first.count("made in") == len(MAIN_JOB)
     again = [line for line in whole.second.splitlines() if "made in" in line]
     assert [line.split()[0] for line in again] == ["swap_model", "swap_evaluation", "leaderboard", "champion"]
     assert "made in" not in whole.third
-    assert whole.third.count("up to date") >= len(STAGES)
+    assert whole.third.count("up to date") >= len(MAIN_JOB)
     assert "Nothing to do: every asset is up to date." in whole.third
 
 
