@@ -190,8 +190,8 @@ def test_a_folder_that_cannot_teach_says_why(
 
 
 def test_single_pictures_can_be_left_out(tmp_path: Path) -> None:
-    root = people_folder(tmp_path / "set", (2, 1, 2, 2))
-    assert sorted(np.bincount(opened(root, tmp_path, "leave_out_single=true").labels)) == [2, 2, 2]
+    root = people_folder(tmp_path / "set", (2, 1, 2, 2, 2))
+    assert sorted(np.bincount(opened(root, tmp_path, "leave_out_single=true").labels)) == [2, 2, 2, 2]
 
 
 def test_missing_points_and_folders_are_named(tmp_path: Path) -> None:
