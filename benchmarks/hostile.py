@@ -35,6 +35,7 @@ from faces.files import read_json, sha256_file, write_json
 from faces.morphable.registry import load_head
 from faces.records import decode_colour, encode_jpeg, encode_png
 from faces.synthetic.dataset import write_dataset
+from pipelines.ray_pool import WORKER_ENVIRONMENT
 
 SUMMARY = "Planted bad photographs of every kind, and five SIGKILLs: every reason named, the same bytes in the end"
 LISTING = "ffhq-dataset-v2.json"
@@ -83,8 +84,10 @@ def prepare(folder: Path, name: str, ray: str, kills: int, seed: int) -> int:
     most = max(3, len(read_json(folder / "raw" / LISTING)) // (60 * max(kills, 1)))
     home = folder / name
     environment = {
-        **clean_environment(), "SAMAE_HOME": str(home), "SAMAE_RAW": str(folder / "raw"), "SAMAE_RAY": ray,
-        "SAMAE_ALIGNED_PX": "64", "SAMAE_PICTURE_PX": "64", "SAMAE_DENY_LIST": str(folder / "deny.json"),
+        # One thread each way: with more, the serial fit's last bits differ (docs/data.md).
+        **clean_environment(**WORKER_ENVIRONMENT), "SAMAE_HOME": str(home), "SAMAE_RAW": str(folder / "raw"),
+        "SAMAE_RAY": ray, "SAMAE_ALIGNED_PX": "64", "SAMAE_PICTURE_PX": "64",
+        "SAMAE_DENY_LIST": str(folder / "deny.json"),
         "SAMAE_LICENCES": "Public Domain Dedication (CC0)",
     }  # fmt: skip
     while True:
@@ -114,7 +117,7 @@ def kill_after_work(process: subprocess.Popen[bytes], home: Path, rng: random.Ra
         except subprocess.TimeoutExpired:
             seen |= _finished(home)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=rng.uniform(0, 1))
+        process.wait(timeout=rng.uniform(0, 0.3))
         return False
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
