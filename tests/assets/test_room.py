@@ -46,8 +46,10 @@ def test_too_many_processes_for_the_memory_name_their_setting(tmp_path: Path) ->
 
 
 def test_work_that_runs_elsewhere_asks_for_no_memory_here(tmp_path: Path) -> None:
-    require_room(house(tmp_path, workers=0), "face_masks", 1, Free(PLENTY, 1))
+    with pytest.raises(SamaeError, match="memory"):
+        require_room(house(tmp_path, ranks=64), "swap_model", 0, Free(PLENTY, 1))
     require_room(house(tmp_path, trains_here=False, ranks=64), "swap_model", 0, Free(PLENTY, 1))
+    require_room(house(tmp_path, workers=0), "face_masks", 1, Free(PLENTY, 1))
 
 
 def test_the_asset_itself_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
