@@ -39,7 +39,9 @@ class Plan(BaseModel):
         False, description="train from the beginning also where weights that come with the project fit generated people"
     )
     overrides: Names = Field((), description="other recipe settings, a.b=value; recipe:a.b=value for one recipe alone")
-    ranks: int = Field(1, ge=1, le=1024, description="training processes (one a GPU)")
+    ranks: int = Field(
+        0, ge=0, le=1024, description="training processes; 0: one a GPU, without GPUs one a core as far as they fit"
+    )
     pairs: int = Field(100, ge=4, le=100_000, description="how many source-target pairs the judge swaps")
 
     @field_validator("judges", "recipes", "kimg", "overrides", "licences", mode="before")

@@ -63,6 +63,12 @@ def free_here(home: Path) -> Free:
     return Free(shutil.disk_usage(home).free, psutil.virtual_memory().available)
 
 
+def ranks_that_fit(most: int, batch: int, multiple: int, free: Free) -> int:
+    """The most training processes of at most `most` that share a batch in multiples and have memory; at least 1."""
+    fitting = min(most, max(free.memory_bytes // RANK_BYTES, 1))
+    return next(ranks for ranks in range(fitting, 0, -1) if ranks == 1 or batch % (ranks * multiple) == 0)
+
+
 def disk_needed(samae: Samae, stage: str, pictures: int) -> int:
     """Bytes that a stage writes for so many pictures, with margin and spare."""
     plan, need = samae.plan, NEEDS.get(stage, Need(0, 0))
@@ -74,7 +80,7 @@ def disk_needed(samae: Samae, stage: str, pictures: int) -> int:
 def memory_needed(samae: Samae, stage: str) -> int:
     """Bytes that a stage holds at once on this machine."""
     if stage == "swap_model":
-        return samae.plan.ranks * RANK_BYTES if samae.trains_here else 0
+        return max(samae.plan.ranks, 1) * RANK_BYTES if samae.trains_here else 0
     return samae.workers * WORKER_BYTES
 
 
@@ -91,7 +97,7 @@ def require_room(samae: Samae, stage: str, pictures: int = 0, free: Free | None 
         )
     if memory > free.memory_bytes:
         mend = "SAMAE_RANKS" if stage == "swap_model" else "SAMAE_CORES"
-        count = samae.plan.ranks if stage == "swap_model" else samae.workers
+        count = max(samae.plan.ranks, 1) if stage == "swap_model" else samae.workers
         raise SamaeError(
             f"{stage} needs about {_gib(memory)} of memory for {count} processes, but {_gib(free.memory_bytes)} are "
             f"free: end something, or set {mend} lower; nothing was started"

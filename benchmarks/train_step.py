@@ -12,7 +12,7 @@ import statistics
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,12 +45,17 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+#: Steps that one contender takes in a row.
+BLOCK = 4
+
+
 @dataclass
 class Contender:
-    """One thing that is timed: seconds of every step."""
+    """One thing that is timed: seconds of every step; `settle` waits for what it does beside its steps."""
 
     name: str
     step: Callable[[], None]
+    settle: Callable[[], None] = lambda: None
     seconds: list[float] = field(default_factory=list)
 
 
@@ -75,12 +80,14 @@ def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, f
     batch_size = recipe.train.batch_size
     flop = _count_flop(method, sessions["ddp"])
     peak = matrix_peak_flop_per_s(world.device)
-    contenders = [Contender(engine, _whole_step(session)) for engine, session in sessions.items()]
+    contenders = [_whole_step(engine, session) for engine, session in sessions.items()]
     contenders.append(Contender("bare", _bare_step(method, sessions["ddp"])))
-    _take_turns(contenders, chosen["warmup"], chosen["steps"], world, list(sessions.values()))
+    _take_turns(contenders, chosen["warmup"], 1, world)
+    sessions["deepspeed"].shares.take()
+    _take_turns(contenders, BLOCK, chosen["steps"] // BLOCK, world)
     deepspeed_s, ddp_s, bare_s = (statistics.median(contender.seconds) for contender in contenders)
     _, shares = sessions["deepspeed"].shares.take()
-    spent = sum(contenders[0].seconds)
+    spent = deepspeed_s * chosen["steps"]
     return {
         "images_per_s": batch_size / deepspeed_s,
         "ddp_images_per_s": batch_size / ddp_s,
@@ -89,6 +96,7 @@ def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, f
         "ddp_loop_overhead_percent": 100 * (ddp_s / bare_s - 1),
         "data_wait_percent": 100 * shares["data_wait"] / spent,
         "render_percent": 100 * shares["render"] / spent,
+        "prepare_beside_percent": 100 * shares["prepare_beside"] / spent,
         "optimiser_percent": 100 * shares["optimiser"] / spent,
         "mfu_percent": 100 * flop / bare_s / peak,
         "gflop_per_image": flop / batch_size / 1e9,
@@ -117,15 +125,15 @@ def _session(
     return Session(recipe, method, encoder, shards, run_dir, world, NoTracker())
 
 
-def _whole_step(session: Session) -> Callable[[], None]:
-    batches: Iterator[Any] = session.stream.placed_at(0)
+def _whole_step(engine: str, session: Session) -> Contender:
+    coming = session.coming()
     stop = Stopper(0)
 
     def step() -> None:
-        figures, _ = update(session, stop, batches)
+        figures, _ = update(session, stop, coming)
         session.means.add(figures)
 
-    return step
+    return Contender(engine, step, coming.settle)
 
 
 def _bare_step(method: Method, session: Session) -> Callable[[], None]:
@@ -156,18 +164,20 @@ def _count_flop(method: Method, session: Session) -> float:
     return float(counter.get_total_flops())
 
 
-def _take_turns(contenders: list[Contender], warmup: int, steps: int, world: World, sessions: list[Session]) -> None:
-    for turn in range(warmup + steps):
-        if turn == warmup:
-            for session in sessions:
-                session.shares.take()
-        for contender in contenders:
+def _take_turns(contenders: list[Contender], steps: int, rounds: int, world: World) -> None:
+    """So many rounds of blocks of steps. A block's first step finds its inputs prepared already and is not counted; at
+    its end nothing is left running that would take time from the next contender."""
+    for contender in contenders:
+        contender.seconds.clear()
+    for contender in contenders * rounds:
+        for counted in [False] + [True] * steps:
             start = time.perf_counter()
             contender.step()
             if world.device.type == "cuda":
                 torch.cuda.synchronize()
-            if turn >= warmup:
+            if counted:
                 contender.seconds.append(time.perf_counter() - start)
+        contender.settle()
 
 
 def matrix_peak_flop_per_s(device: torch.device, seconds: float = 0.5) -> float:

@@ -39,7 +39,11 @@ class Shares:
         try:
             yield
         finally:
-            self._seconds[purpose] += time.perf_counter() - start
+            self.add(purpose, time.perf_counter() - start)
+
+    def add(self, purpose: str, seconds: float) -> None:
+        """Add so many seconds to a purpose."""
+        self._seconds[purpose] += seconds
 
     def take(self) -> tuple[float, dict[str, float]]:
         """(seconds since the last take, seconds by purpose); starts anew."""

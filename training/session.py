@@ -1,7 +1,7 @@
 """One run: the method, its engines, the stream's place, checkpoints, snapshots, reports. train.py has the loop."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from faces.errors import SamaeError
 from faces.files import digest_of, read_json, write_json
+from training.ahead import Coming, Ready
 from training.batch import FaceBatch
 from training.checkpoints import Checkpoint, CheckpointStore, load_strictly
 from training.config import Recipe
@@ -118,6 +119,21 @@ class Session:
         rows = [list(range(first, first + size)) for first in range(0, len(placed.positions), size)]
         return [(placed.batch.select(r).to(self.world.device), placed.positions[r[0] : r[-1] + 1]) for r in rows]
 
+    def coming(self) -> Coming:
+        """The prepared steps from here on (training/ahead.py)."""
+        batches = self.stream.placed_at(self.samples_seen)
+        return Coming(batches, self.micro, self.method, self.recipe.seed, self.step)
+
+    def next_inputs(self, coming: Iterator[Ready]) -> list[Any]:
+        """The next step's inputs; the time that this waits is shared out to pictures and preparation as they took."""
+        start = time.perf_counter()
+        ready = next(coming)
+        waited_s, work_s = time.perf_counter() - start, ready.data_s + ready.prepare_s
+        self.shares.add("data_wait", waited_s * ready.data_s / work_s)
+        self.shares.add("render", waited_s * ready.prepare_s / work_s)
+        self.shares.add("prepare_beside", ready.prepare_s)
+        return ready.inputs
+
     def checked(self, network: str, parts: list[StepLosses], stop: float = 0.0) -> tuple[dict[str, float], bool]:
         """Mean losses over micro-batches and ranks, and whether any rank wants to stop; Diverged if not finite.
 
@@ -146,7 +162,7 @@ class Session:
         seconds, shares = self.shares.take()
         seen, self._logged_samples = self.samples_seen - self._logged_samples, self.samples_seen
         line = self.means.take() | {"perf/images_per_s": seen / max(seconds, 1e-9)}
-        for purpose in ("data_wait", "render", "optimiser"):
+        for purpose in ("data_wait", "render", "prepare_beside", "optimiser"):
             line[f"perf/{purpose}_percent"] = 100 * shares.get(purpose, 0.0) / max(seconds, 1e-9)
         if self.world.device.type == "cuda":
             line["perf/gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30

@@ -17,13 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
+from training.ahead import Ready
 from training.config import Recipe, load_recipe
 from training.engine import World, leave
 from training.methods.base import build_method
@@ -75,17 +76,12 @@ class Stopper:
         self.is_asked = True
 
 
-def update(session: Session, stop: Stopper, batches: Iterator[Any]) -> tuple[dict[str, float], bool]:
+def update(session: Session, stop: Stopper, coming: Iterator[Ready]) -> tuple[dict[str, float], bool]:
     """One step: generator, discriminator, averaged weights. Returns mean losses, and whether a rank wants to stop."""
     method, recipe, engines = session.method, session.recipe, session.engines
-    with session.shares.of("data_wait"):
-        placed = next(batches)
-    made, prepared = [], []
-    for batch, positions in session.micro(placed):
-        with session.shares.of("render"):
-            inputs = method.prepare(batch, seed=recipe.seed, positions=positions, step=session.step)
+    prepared, made = session.next_inputs(coming), []
+    for inputs in prepared:
         made.append(method.generator_losses(inputs))
-        prepared.append(inputs)
         engines["generator"].backward(made[-1].total)
     figures, wish = session.checked("generator", made, stop())
     with session.shares.of("optimiser"):
@@ -107,19 +103,18 @@ def update(session: Session, stop: Stopper, batches: Iterator[Any]) -> tuple[dic
 def loop(session: Session, stop: Stopper) -> bool:
     """Step until the end or until somebody asks to stop; True at the end. Saves, snapshots and reports on the way."""
     settings = session.recipe.train
-    batches = session.stream.placed_at(session.samples_seen)
     session.report.begin(session.samples_seen)
-    figures: dict[str, float] = {}
-    while session.samples_seen < session.total_samples:
-        figures, wish = update(session, stop, batches)
-        is_last = session.samples_seen >= session.total_samples
-        session.log(figures)
-        if is_last or session.is_due(settings.snapshot_kimg):
-            session.snapshot(figures)
-        if is_last or wish or session.is_due(settings.checkpoint_kimg):
-            session.save()
-        if wish and not is_last:
-            return False
+    with closing(session.coming()) as coming:
+        while session.samples_seen < session.total_samples:
+            figures, wish = update(session, stop, coming)
+            is_last = session.samples_seen >= session.total_samples
+            session.log(figures)
+            if is_last or session.is_due(settings.snapshot_kimg):
+                session.snapshot(figures)
+            if is_last or wish or session.is_due(settings.checkpoint_kimg):
+                session.save()
+            if wish and not is_last:
+                return False
     return True
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from faces.errors import SamaeError
 from faces.files import sha256_file
 from faces.identity.crops import identity_crops
-from faces.identity.iresnet import IResNet, IResNetConfig
+from faces.identity.iresnet import IResNet, IResNetConfig, folded
 
 #: Faces embedded in one pass when a caller hands over more.
 CHUNK = 64
@@ -37,10 +37,15 @@ class Encoder(Protocol):
 
 
 class TorchEncoder:
-    """An IResNet with frozen weights. Its parameters never receive gradients; the pictures do."""
+    """An IResNet with frozen weights. Its parameters never receive gradients; the pictures do.
+
+    Attributes:
+        network: what embeds, its batch norms folded away.  trained: the network as it was trained, to train it further.
+    """
 
     def __init__(self, network: IResNet, name: str, digest: str, licence: str) -> None:
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.trained = network.eval().requires_grad_(False)
+        self.network = folded(network).to(memory_format=torch.channels_last)
         self.name, self.digest, self.licence = name, digest, licence
         self.dim, self.crop_px = network.config.dim, network.config.crop_px
 
@@ -72,6 +77,7 @@ class TorchEncoder:
     def to(self, device: torch.device | str) -> "TorchEncoder":
         """Move the weights to a device; returns itself."""
         self.network.to(device)
+        self.trained.to(device)
         return self
 
     def _device(self) -> torch.device:

@@ -7,7 +7,7 @@ import pytest
 
 from assets import room
 from assets.plan import Plan
-from assets.room import NEEDS, Free, disk_needed, require_room
+from assets.room import NEEDS, RANK_BYTES, Free, disk_needed, ranks_that_fit, require_room
 from assets.store import Store
 from faces.errors import SamaeError
 from tests.assets.conftest import House, make
@@ -58,3 +58,13 @@ def test_the_asset_itself_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SamaeError, match="photographs needs about"):
         make(samae, dg.DagsterInstance.ephemeral(), "photographs")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("most", "batch", "multiple", "memory_ranks", "expected"),
+    [(2, 16, 4, 99, 2), (16, 16, 4, 99, 4), (3, 16, 4, 99, 2), (8, 32, 4, 3, 2), (8, 6, 4, 99, 1), (4, 16, 4, 0, 1)],
+)
+def test_ranks_share_a_batch_in_whole_groups_and_have_memory(
+    most: int, batch: int, multiple: int, memory_ranks: int, expected: int
+) -> None:
+    assert ranks_that_fit(most, batch, multiple, Free(PLENTY, memory_ranks * RANK_BYTES)) == expected

@@ -11,7 +11,7 @@ from faces.errors import SamaeError
 from faces.identity import KNOWN_ENCODERS, encoder_status, load_encoder
 from faces.identity.crops import crop_matrices, identity_crops
 from faces.identity.encoder import read_encoder, save_encoder
-from faces.identity.iresnet import IResNet, IResNetConfig
+from faces.identity.iresnet import FrozenPReLU, IResNet, IResNetConfig, folded
 from faces.landmarks import five_points
 
 
@@ -66,6 +66,31 @@ def test_gradients_reach_the_picture_and_not_the_weights(tmp_path: Path) -> None
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
     assert all(p.grad is None for p in encoder.network.parameters())
+
+
+def test_folded_norms_embed_as_the_trained_network_does() -> None:
+    torch.manual_seed(5)
+    network = IResNet(IResNetConfig(depth=10, width=8, dim=32, crop_px=64, head="depthwise"))
+    for _ in range(3):
+        network(torch.randn(8, 3, 64, 64))  # running statistics other than 0 and 1
+    network.eval()
+    crops = torch.rand(4, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        assert (folded(network)(crops) - network(crops)).abs().max() < 1e-4 * network(crops).abs().max()
+
+
+@pytest.mark.parametrize("largest_slope", [0.9, 1.5])
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_the_quick_prelu_is_prelu(largest_slope: float, with_gradient: bool) -> None:
+    trained = torch.nn.PReLU(8)
+    trained.weight.data = torch.linspace(-0.7, largest_slope, 8)
+    quick = FrozenPReLU(trained)
+    x = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_(with_gradient)
+    y, wanted = quick(x), torch.nn.functional.prelu(x, trained.weight.detach().bfloat16())
+    assert torch.equal(y, wanted)
+    if with_gradient:
+        found, expected = (torch.autograd.grad(out.float().sum(), x)[0] for out in (y, wanted))
+        assert torch.equal(found, expected)
 
 
 def make_encoder(folder: Path):

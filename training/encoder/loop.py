@@ -91,7 +91,7 @@ class EncoderRun:
                 f"{encoder.name} is an {encoder.network.config}, the recipe wants {self.network.config}: choose depth, "
                 "width, dim, crop_px and head as in the encoder that the training starts from"
             )
-        self.network.load_state_dict(encoder.network.state_dict())
+        self.network.load_state_dict(encoder.trained.state_dict())
         rows = crops.rows(is_train=True)
         vectors = embed_crops(encoder.network, crops.pictures[rows])
         total = np.zeros((crops.train_people, vectors.shape[1]), np.float32)

@@ -83,9 +83,13 @@ class Method(Protocol):
     notes: list[str]
     head: MorphableHead
     encoder: EncoderLike
+    device: torch.device
 
     def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> Any:
-        """Everything the losses need, without gradient. A pure function of its arguments. `step` counts updates."""
+        """Everything the losses need, without gradient. `step` counts updates.
+
+        A pure function of its arguments that reads no trained weight: it runs in a thread, beside the step before.
+        """
         ...
 
     def generator_losses(self, inputs: Any) -> StepLosses:
@@ -141,10 +145,10 @@ class MethodBase:
         halflife = self.recipe.train.ema_halflife_kimg * 1000
         halflife = min(halflife, max(samples_seen, 1) * self.recipe.train.ema_rampup_ratio)
         decay = 0.5 ** (batch_size / max(halflife, 1e-8))
-        for averaged, current in zip(self.ema.parameters(), self.generator.parameters(), strict=True):
-            averaged.lerp_(current.detach(), 1 - decay)
-        for averaged, current in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-            averaged.copy_(current)
+        averaged, current = ([*module.parameters()] for module in (self.ema, self.generator))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for kept, moved in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(moved)
 
 
 def generator_at(seed: int, position: int, purpose: str) -> np.random.Generator:
