@@ -20,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from faces.identity.registry import load_encoder
 from faces.morphable.base import MorphableHead
@@ -33,6 +32,7 @@ from training.session import Session
 from training.shards import ShardSet, write_index
 from training.tracking import NoTracker
 from training.train import Stopper, update
+from training.utilisation import FlopCount, matrix_peak_flop_per_s
 
 SUMMARY = "images a second of a training step: DeepSpeed, plain torch, bare forward-backward; where the rest goes"
 DEFAULTS: dict[str, Any] = {
@@ -159,9 +159,9 @@ def _prepared(method: Method, session: Session) -> Any:
 def _count_flop(method: Method, session: Session) -> float:
     """Floating-point operations of one bare step (two a multiplication with addition)."""
     step = _bare_step(method, session)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCount() as count:
         step()
-    return float(counter.get_total_flops())
+    return float(count.total)
 
 
 def _take_turns(contenders: list[Contender], steps: int, rounds: int, world: World) -> None:
@@ -178,31 +178,6 @@ def _take_turns(contenders: list[Contender], steps: int, rounds: int, world: Wor
             if counted:
                 contender.seconds.append(time.perf_counter() - start)
         contender.settle()
-
-
-def matrix_peak_flop_per_s(device: torch.device, seconds: float = 0.5) -> float:
-    """The best of a bfloat16 matrix product and a channels_last 3x3 convolution, operations a second."""
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
-    conv = torch.nn.Conv2d(256, 256, 3, padding=1, bias=False, device=device, dtype=torch.bfloat16)
-    conv = conv.to(memory_format=torch.channels_last)
-    x = torch.randn(8, 256, 64, 64, device=device, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
-    with torch.no_grad():
-        candidates: list[tuple[Callable[[], Any], float]] = [
-            (lambda: a @ b, 2.0 * size**3), (lambda: conv(x), 2.0 * 8 * 64 * 64 * 256 * 256 * 9),
-        ]  # fmt: skip
-        return max(flop / _best_time(call, device, seconds) for call, flop in candidates)
-
-
-def _best_time(call: Callable[[], Any], device: torch.device, seconds: float) -> float:
-    best, deadline = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < deadline:
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
-    return best
 
 
 def make_shards(folder: Path, count: int, size_px: int, head: MorphableHead, encoder: Any) -> ShardSet:

@@ -21,6 +21,7 @@ from training.shards import ShardSet
 from training.snapshots import Embedder, choose_pairs, measure, swap_all, warnings, write_grid
 from training.stream import Placed, Stream
 from training.tracking import Tracker
+from training.utilisation import Utilisation
 from training.weights import find_weights, start_from
 
 #: Settings that may change between two starts of one run: they do not change what a step computes.
@@ -76,6 +77,7 @@ class Session:
         self.report = Reporter(run_dir, self.total_samples, is_main=world.is_main, on_progress=on_progress)
         self.store = CheckpointStore(run_dir / "checkpoints", settings.keep_checkpoints)
         self.means, self.shares = Means(), Shares()
+        self.utilisation = Utilisation(world.device, self.stream.rank_batch, is_on=not settings.compile)
         self.samples_seen = 0
         self.resumed_from: int | None = None
         self._logged_samples = 0
@@ -164,6 +166,9 @@ class Session:
         line = self.means.take() | {"perf/images_per_s": seen / max(seconds, 1e-9)}
         for purpose in ("data_wait", "render", "prepare_beside", "optimiser"):
             line[f"perf/{purpose}_percent"] = 100 * shares.get(purpose, 0.0) / max(seconds, 1e-9)
+        used = self.utilisation.percent(seen / self.world.size, max(seconds, 1e-9))
+        if used is not None:
+            line["perf/mfu_percent"] = used
         if self.world.device.type == "cuda":
             line["perf/gpu_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
         self.report.stats(self.samples_seen, line)

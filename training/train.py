@@ -106,7 +106,7 @@ def loop(session: Session, stop: Stopper) -> bool:
     session.report.begin(session.samples_seen)
     with closing(session.coming()) as coming:
         while session.samples_seen < session.total_samples:
-            figures, wish = update(session, stop, coming)
+            figures, wish = session.utilisation.counted(lambda: update(session, stop, coming))
             is_last = session.samples_seen >= session.total_samples
             session.log(figures)
             if is_last or session.is_due(settings.snapshot_kimg):

@@ -84,6 +84,7 @@ def test_the_speed_and_the_waiting_are_told(whole: Path) -> None:
     assert line["perf/images_per_s"] > 0
     assert 0 <= line["perf/data_wait_percent"] <= 100
     assert 0 <= line["perf/render_percent"] <= 100
+    assert line["perf/mfu_percent"] > 0
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7, 15])
