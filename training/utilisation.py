@@ -1,4 +1,4 @@
-"""The share of the machine's arithmetic that training uses: model FLOP utilisation (Chowdhery et al., arXiv 2204.02311).
+"""The share of a machine's arithmetic that training uses: model FLOP utilisation (Chowdhery et al., arXiv 2204.02311).
 
 Counted are the matrix products and convolutions of one real step, forward and backward of both networks, two operations
 a multiplication with addition; the preparation beside it is not counted. The peak is measured, not taken from a data
