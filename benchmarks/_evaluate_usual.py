@@ -20,11 +20,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from benchmarks._evaluate_set import SEED, PictureSet
 from evaluation.context import Gallery, Measured, PairContext, Pictures, grow, known_coefficients
-from evaluation.measure import default_measurer
-from evaluation.metrics import expression, light, pose, shape, truth_landmarks
+from evaluation.measure import FitMeasurer, default_measurer
+from evaluation.metrics import expression, light, pose, shape
 from evaluation.metrics.base import Metric
+from evaluation.metrics.truth_landmarks import nme_percent
 from evaluation.pairs import PairList
 from faces.identity.registry import load_encoder
+from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.synthetic.pictures import picture_of
 
@@ -32,6 +34,8 @@ BATCH = 16
 CAP_DB = 60.0
 Item = TypeVar("Item")
 Script = Callable[[PictureSet, PairList], float]
+#: Some pairs: source key, target key, name of the pair.
+Part = tuple[tuple[str, str, str], ...]
 
 
 def batched(items: Iterable[Item], count: int) -> Iterator[tuple[Item, ...]]:
@@ -160,24 +164,45 @@ def retrieval(pictures: PictureSet, pairs: PairList, encoder: str) -> float:
     return float((people[scores.argmax(axis=1)] == np.array(sources)).mean())
 
 
-def fitted(pictures: PictureSet, pairs: PairList, metric: Metric, against: str) -> float:
-    """One metric of fitted heads: result and the face that it is compared with are decoded and fitted again."""
-    head = load_head("builtin")
-    measurer = default_measurer(head)
-    assert measurer is not None
+def _expected(pictures: PictureSet, part: Part, head: MorphableHead) -> tuple[Pictures, Pictures, Pictures, np.ndarray]:
+    """Source, target, result of some pairs, and the coefficients that the results are expected to have."""
+    target, source = (_known_faces(pictures, [one[at] for one in part]) for at in (1, 0))
+    result = _known_faces(pictures, [one[1] for one in part], [one[2] for one in part])
+    expected, rows = known_coefficients(target).copy(), head.layout.slices["identity"]
+    expected[:, rows] = known_coefficients(source)[:, rows]
+    return source, target, result, expected
+
+
+def landmark_nme(pictures: PictureSet, pairs: PairList) -> float:
+    """Landmarks found in the result against the true swap's, % of the eye distance. Nothing is fitted."""
+    measurer = _measurer()
     values = []
     for part in batched(_each(pairs), BATCH):
-        target, source = (_known_faces(pictures, [one[at] for one in part]) for at in (1, 0))
-        result = _known_faces(pictures, [one[1] for one in part], [one[2] for one in part])
-        expected, rows = known_coefficients(target).copy(), head.layout.slices["identity"]
-        expected[:, rows] = known_coefficients(source)[:, rows]
+        *_, result, expected = _expected(pictures, part, measurer.head)
+        true_px = np.stack([pictures.known("truth", name)["landmarks_px"] for *_, name in part])
+        values.append(nme_percent(measurer.locate(result, expected), true_px))
+    return float(np.mean(np.concatenate(values)))
+
+
+def fitted(pictures: PictureSet, pairs: PairList, metric: Metric, against: str) -> float:
+    """One metric of fitted heads: result and the face that it is compared with are decoded and fitted again."""
+    measurer = _measurer()
+    values = []
+    for part in batched(_each(pairs), BATCH):
+        source, target, result, expected = _expected(pictures, part, measurer.head)
         other = source if against == "source" else target
         fit, found = measurer.measure(result, expected)
-        anchor = measurer.measure(other, known_coefficients(other))[0] if against != "truth" else fit
-        pair = PairContext(source, target, result, _truths(pictures, part), _NO_GALLERY, (), ())
-        pair.measured = Measured(head, anchor, anchor, fit, found)
+        anchor = measurer.measure(other, known_coefficients(other))[0]
+        pair = PairContext(source, target, result, None, _NO_GALLERY, (), ())
+        pair.measured = Measured(measurer.head, anchor, anchor, fit, found)
         values.append(metric.compute(pair))
     return float(np.nanmean(np.concatenate(values)))
+
+
+def _measurer() -> FitMeasurer:
+    measurer = default_measurer(load_head("builtin"))
+    assert measurer is not None
+    return measurer
 
 
 _NO_GALLERY = Gallery((), np.zeros(0, np.int64), {})
@@ -191,11 +216,6 @@ def _known_faces(pictures: PictureSet, keys: list[str], results: list[str] | Non
     return Pictures(images, marks.astype(np.float32), np.zeros(images.shape[:3], np.float32), coefficients)
 
 
-def _truths(pictures: PictureSet, part: tuple[tuple[str, str, str], ...]) -> Pictures:
-    marks = np.stack([pictures.known("truth", name)["landmarks_px"] for *_, name in part])
-    return Pictures(np.zeros((len(part), 1, 1, 3), np.uint8), marks.astype(np.float32), np.zeros((len(part), 1, 1)))
-
-
 def scripts(encoders: list[str]) -> dict[str, Script]:
     """Every script by the name of the judge's metric that it gives."""
     made: dict[str, Script] = {
@@ -207,6 +227,7 @@ def scripts(encoders: list[str]) -> dict[str, Script]:
         "skin_delta_e": skin_delta_e,
         "truth_face_delta_e": truth_delta_e,
         "seam": seam,
+        "truth_landmark_nme": landmark_nme,
     }
     for encoder in encoders:
         made[f"identity_similarity.{encoder}"] = partial(similarity, encoder=encoder, to="source")
@@ -221,5 +242,4 @@ def fit_scripts() -> dict[str, Script]:
         metric.name: partial(fitted, metric=metric, against="target")
         for metric in (pose.METRIC, expression.METRIC, light.METRIC)
     }
-    made["shape_mm"] = partial(fitted, metric=shape.METRIC, against="source")
-    return made | {"truth_landmark_nme": partial(fitted, metric=truth_landmarks.METRIC, against="truth")}
+    return made | {"shape_mm": partial(fitted, metric=shape.METRIC, against="source")}

@@ -18,13 +18,13 @@ ENCODERS = ["judge-1", "judge-2"]
 
 
 def run(settings: dict) -> dict[str, float | int | str]:
-    """Settings: pairs (150; 1000 is the aim's size), size_px (256), faces (a third of the pairs), rounds (1),
+    """Settings: pairs (200; 1000 is the aim's size), size_px (256), faces (a third of the pairs), rounds (1),
     folder (kept between runs; a scratch folder without it).
 
     Both ways run in Ray workers of one thread each: the judge with one and with two workers, the scripts two at a time
     with two workers. Drawing the pictures and starting the workers are not timed.
     """
-    pairs_n, rounds = int(settings.get("pairs", 150)), int(settings.get("rounds", 1))
+    pairs_n, rounds = int(settings.get("pairs", 200)), int(settings.get("rounds", 1))
     faces = int(settings.get("faces", max(8, pairs_n // 3)))
     size_px = int(settings.get("size_px", 256))
     _need_libraries()

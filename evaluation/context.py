@@ -69,7 +69,7 @@ class Pictures:
     def lab(self) -> np.ndarray:
         """(N, S, S, 3) float32 CIE L*a*b*, D65."""
         if "lab" not in self._cache:
-            self._cache["lab"] = picture_to_lab(self.image).astype(np.float32)
+            self._cache["lab"] = picture_to_lab(self.image)
         return self._cache["lab"]
 
     @property

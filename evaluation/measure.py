@@ -50,11 +50,15 @@ class FitMeasurer:
         """Names the locator, the head and the fit's settings."""
         return digest_of({"locator": self.locator.digest, "head": self.head.digest, "fit": self.settings.digest})
 
-    def measure(self, pictures: Pictures, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures, (N, D) expected coefficients -> (N, D) fitted (NaN where that failed), (N, 68, 2) px found."""
+    def locate(self, pictures: Pictures, start: np.ndarray) -> np.ndarray:
+        """Pictures, (N, D) expected coefficients -> (N, 68, 2) px, the landmarks alone."""
         known = known_coefficients(pictures)
         begin = expected_landmarks(pictures.landmarks_px, known, start, self.head, pictures.size_px)
-        found = self.locator.locate(pictures.image, begin)
+        return self.locator.locate(pictures.image, begin)
+
+    def measure(self, pictures: Pictures, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pictures, (N, D) expected coefficients -> (N, D) fitted (NaN where that failed), (N, 68, 2) px found."""
+        found = self.locate(pictures, start)
         fitted = fit(pictures.image, found, self.head, pictures.size_px, self.settings)
         coefficients = np.where(fitted.ok[:, None], fitted.coefficients, np.nan).astype(np.float32)
         return coefficients, found

@@ -45,6 +45,27 @@ def _call(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
         return None, str(error)
 
 
+#: Functions that this worker has unpickled, by the object that holds them, newest last.
+_UNPICKLED: dict[str, Callable[[Any], Any]] = {}
+#: Two: a judgement looks at its faces with one function and at its pairs with another.
+KEPT_FUNCTIONS = 2
+
+
+def _call_shared(holder: list[Any], item: Any) -> tuple[Any, str | None]:
+    """`_call` with a function that lies in the object store: a worker unpickles it once, not once a task.
+
+    A judge's function weighs 50 MB. `holder` is a list of one reference: Ray hands a bare one over unpickled.
+    """
+    import ray
+
+    name = holder[0].hex()
+    if name not in _UNPICKLED:
+        _UNPICKLED[name] = ray.get(holder[0])
+        for old in list(_UNPICKLED)[:-KEPT_FUNCTIONS]:
+            del _UNPICKLED[old]
+    return _call(_UNPICKLED[name], item)
+
+
 class RayPool(dg.ConfigurableResource):
     """`address`: "serial", "local" (a cluster of our own with `cores` cores, 0 for all), "auto" or host:port."""
 
@@ -68,10 +89,10 @@ class RayPool(dg.ConfigurableResource):
 
     def _map_ray(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
         ray = self.start()
-        task = ray.remote(num_cpus=1, max_retries=2)(_call)
+        task = ray.remote(num_cpus=1, max_retries=2)(_call_shared)
         limit = max(int(ray.cluster_resources().get("CPU", 1)), 1) * IN_FLIGHT_PER_CORE
         answers: list[Any] = [None] * len(items)
-        shared = ray.put(function)  # once, not once a task: it may carry a network
+        shared = [ray.put(function)]  # once, not once a task: it may carry a network
         waiting: dict[Any, int] = {}
         queue = iter(enumerate(items))
         done = 0

@@ -12,17 +12,24 @@ from evaluation.context import PairContext, mean_over
 from evaluation.metrics.base import Metric
 
 BORDER_PX = 5
+MID_GREY = np.float32(128)
 
 
 def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(S, S, 3) uint8 twice -> (S, S) float64, mean over the channels; the outer BORDER_PX are not valid."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
+    """(S, S, 3) uint8 twice -> (S, S) float32, mean over the channels; the outer BORDER_PX are not valid.
+
+    Variances are taken about mid-grey, which changes none of them and keeps single precision exact enough (1e-6).
+    """
+    x, y = a.astype(np.float32) - MID_GREY, b.astype(np.float32) - MID_GREY
     mean_x, mean_y = _blur(x), _blur(y)
-    var_x, var_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    top = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    return (top / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean(axis=-1)
+    product = mean_x * mean_y
+    squares = mean_x * mean_x + mean_y * mean_y
+    variances = _blur(x * x + y * y) - squares  # of both, added
+    covariance = _blur(x * y) - product
+    c1, c2 = np.float32((0.01 * 255) ** 2), np.float32((0.03 * 255) ** 2)
+    shift = MID_GREY * (mean_x + mean_y) + MID_GREY * MID_GREY
+    top = (2 * (product + shift) + c1) * (2 * covariance + c2)
+    return (top / ((squares + 2 * shift + c1) * (variances + c2))).mean(axis=-1)
 
 
 def _blur(picture: np.ndarray) -> np.ndarray:
