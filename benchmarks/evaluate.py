@@ -46,6 +46,7 @@ def _need_libraries() -> None:
 def _round(pictures: sets.PictureSet, pairs: PairList) -> dict[str, Any]:
     """Seconds of the judge by workers and of every script, and the largest disagreement of their figures."""
     seconds: dict[str, Any] = {}
+    _judged(pictures, pictures.pairs(2))  # heads and encoders are loaded in this process too
     for workers in (2, 1):
         pool = _pool(workers)
         try:

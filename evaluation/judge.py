@@ -124,7 +124,7 @@ def make_context(
 
 def build_gallery(
     pairs: PairList, load_faces: LoadFaces, encoders: tuple[EncoderLike, ...], measurer: Measurer | None = None,
-    map_chunks: MapChunks = serial_map, kept: Path | None = None, digest: str = "", batch_faces: int = 16,
+    map_chunks: MapChunks = serial_map, kept: Path | None = None, digest: str = "", batch_faces: int = 8,
 ) -> Gallery:  # fmt: skip
     """Look at every face of the list once: what is known of sources and targets is taken from here.
 

@@ -17,9 +17,14 @@ CAP_DB = 60.0
 
 def psnr_db(a: np.ndarray, b: np.ndarray, region: np.ndarray) -> np.ndarray:
     """(N, S, S, 3) uint8 twice, (N, S, S) bool -> (N,) PSNR inside, at most CAP_DB; NaN where empty."""
-    squared = ((a.astype(np.float32) - b.astype(np.float32)) ** 2).mean(axis=-1)
-    error = mean_over(squared, region)
+    error = mean_over(np.stack([_squared_error(x, y) for x, y in zip(a, b, strict=True)]), region)
     return np.minimum(20 * np.log10(255.0) - 10 * np.log10(np.maximum(error, 1e-9)), CAP_DB)
+
+
+def _squared_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(S, S, 3) uint8 twice -> (S, S) float32, mean over the channels."""
+    difference = a.astype(np.float32) - b
+    return np.einsum("hwc,hwc->hw", difference, difference) / 3
 
 
 def compute(context: PairContext) -> np.ndarray:

@@ -9,13 +9,14 @@ swap.
 import numpy as np
 
 from evaluation.colour import delta_e_2000
-from evaluation.context import PairContext, Pictures, grow, mean_over
+from evaluation.context import PairContext, Pictures, grow
 from evaluation.metrics.base import Metric
 
 
 def mean_colour(pictures: Pictures, region: np.ndarray) -> np.ndarray:
     """Pictures, (N, S, S) bool -> (N, 3) mean L*a*b* inside; NaN where the region is empty."""
-    return np.stack([mean_over(pictures.lab[..., channel], region) for channel in range(3)], axis=-1)
+    inside = [lab[where] for lab, where in zip(pictures.lab, region, strict=True)]
+    return np.stack([part.mean(axis=0, dtype=np.float64) if len(part) else np.full(3, np.nan) for part in inside])
 
 
 def compute(context: PairContext) -> np.ndarray:
