@@ -46,12 +46,12 @@ def _need_libraries() -> None:
 def _round(pictures: sets.PictureSet, pairs: PairList) -> dict[str, Any]:
     """Seconds of the judge by workers and of every script, and the largest disagreement of their figures."""
     seconds: dict[str, Any] = {}
-    _judged(pictures, pictures.pairs(2))  # heads and encoders are loaded in this process too
     for workers in (2, 1):
         pool = _pool(workers)
         try:
             if workers == 2:
                 sets.prepare(pictures, pairs, pool)
+                _judged(pictures, pictures.pairs(2))  # heads and encoders are loaded in this process too
             pool.map(partial(_judged, pictures), [pictures.pairs(2)] * (4 * workers))  # imports and kernels are warm
             started = time.perf_counter()
             evaluation = judged(pictures, pairs, lambda f, items, pool=pool: pool.map(f, items))
