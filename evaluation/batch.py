@@ -10,8 +10,9 @@ import pyarrow as pa
 from evaluation.baselines import BASELINES
 from evaluation.colour import delta_e_2000, linear_to_lab
 from evaluation.context import EncoderLike, Gallery, Measured, PairContext, Pictures, known_coefficients, to_uint8
-from evaluation.metrics import build_metrics, independent
+from evaluation.metrics import build_metrics, fid, independent
 from evaluation.metrics.base import Metric
+from evaluation.networks import NONE, JudgeNetworks
 from evaluation.pairs import hidden_share, pose_difference_degrees
 from evaluation.rows import COVARIATES, rows_schema
 from faces.errors import SamaeError
@@ -54,6 +55,7 @@ class JudgeContext:
     trained_with: str | None
     gallery: Gallery
     judge_digest: str
+    networks: JudgeNetworks = NONE
 
     def metrics(self) -> list[Metric]:
         """The metrics of this run."""
@@ -62,6 +64,7 @@ class JudgeContext:
             has_truth=self.truth is not None,
             has_fit=self.measurer is not None and self.head is not None,
             trained_with=self.trained_with,
+            networks=self.networks,
         )
 
 
@@ -216,7 +219,10 @@ def _table(
     metrics = context.metrics()
     failed = np.array([bool(reason) for reason in reasons])
     encoder = independent(context.encoders, context.trained_with)[0]
-    embedding = pairs.result.embedding(encoder)
+    vectors = {"embedding": pairs.result.embedding(encoder)}
+    inception = context.networks["inception"]
+    if inception is not None:
+        vectors[fid.COLUMN] = fid.inception_features(pairs.result.image, inception)
     columns: dict[str, list[Any]] = {
         "system": [name] * len(chunk),
         "system_digest": [context.system_digests[name]] * len(chunk),
@@ -226,11 +232,12 @@ def _table(
         "target_key": [target for _, target in chunk],
         "status": ["failed" if bad else "ok" for bad in failed],
         "reason": reasons,
-        "embedding": [None if bad else vector.tolist() for bad, vector in zip(failed, embedding, strict=True)],
     }
+    for column, rows in vectors.items():
+        columns[column] = [None if bad else vector.tolist() for bad, vector in zip(failed, rows, strict=True)]
     columns |= {key: values.tolist() for key, values in covariates.items()}
     for metric in metrics:
         columns[metric.name] = np.where(failed, np.nan, metric.compute(pairs)).tolist()
-    schema = rows_schema([metric.name for metric in metrics])
+    schema = rows_schema([metric.name for metric in metrics], tuple(vectors))
     # from_pandas: NaN becomes null, so that tables compare and tools show a gap where nothing was measured
     return pa.table([pa.array(columns[f.name], f.type, from_pandas=True) for f in schema], schema=schema)

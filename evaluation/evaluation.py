@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evaluation.grids import example_rows, pair_grid
+from evaluation.metrics import fid
 from evaluation.metrics.base import Direction, Metric
 from evaluation.metrics.consistency import identity_consistency
 from evaluation.metrics.frechet import frechet_distance
@@ -108,6 +109,14 @@ SET_METRICS: tuple[MetricInfo, ...] = (
         "KID's unbiased kernel distance over the identity features of results and real targets. Not the KID.",
     ),
     MetricInfo(
+        "fid", "FID", "", "lower",
+        "Fréchet distance of Inception features of results and real targets (clean-fid). Compare equal N alone.",
+    ),
+    MetricInfo(
+        "kid", "KID", "", "lower",
+        "Unbiased kernel distance of Inception features of results and real targets (clean-fid).",
+    ),
+    MetricInfo(
         "identity_consistency", "Identity consistency", "cosine", "higher",
         "Mean cosine among the results of one source on different targets.",
     ),
@@ -134,19 +143,26 @@ def _summary(system: str, rows: pa.Table, pairs: PairList, infos: Sequence[Metri
     own = in_order(system_rows(rows, system), pairs.ids)
     figures = summarise(np.stack([column(own, info.name) for info in infos], axis=1), seed=pairs.seed)
     summary = {info.name: _entry(figure.as_dict(), info) for info, figure in zip(infos, figures, strict=True)}
-    features = embeddings(own)
     copies = system_rows(rows, "copy-target")
-    real = embeddings(in_order(copies, pairs.ids)) if copies.num_rows else None
+    real = in_order(copies, pairs.ids) if copies.num_rows else copies
+    features = embeddings(own)
     ok = system_rows(own.filter(pc.equal(own["status"], "ok")), system)["source_key"].to_pylist()
     values = (
-        frechet_distance(features, real) if real is not None and len(features) else math.nan,
-        kernel_distance(features, real) if real is not None and len(features) else math.nan,
+        *_set_distances(features, embeddings(real)),
+        *_set_distances(embeddings(own, fid.COLUMN), embeddings(real, fid.COLUMN)),
         identity_consistency(features, ok) if len(features) else math.nan,
     )
     for info, value in zip(SET_METRICS, values, strict=True):
         bare = {"mean": value, "low": math.nan, "high": math.nan, "n": len(features), "failed": own.num_rows - len(ok)}
         summary[info.name] = _entry(bare, info)
     return summary
+
+
+def _set_distances(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
+    """Fréchet and kernel distance of two sets of features; NaN where one is empty."""
+    if not len(made) or not len(real):
+        return math.nan, math.nan
+    return frechet_distance(made, real), kernel_distance(made, real)
 
 
 def _entry(figure: dict[str, Any], info: MetricInfo) -> dict[str, Any]:

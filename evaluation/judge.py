@@ -23,6 +23,7 @@ from evaluation.evaluation import Evaluation, evaluate_rows
 from evaluation.examples import pick_examples
 from evaluation.measure import default_measurer
 from evaluation.metrics import METRIC_VERSION, independent
+from evaluation.networks import NONE, JudgeNetworks, find_networks
 from evaluation.pairs import PairList
 from evaluation.rows import merge_rows, system_rows
 from faces.errors import SamaeError
@@ -58,6 +59,7 @@ def judge(
     map_chunks: MapChunks = serial_map,
     chunk_pairs: int = 16,
     rows_folder: Path | None = None,
+    networks: JudgeNetworks | None = None,
 ) -> Evaluation:
     """Judge a swapper (or a baseline by name) and the baselines on a frozen pair list.
 
@@ -72,6 +74,7 @@ def judge(
             one, pose, expression, shape and light are left out, not guessed.
         system_digest: digest of the swapper's weights: rows of other weights are never reused.
         rows_folder: where rows of finished chunks are kept for a restart.
+        networks: what LPIPS, FID and their kin are measured by; those that are found here when None.
 
     Returns:
         Evaluation: rows, summary with intervals for the system and every baseline, examples.
@@ -81,7 +84,7 @@ def judge(
     chosen = default_measurer(head, truth is not None) if isinstance(measurer, str) else measurer
     context = make_context(
         swapper, pairs, load_faces, tuple(encoders), truth, head, baselines, chosen, trained_with, system_digest,
-        map_chunks, rows_folder,
+        map_chunks, rows_folder, find_networks() if networks is None else networks,
     )  # fmt: skip
     rows = _judge_all(context, pairs, map_chunks, chunk_pairs, rows_folder, on_progress)
     name = swapper if isinstance(swapper, str) else swapper.name
@@ -93,7 +96,7 @@ def make_context(
     swapper: Swapper | str, pairs: PairList, load_faces: LoadFaces, encoders: tuple[EncoderLike, ...],
     truth: Truth | None, head: MorphableHead | None, baselines: Sequence[str], measurer: Measurer | None,
     trained_with: str | None, system_digest: str, map_chunks: MapChunks = serial_map,
-    rows_folder: Path | None = None,
+    rows_folder: Path | None = None, networks: JudgeNetworks = NONE,
 ) -> JudgeContext:  # fmt: skip
     """Everything that the chunks share: systems, gallery, digests."""
     wanted = [swapper] if isinstance(swapper, str) else []
@@ -112,13 +115,15 @@ def make_context(
             "measurer": measurer.digest if measurer is not None else None,
             "truth": truth is not None,
             "pairs": pairs.digest,
+            "networks": networks.digests,
         }
     )
     gallery = build_gallery(
         pairs, load_faces, encoders, measurer if head else None, map_chunks, rows_folder, judge_digest
     )
     return JudgeContext(
-        systems, digests, load_faces, encoders, truth, head, measurer, trained_with, gallery, judge_digest
+        systems, digests, load_faces, encoders, truth, head, measurer, trained_with, gallery, judge_digest,
+        networks,
     )  # fmt: skip
 
 
@@ -209,6 +214,7 @@ def _provenance(context: JudgeContext, system_digest: str) -> dict[str, Any]:
         "head": {"edition": context.head.edition, "digest": context.head.digest} if context.head else None,
         "fitted": context.measurer is not None and context.head is not None,
         "truth": context.truth is not None,
+        "networks": context.networks.provenance(),
     }
 
 

@@ -1,6 +1,7 @@
 """The honest notes under every report: what the figures mean, and what they do not say."""
 
 from evaluation.evaluation import Evaluation
+from evaluation.networks import absent
 
 READING = (
     ("Copy-target", "returns the target untouched: perfect attributes, nobody swapped. A metric that likes it too well "
@@ -15,8 +16,6 @@ READING = (
      "often."),
     ("Intervals", "are 95 % bootstrap intervals over pairs: they say what other pairs would give, not what another "
      "training run would."),
-    ("Not measured", "LPIPS and FID need network weights that may not be shipped; nothing stands in under their names. "
-     "The Fréchet figure is over our own features."),
 )  # fmt: skip
 TRUE_SWAP_NOTE = (
     "The true swap", "is rendered by the generator: the source person in the target's scene, with the target's skin "
@@ -27,6 +26,11 @@ NO_FIT_NOTE = (
     "guess would be worse.",
 )  # fmt: skip
 
+OWN_FEATURES_NOTE = (
+    "Fréchet and kernel distance, own features", "are over our own face encoder's features: neither an FID nor a KID, "
+    "and not to be put beside one.",
+)  # fmt: skip
+
 
 def reading(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Honest notes, those that apply to this evaluation."""
@@ -35,4 +39,14 @@ def reading(evaluation: Evaluation) -> list[tuple[str, str]]:
         notes.insert(2, TRUE_SWAP_NOTE)
     if not evaluation.provenance.get("fitted"):
         notes.append(NO_FIT_NOTE)
+    networks = evaluation.provenance.get("networks", {})
+    notes.append(OWN_FEATURES_NOTE)
+    missing = absent(networks)
+    if missing:
+        told = f"for want of weights that nobody may ship: {'; '.join(missing)}. Nothing stands in under their names."
+        notes.append(("Not measured", told))
+    other = [name for name, found in networks.items() if found["published"] is False]
+    if other:
+        told = f"than the published ones (by SHA-256) measured {', '.join(other)}: they compare with nobody else's."
+        notes.append(("Other weights", told))
     return notes

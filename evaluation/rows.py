@@ -2,8 +2,8 @@
 
 Columns: the key (system, pair_id, judge_digest, system_digest), what the pair is (source_key, target_key, covariates
 for slices), status ("ok" or "failed") with its reason, every metric as a float column (NaN where it failed or does
-not apply), and `embedding`, the result's embedding by the first independent encoder, for figures that belong to a
-set.
+not apply), and vectors for figures that belong to a set: `embedding`, the result's embedding by the first independent
+encoder, and where that network is there `inception`, its features.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ COVARIATES = (
 TEXT_COLUMNS = (*KEY, "source_key", "target_key", "status", "reason")
 
 
-def rows_schema(metrics: Sequence[str]) -> pa.Schema:
-    """The schema for these metric columns."""
+def rows_schema(metrics: Sequence[str], vectors: Sequence[str] = ("embedding",)) -> pa.Schema:
+    """The schema for these metric columns and columns of vectors."""
     fields = [pa.field(name, pa.string()) for name in TEXT_COLUMNS]
     fields += [pa.field(name, pa.float64()) for name in (*COVARIATES, *metrics)]
-    return pa.schema([*fields, pa.field("embedding", pa.list_(pa.float32()))])
+    return pa.schema([*fields, *(pa.field(name, pa.list_(pa.float32())) for name in vectors)])
 
 
 def merge_rows(old: pa.Table | None, new: pa.Table | None) -> pa.Table:
@@ -74,7 +74,8 @@ def column(rows: pa.Table, name: str) -> np.ndarray:
     return np.asarray(values, np.float64)
 
 
-def embeddings(rows: pa.Table) -> np.ndarray:
-    """(K, dim) float32 embeddings of the rows that have one."""
-    found = [v for v in rows.column("embedding").to_pylist() if v is not None]
+def embeddings(rows: pa.Table, name: str = "embedding") -> np.ndarray:
+    """(K, dim) float32 vectors of the rows that have one in this column; (0, 0) when none has."""
+    listed = rows.column(name).to_pylist() if name in rows.column_names else []
+    found = [v for v in listed if v is not None]
     return np.array(found, np.float32) if found else np.zeros((0, 0), np.float32)

@@ -6,7 +6,6 @@ run prints it. Put torchvision's vgg16-397923af.pth into $SAMAE_WEIGHTS to get t
 
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -14,11 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from faces.errors import SamaeError
-from faces.identity.registry import KNOWN_ENCODERS, search_folders
+from faces.identity.registry import KNOWN_ENCODERS
 from training.config import Recipe
 from training.losses import feature_distance, identity_distance
 from training.methods.base import EncoderLike
-from training.networks.vgg import FILES, load_vgg
+from training.networks.vgg import FILES, load_vgg, vgg_path
 
 Maps = list[torch.Tensor]
 
@@ -120,9 +119,3 @@ def feature_terms(
 
 def _is_differentiable(encoder: EncoderLike) -> bool:
     return bool(getattr(encoder, "differentiable", "onnx" not in inspect.getmodule(type(encoder)).__name__))  # type: ignore[union-attr]
-
-
-def vgg_path() -> Path | None:
-    """The first VGG-16 weights file in the folders where weights are looked for, or None."""
-    candidates = (folder / name for folder in search_folders() for name in FILES)
-    return next((path for path in candidates if path.is_file()), None)

@@ -1,8 +1,8 @@
 """The judge's metrics: one file each, and the list of those that a run can compute.
 
 METRIC_VERSION is part of every row's key: raise it when any definition changes, and old rows are no longer reused.
-LPIPS and FID need network weights that may not be shipped; they are not here, and nothing stands in under their
-names.
+LPIPS, VGG-16, FID and KID need network weights that may not be shipped: they are there when the user has the files
+(evaluation/networks.py), and nothing stands in under their names when not.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,12 @@ from evaluation.metrics import (
 )
 from evaluation.metrics.base import Metric
 from evaluation.metrics.identity import identity_leak, identity_similarity
+from evaluation.metrics.lpips import lpips_metrics
 from evaluation.metrics.retrieval import retrieval
+from evaluation.metrics.truth_vgg import vgg_metric
+from evaluation.networks import NONE, JudgeNetworks
 
-METRIC_VERSION = 1
+METRIC_VERSION = 2
 
 PLAIN_METRICS: tuple[Metric, ...] = (
     pose.METRIC,
@@ -51,18 +54,31 @@ def independent(encoders: Sequence[EncoderLike], trained_with: str | None) -> li
 
 
 def build_metrics(
-    encoders: Sequence[EncoderLike], *, has_truth: bool, has_fit: bool, trained_with: str | None = None
-) -> list[Metric]:
-    """The metrics that these encoders, truth and fit allow, headline first.
+    encoders: Sequence[EncoderLike], *, has_truth: bool, has_fit: bool, trained_with: str | None = None,
+    networks: JudgeNetworks | None = None,
+) -> list[Metric]:  # fmt: skip
+    """The metrics that these encoders, truth, fit and networks allow, headline first.
 
     Headline identity figures use the independent encoders; with more than one encoder each also gets its own columns.
     """
     judges = independent(encoders, trained_with)
     metrics = [identity_similarity(judges), identity_leak(judges), retrieval(judges[0], 1), retrieval(judges[0], 5)]
-    metrics += [m for m in PLAIN_METRICS if (has_truth or not m.needs_truth) and (has_fit or not m.needs_fit)]
+    plain = [*PLAIN_METRICS, *network_metrics(networks or NONE)]
+    metrics += [m for m in plain if (has_truth or not m.needs_truth) and (has_fit or not m.needs_fit)]
     if len(encoders) > 1:
         for encoder in encoders:
             suffix = f".{encoder.name}"
             metrics += [identity_similarity([encoder], suffix), identity_leak([encoder], suffix)]
             metrics += [retrieval(encoder, k, suffix) for k in (1, 5)]
     return metrics
+
+
+def network_metrics(networks: JudgeNetworks) -> list[Metric]:
+    """The pairs' metrics that these networks give."""
+    found: list[Metric] = []
+    for files in networks.found:
+        if files.name.startswith("lpips-"):
+            found += lpips_metrics(files)
+        elif files.name == "vgg16":
+            found.append(vgg_metric(files))
+    return found

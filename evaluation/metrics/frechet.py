@@ -14,12 +14,27 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     if min(len(a), len(b)) < 2:
         return float("nan")
     x, y = a.astype(np.float64), b.astype(np.float64)
+    if min(len(a), len(b)) < a.shape[1]:
+        return _few_rows(x, y)
     cov_x, cov_y = np.atleast_2d(np.cov(x, rowvar=False)), np.atleast_2d(np.cov(y, rowvar=False))
     apart = ((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum()
     root_x = _symmetric_root(cov_x)
     cross = np.linalg.eigvalsh(root_x @ cov_y @ root_x)
     distance = apart + np.trace(cov_x) + np.trace(cov_y) - 2 * np.sqrt(np.maximum(cross, 0)).sum()
     return max(float(distance), 0.0)  # rounding alone can take it below
+
+
+def _few_rows(x: np.ndarray, y: np.ndarray) -> float:
+    """The same for fewer rows than features, without their large matrices.
+
+    With centred rows X and Y, tr((C1 C2)^(1/2)) is the sum of the singular values of X Y' over sqrt((n - 1)(m - 1)):
+    the eigenvalues of C1 C2 other than 0 are those of (X Y')(X Y')' up to that factor.
+    """
+    apart = ((x.mean(axis=0) - y.mean(axis=0)) ** 2).sum()
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    n, m = len(x) - 1, len(y) - 1
+    cross = np.linalg.svd(x @ y.T, compute_uv=False).sum() / np.sqrt(n * m)
+    return max(float(apart + (x**2).sum() / n + (y**2).sum() / m - 2 * cross), 0.0)
 
 
 def _symmetric_root(matrix: np.ndarray) -> np.ndarray:

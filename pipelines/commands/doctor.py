@@ -14,6 +14,8 @@ from faces.errors import SamaeError
 from faces.morphable.registry import HEAD_FILES
 from pipelines.selftest import Outcome, self_test
 from pipelines.settings import load_settings
+from training.networks import alexnet, inception, lpips, vgg
+from training.networks.weight_files import file_digest, is_as_published
 
 PACKAGES = ("torch", "numba", "numpy", "dagster", "ray", "deepspeed", "mlflow", "webdataset", "pyarrow", "insightface")
 #: The main job on the embedded default needs this much (ours, measured with room to spare).
@@ -53,22 +55,32 @@ OPTIONAL: tuple[OptionalWeights, ...] = (
     ),
     OptionalWeights(
         "VGG16",
-        ("vgg16-397923af.pth", "vgg16.safetensors"),
-        "perceptual loss",
+        vgg.FILES[::-1],
+        "perceptual loss, LPIPS (VGG-16) with its heads, distance of VGG features to the truth",
         "download.pytorch.org",
         "BSD-3-Clause",
     ),
     OptionalWeights(
-        "LPIPS",
-        ("lpips_vgg.pth", "vgg.pth"),
-        "the LPIPS metric (this version does not have it yet)",
-        "github.com/richzhang/PerceptualSimilarity",
-        "BSD-2-Clause",
+        "AlexNet",
+        alexnet.FILES[::-1],
+        "LPIPS (AlexNet) with its heads",
+        "download.pytorch.org",
+        "BSD-3-Clause",
+    ),
+    *(
+        OptionalWeights(
+            f"LPIPS heads ({trunk})",
+            files[::-1],
+            f"LPIPS, with {'AlexNet' if trunk == 'alex' else 'VGG16'}",
+            f"weights/v0.1/{trunk}.pth of the package lpips 0.1.4",
+            "BSD-2-Clause",
+        )
+        for trunk, files in lpips.HEAD_FILES.items()
     ),
     OptionalWeights(
         "Inception v3 (FID)",
-        ("pt_inception-2015-12-05-6726825d.pth",),
-        "the FID metric (this version does not have it yet)",
+        inception.FILES[::-1],
+        "FID and KID",
         "github.com/mseitzer/pytorch-fid, releases",
         "Apache-2.0",
     ),
@@ -189,7 +201,15 @@ def weight_folders() -> list[Path]:
 def _status(weights: OptionalWeights) -> dict[str, str]:
     paths = [folder / name for folder in weight_folders() for name in weights.files]
     found = next((str(path) for path in paths if path.exists()), "")
-    return {k: v for k, v in asdict(weights).items() if k != "files"} | {"file": weights.files[0], "found": found}
+    told = {k: v for k, v in asdict(weights).items() if k != "files"} | {"file": weights.files[0], "found": found}
+    return told | {"doubt": _doubt(Path(found)) if found else ""}
+
+
+def _doubt(path: Path) -> str:
+    """A few words when a file's name says another SHA-256 than it has."""
+    digest = file_digest(path) if path.is_file() and path.suffix == ".pth" else ""
+    changed = bool(digest) and is_as_published(path, digest) is False
+    return f", but it is not the published file: its SHA-256 begins with {digest[:8]}" if changed else ""
 
 
 def in_words(found: dict[str, Any]) -> str:
@@ -206,7 +226,7 @@ def in_words(found: dict[str, Any]) -> str:
     ]
     for weights in found["optional_weights"]:
         state = (
-            f"found at {weights['found']}"
+            f"found at {weights['found']}{weights['doubt']}"
             if weights["found"]
             else f"missing; {weights['file']} from {weights['where']}"
         )

@@ -74,7 +74,7 @@ def test_what_was_not_measured_is_said(evaluation: Evaluation, tmp_path: Path) -
     write_report(evaluation, None, None, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "no trustworthy fit of the results was at hand" in text
-    assert "LPIPS and FID need network weights" in text
+    assert "pt_inception-2015-12-05-6726825d.pth into a folder named by SAMAE_WEIGHTS" in text
     assert "How it learned" not in text
 
 

@@ -134,7 +134,8 @@ def test_doctor_without_a_gpu(samae: Callable[..., Done], tmp_path: Path) -> Non
     found = json.loads(done.stdout)
     assert found["gpus"] == []
     assert found["rasteriser_backends"]["numba"] == "ready"
-    assert {weights["name"] for weights in found["optional_weights"]} >= {"ArcFace w600k_r50", "VGG16", "LPIPS"}
+    optional = {weights["name"] for weights in found["optional_weights"]}
+    assert optional >= {"ArcFace w600k_r50", "VGG16", "AlexNet", "LPIPS heads (vgg)", "Inception v3 (FID)"}
     assert all(weights["licence"] and weights["where"] for weights in found["optional_weights"])
     assert done.returncode == (2 if found["problems"] else 0)
 
@@ -142,10 +143,13 @@ def test_doctor_without_a_gpu(samae: Callable[..., Done], tmp_path: Path) -> Non
 def test_doctor_finds_weights_and_names_problems(samae: Callable[..., Done], tmp_path: Path) -> None:
     weights = tmp_path / "weights"
     weights.mkdir()
-    (weights / "vgg.pth").write_bytes(b"not really")
+    for name in ("vgg.pth", "vgg16-397923af.pth"):
+        (weights / name).write_bytes(b"not really")
     done = samae("doctor", "--json", home=tmp_path, SAMAE_WEIGHTS=str(weights), SAMAE_RAW=str(tmp_path))
     found = json.loads(done.stdout)
-    assert {w["name"]: w["found"] for w in found["optional_weights"]}["LPIPS"] == str(weights / "vgg.pth")
+    told = {w["name"]: w for w in found["optional_weights"]}
+    assert told["LPIPS heads (vgg)"]["found"] == str(weights / "vgg.pth")
+    assert "not the published file" in told["VGG16"]["doubt"]
     assert any("holds no ffhq-dataset-v2.json" in problem for problem in found["problems"])
     assert done.returncode == 2
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from faces.errors import SamaeError
-from faces.identity.registry import search_folders
+from training.networks.weight_files import find_file, read_state
 
 FILES = ("tf_efficientnet_lite0.safetensors", "tf_efficientnet_lite0-0aa007d2.pth")
 #: Stages: repeats, kernel, stride of the first block, expansion, channels.
@@ -105,18 +105,12 @@ class EfficientNetFeatures(nn.Module):
 
 def efficientnet_path() -> Path | None:
     """The first weights file in the folders where weights are looked for, or None."""
-    candidates = (folder / name for folder in search_folders() for name in FILES)
-    return next((path for path in candidates if path.is_file()), None)
+    return find_file(FILES)
 
 
 def load_efficientnet(path: Path) -> EfficientNetFeatures:
     """The frozen network with the weights of a file; SamaeError when a layer is missing or of another shape."""
-    from safetensors.torch import load_file
-
-    if path.suffix == ".safetensors":
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state(path)
     network = EfficientNetFeatures()
     wanted = network.state_dict()
     bad = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]

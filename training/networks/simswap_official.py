@@ -13,6 +13,7 @@ import torch
 
 from faces.errors import SamaeError
 from training.networks.simswap import SimSwapGenerator
+from training.networks.weight_files import read_state
 
 Form = Literal["tanh", "linear"]
 MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -62,13 +63,7 @@ def load_official(path: Path, form: Form = "tanh", deep: bool = False) -> SimSwa
     """
     multipliers = (1, 2, 4, 8, 8) if deep else (1, 2, 4, 8)
     network = SimSwapGenerator(512, width=64, multipliers=multipliers, blocks=9, is_tanh=form == "tanh")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises classes of its own and of the unpickler
-        raise SamaeError(
-            f"{path} is no plain state dictionary ({str(error).splitlines()[0]}); download it anew"
-        ) from None
-    network.load_state_dict(renamed(state, network, path))
+    network.load_state_dict(renamed(read_state(path), network, path))
     with torch.no_grad():
         _rewrite(network, form)
     return network.eval()
