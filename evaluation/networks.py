@@ -74,9 +74,10 @@ class JudgeNetworks:
 
 
 NONE = JudgeNetworks()
+NAMES = tuple(each.name for each in KNOWN)
 
 
-def find_networks(names: Sequence[str] = tuple(known.name for known in KNOWN)) -> JudgeNetworks:
+def find_networks(names: Sequence[str] = NAMES) -> JudgeNetworks:
     """Those of the known networks whose files lie in the folders where weights are looked for."""
     found = []
     for known in KNOWN:
