@@ -8,7 +8,7 @@ from assets.plan import Plan
 from assets.ports import Pool, Progress
 from assets.store import Store
 from assets.truth import true_swaps
-from faces.files import read_manifest
+from faces.files import digest_of, read_manifest
 
 #: Pairs a task of the judge.
 PAIRS_PER_TASK = 8
@@ -56,6 +56,37 @@ def judge_export(
         chunk_pairs=PAIRS_PER_TASK,
         rows_folder=store.home / "cache" / "judged",
     )
+
+
+def judge_set(
+    plan: Plan, store: Store, export: Path, pool: Pool, progress: Progress, pictures: Any, count: int | None = None
+) -> Any:
+    """Judge a trained export on a set that is no shards (evaluation/sets); an Evaluation.
+
+    pictures: an evaluation.sets.base.PictureSet.  count: its first pairs alone.
+    """
+    from evaluation.judge import judge
+    from evaluation.sets.prepared import PreparedFaces
+    from faces.identity.registry import load_encoder
+    from faces.morphable.registry import load_head
+    from training.export import load_swapper
+
+    head = load_head(plan.head)
+    swapper: Any = load_swapper(export, head=head)
+    pairs = pictures.pairs(count)
+    made_by = digest_of([pairs.shards_digest, head.digest, swapper.encoder_digest])
+    faces = PreparedFaces(
+        pictures, swapper.size_px, plan.head, swapper.encoder_source, store.home / "cache" / "faces", made_by
+    )
+    keys = tuple(dict.fromkeys((*pairs.source_keys, *pairs.target_keys)))
+    pool.map(faces.prepare, pictures.groups(keys), progress)
+    return judge(
+        swapper, pairs, faces, [load_encoder(name) for name in plan.judges],
+        faces.truth if pictures.has_truth else None, head, trained_with=swapper.encoder,
+        system_digest=read_manifest(export).digest,
+        map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
+        chunk_pairs=pictures.pairs_a_chunk, rows_folder=store.home / "cache" / "judged",
+    )  # fmt: skip
 
 
 def pairs_of(plan: Plan, shards: Path, protocol: str = "cross", layout: Any = None) -> Any:

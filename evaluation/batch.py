@@ -56,6 +56,7 @@ class JudgeContext:
     gallery: Gallery
     judge_digest: str
     networks: JudgeNetworks = NONE
+    in_time: bool = False
 
     def metrics(self) -> list[Metric]:
         """The metrics of this run."""
@@ -65,6 +66,7 @@ class JudgeContext:
             has_fit=self.measurer is not None and self.head is not None,
             trained_with=self.trained_with,
             networks=self.networks,
+            in_time=self.in_time,
         )
 
 
@@ -88,14 +90,24 @@ def judge_batch(chunk: Chunk, context: JudgeContext) -> pa.Table:
     truth = load_truth(chunk, context)
     covariates = pair_covariates(source_batch, target_batch, context.head)
     anchors = _anchors(context, source_keys, target_keys)
+    missing = missing_faces(chunk, context.load_faces)
     tables = []
     for name, swapper in context.systems.items():
         images, reasons = run_system(name, swapper, source_batch, target_batch, source, target, truth)
+        reasons = [lost or why for lost, why in zip(missing, reasons, strict=True)]
         result = Pictures(images, target.landmarks_px, target.mask, target.coefficients)
         pair_context = PairContext(source, target, result, truth, context.gallery, source_keys, target_keys)
         pair_context.measured = _measure_result(context, source, target, result, anchors)
         tables.append(_table(name, chunk, pair_context, reasons, covariates, context))
     return pa.concat_tables(tables)
+
+
+def missing_faces(chunk: Chunk, load_faces: LoadFaces) -> list[str]:
+    """Why a pair has no source or no target ("" when it has both), where the loader knows of such (`missing`)."""
+    missing = getattr(load_faces, "missing", None)
+    if missing is None:
+        return [""] * len(chunk)
+    return [next((f"{key}: {why}" for key in pair if (why := missing(key))), "") for pair in chunk]
 
 
 def load_pair(

@@ -20,7 +20,7 @@ from evaluation.metrics.base import Direction, Metric
 from evaluation.metrics.consistency import identity_consistency
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.kernel import kernel_distance
-from evaluation.pairs import PairList
+from evaluation.pairs import PairList, clip_numbers
 from evaluation.rows import column, embeddings, in_order, system_rows, systems_of
 from evaluation.statistics import slice_figures, summarise
 from faces.errors import SamaeError
@@ -131,7 +131,7 @@ def evaluate_rows(
     summaries = {system: _summary(system, rows, pairs, infos) for system in systems_of(rows)}
     own = in_order(system_rows(rows, name), pairs.ids)
     columns = {c: column(own, c) for c in own.column_names if pa.types.is_floating(own.schema.field(c).type)}
-    sliced = slice_figures(columns, [info.name for info in infos])
+    sliced = slice_figures(columns, [info.name for info in infos], clips=clip_numbers(pairs))
     slices = {label: {m: _entry(f.as_dict(), i) for (m, f), i in zip(figures.items(), infos, strict=True)}
               for label, figures in sliced.items()}  # fmt: skip
     main = summaries.pop(name)
@@ -141,7 +141,8 @@ def evaluate_rows(
 
 def _summary(system: str, rows: pa.Table, pairs: PairList, infos: Sequence[MetricInfo]) -> Summary:
     own = in_order(system_rows(rows, system), pairs.ids)
-    figures = summarise(np.stack([column(own, info.name) for info in infos], axis=1), seed=pairs.seed)
+    clips = clip_numbers(pairs)
+    figures = summarise(np.stack([column(own, info.name) for info in infos], axis=1), seed=pairs.seed, clips=clips)
     summary = {info.name: _entry(figure.as_dict(), info) for info, figure in zip(infos, figures, strict=True)}
     copies = system_rows(rows, "copy-target")
     real = in_order(copies, pairs.ids) if copies.num_rows else copies

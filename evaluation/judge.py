@@ -24,7 +24,7 @@ from evaluation.examples import pick_examples
 from evaluation.measure import default_measurer
 from evaluation.metrics import METRIC_VERSION, independent
 from evaluation.networks import NONE, JudgeNetworks, find_networks
-from evaluation.pairs import PairList
+from evaluation.pairs import IN_TIME, PairList
 from evaluation.rows import merge_rows, system_rows
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
@@ -123,7 +123,7 @@ def make_context(
     )
     return JudgeContext(
         systems, digests, load_faces, encoders, truth, head, measurer, trained_with, gallery, judge_digest,
-        networks,
+        networks, pairs.protocol in IN_TIME,
     )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from evaluation.reading import reading
 from faces.errors import SamaeError
 
 COLUMNS = (
-    "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_mm", "shape_mm",
-    "skin_delta_e", "background_psnr_db", "truth_face_psnr_db", "truth_face_ssim",
+    "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_mm", "gaze_degrees",
+    "shape_mm", "skin_delta_e", "background_psnr_db", "truth_face_psnr_db", "truth_face_ssim",
 )  # fmt: skip
 RANKED_BY = "identity_similarity"
 

@@ -24,6 +24,10 @@ from faces.files import digest_of, read_json, write_json
 from faces.morphable.base import CoefficientLayout
 
 PROTOCOLS = ("cross", "same", "large-pose", "large-shape", "skin-tone", "occlusion")
+#: Protocols of sets that are no shards (evaluation/sets); whose pairs belong to clips; whose clips follow in time.
+SET_PROTOCOLS = ("video", "faceforensics", "celeba-hq")
+IN_CLIPS = ("video", "faceforensics")
+IN_TIME = ("video",)
 #: Random cross pairs drawn for every pair kept by a protocol of extremes.
 CANDIDATES_PER_PAIR = 8
 
@@ -55,6 +59,16 @@ class PairList:
     def ids(self) -> tuple[str, ...]:
         """N pair ids, "source>target", unique in the list."""
         return tuple(f"{s}>{t}" for s, t in zip(self.source_keys, self.target_keys, strict=True))
+
+
+def clip_numbers(pairs: PairList) -> np.ndarray | None:
+    """(N,) int64 number of every pair's clip (its target's video), or None where pairs stand alone.
+
+    Frames of one video are no independent draws: intervals draw whole clips.
+    """
+    if pairs.protocol not in IN_CLIPS:
+        return None
+    return np.unique([key.rpartition("/")[0] for key in pairs.target_keys], return_inverse=True)[1]
 
 
 @dataclass(frozen=True)

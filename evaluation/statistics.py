@@ -34,14 +34,23 @@ def bootstrap_weights(count: int, seed: int, draws: int = DRAWS) -> np.ndarray:
     return rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float32)
 
 
-def summarise(values: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL) -> list[Figure]:
-    """(N, M) numbers, NaN where a pair failed -> M figures, all from the same resamples."""
+def summarise(
+    values: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL, clips: np.ndarray | None = None
+) -> list[Figure]:
+    """(N, M) numbers, NaN where a pair failed -> M figures, all from the same resamples.
+
+    clips: (N,) int numbers of clips; whole clips are drawn then (cluster bootstrap, Davison and Hinkley 1997, 3.8).
+    """
     values = np.asarray(values, np.float64)
     valid = np.isfinite(values)
     count = len(values)
     if count == 0:
         return [Figure(np.nan, np.nan, np.nan, 0, 0) for _ in range(values.shape[1])]
-    weights = bootstrap_weights(count, seed, draws).astype(np.float64)
+    if clips is None:
+        weights = bootstrap_weights(count, seed, draws).astype(np.float64)
+    else:
+        names, place = np.unique(clips, return_inverse=True)
+        weights = bootstrap_weights(len(names), seed, draws).astype(np.float64)[:, place]
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (weights @ np.where(valid, values, 0.0)) / (weights @ valid)
         middle = np.where(valid, values, 0.0).sum(axis=0) / valid.sum(axis=0)
@@ -91,8 +100,9 @@ SLICES: tuple[Slice, ...] = (
 
 
 def slice_figures(
-    columns: Mapping[str, np.ndarray], metrics: Sequence[str], slices: Sequence[Slice] = SLICES, seed: int = 0
-) -> dict[str, dict[str, Figure]]:
+    columns: Mapping[str, np.ndarray], metrics: Sequence[str], slices: Sequence[Slice] = SLICES, seed: int = 0,
+    clips: np.ndarray | None = None,
+) -> dict[str, dict[str, Figure]]:  # fmt: skip
     """Columns of one system's rows -> label of every non-empty slice -> metric -> figure."""
     table: dict[str, dict[str, Figure]] = {}
     for part in slices:
@@ -101,5 +111,6 @@ def slice_figures(
         where = (columns[part.column] >= part.low) & (columns[part.column] < part.high)
         if where.any():
             values = np.stack([columns[m][where] for m in metrics], axis=1)
-            table[part.label] = dict(zip(metrics, summarise(values, seed), strict=True))
+            drawn = summarise(values, seed, clips=None if clips is None else clips[where])
+            table[part.label] = dict(zip(metrics, drawn, strict=True))
     return table

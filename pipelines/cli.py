@@ -97,16 +97,20 @@ def train(
     command.run(recipe, settings or [], ranks, dry_run)
 
 
+PROTOCOL_HELP = "cross, same, large-pose, large-shape, skin-tone, occlusion, video, faceforensics, celeba-hq"
+
+
 @app.command()
 def evaluate(
     recipe: Annotated[str, typer.Option(help="Name of a trained recipe.")] = "samae",
-    protocol: Annotated[str, typer.Option(help="cross, same, large-pose, large-shape, skin-tone, occlusion")] = "cross",
+    protocol: Annotated[str, typer.Option(help=PROTOCOL_HELP)] = "cross",
+    pairs: Annotated[int | None, typer.Option(min=4, help="Pairs (default: SAMAE_PAIRS; a set's whole list).")] = None,
     as_json: Json = False,
 ) -> None:
     """Judge one trained recipe on frozen pairs (protocol cross is the asset swap_evaluation); print its figures."""
     from pipelines.commands import evaluate as command
 
-    command.run(recipe, as_json, protocol)
+    command.run(recipe, as_json, protocol, pairs)
 
 
 @app.command()

@@ -30,6 +30,9 @@ class Settings(BaseSettings, Plan):
     mlflow_port: int = Field(5000, ge=1, le=65535, description="port of the MLflow page")
     grace_seconds: float = Field(60.0, gt=0, description="time between SIGTERM and SIGKILL when training is cancelled")
 
+    faceforensics: Path | None = Field(None, description="folder of FaceForensics++, for samae evaluate --protocol")
+    celeba_hq: Path | None = Field(None, description="folder of CelebAMask-HQ, for samae evaluate --protocol")
+
     launch: str = Field("local", description="where training runs: local, hosts:HOSTFILE, or ray:http://HEAD:8265")
     launch_gpus: int = Field(0, ge=0, le=1, description="GPUs a rank that a Ray job asks for")
     remote_shell: str = Field(
@@ -41,12 +44,12 @@ class Settings(BaseSettings, Plan):
     log_json: bool = Field(False, description="console logs of runs as one JSON object a line, with run ids")
     weekly: bool = Field(False, description="switch on the weekly retraining and the sensors when Dagster starts")
 
-    @field_validator("raw", "deny_list", mode="before")
+    @field_validator("raw", "deny_list", "faceforensics", "celeba_hq", mode="before")
     @classmethod
     def _no_raw(cls, value: Any) -> Any:
         return value or None
 
-    @field_validator("home", "raw", "deny_list")
+    @field_validator("home", "raw", "deny_list", "faceforensics", "celeba_hq")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -77,10 +77,19 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
         listed = folder / LANDMARKS_JSON
         if above < 2 and listed.is_file() and name in _landmarks(listed, _changed_ns(listed)):
             return _points(_landmarks(listed, _changed_ns(listed))[name], f"{listed}: {name}"), False
-    faces = _detector(path).faces(image)
+    return found_landmarks(image, str(path)), False
+
+
+def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 -> (68, 2) landmarks of its largest face by InsightFace's detector, our pixels.
+
+    Raises:
+        SamaeError: the detector's weights are missing, or there is no face; `name` is the picture's for the sentence.
+    """
+    faces = _detector(name).faces(image)
     if not faces:
-        raise SamaeError(f"no face was found in {path}: choose another picture, or write {LANDMARKS_JSON} beside it")
-    return faces[0], False
+        raise SamaeError(f"no face was found in {name}: choose another picture, or write {LANDMARKS_JSON} beside it")
+    return faces[0]
 
 
 def _changed_ns(path: Path) -> int:
@@ -121,12 +130,12 @@ def _loaded_detector() -> Any:
     return Detector()
 
 
-def _detector(path: Path) -> Any:
+def _detector(name: str) -> Any:
     try:
         return _loaded_detector()
     except SamaeError as error:
         raise SamaeError(
-            f"{path} has no landmarks (in {FFHQ_JSON} or {LANDMARKS_JSON} above it), and {error}"
+            f"{name} has no landmarks (in {FFHQ_JSON} or {LANDMARKS_JSON} above it), and {error}"
         ) from None
 
 
@@ -145,7 +154,7 @@ def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encode
     else:
         matrix, large = ffhq_transform(points, fit_px), ffhq_crop(image, points, fit_px)
     marks = transform_points(matrix, points).astype(np.float32)
-    face = _batch(str(path), large, marks, size_px, head, encoder)
+    face = face_of_crop(str(path), large, marks, size_px, head, encoder)
     return Portrait(image, points, matrix * (size_px / fit_px), face)
 
 
@@ -153,10 +162,14 @@ def _way(size_px: int, wanted_px: int) -> int:
     return cv2.INTER_AREA if wanted_px < size_px else cv2.INTER_CUBIC
 
 
-def _batch(
+def face_of_crop(
     name: str, large: np.ndarray, marks: np.ndarray, size_px: int, head: MorphableHead, encoder: Encoder
 ) -> FaceBatch:
-    """The face of a crop (L, L, 3) with landmarks (68, 2) px in it, as training sees faces."""
+    """The face of FFHQ's crop (L, L, 3) uint8 with landmarks (68, 2) px in it, as training sees faces: a batch of one.
+
+    Raises:
+        SamaeError: the face cannot be fitted.
+    """
     side = large.shape[0]
     found = fit(large[None], marks[None], head, side)
     if not found.ok[0]:

@@ -11,20 +11,25 @@ from evaluation.context import EncoderLike
 from evaluation.metrics import (
     background,
     expression,
+    gaze,
+    landmark_jitter,
     light,
     pose,
     seam,
     shape,
     skin,
+    temporal_difference,
     truth_colour,
     truth_landmarks,
     truth_psnr,
     truth_ssim,
+    warp_error,
 )
 from evaluation.metrics.base import Metric
 from evaluation.metrics.identity import identity_leak, identity_similarity
 from evaluation.metrics.lpips import lpips_metrics
 from evaluation.metrics.retrieval import retrieval
+from evaluation.metrics.temporal_identity import temporal_identity
 from evaluation.metrics.truth_vgg import vgg_metric
 from evaluation.networks import NONE, JudgeNetworks
 
@@ -33,6 +38,7 @@ METRIC_VERSION = 2
 PLAIN_METRICS: tuple[Metric, ...] = (
     pose.METRIC,
     expression.METRIC,
+    gaze.METRIC,
     shape.METRIC,
     light.METRIC,
     skin.METRIC,
@@ -45,6 +51,8 @@ PLAIN_METRICS: tuple[Metric, ...] = (
     truth_colour.METRIC,
     truth_landmarks.METRIC,
 )
+#: Of clips whose frames follow each other.
+METRICS_IN_TIME: tuple[Metric, ...] = (warp_error.METRIC, temporal_difference.METRIC, landmark_jitter.METRIC)
 
 
 def independent(encoders: Sequence[EncoderLike], trained_with: str | None) -> list[EncoderLike]:
@@ -55,15 +63,16 @@ def independent(encoders: Sequence[EncoderLike], trained_with: str | None) -> li
 
 def build_metrics(
     encoders: Sequence[EncoderLike], *, has_truth: bool, has_fit: bool, trained_with: str | None = None,
-    networks: JudgeNetworks | None = None,
+    networks: JudgeNetworks | None = None, in_time: bool = False,
 ) -> list[Metric]:  # fmt: skip
-    """The metrics that these encoders, truth, fit and networks allow, headline first.
+    """The metrics that these encoders, truth, fit and networks allow, headline first; `in_time` for clips.
 
     Headline identity figures use the independent encoders; with more than one encoder each also gets its own columns.
     """
     judges = independent(encoders, trained_with)
     metrics = [identity_similarity(judges), identity_leak(judges), retrieval(judges[0], 1), retrieval(judges[0], 5)]
     plain = [*PLAIN_METRICS, *network_metrics(networks or NONE)]
+    plain += [*METRICS_IN_TIME, *temporal_identity(judges[0])] if in_time else []
     metrics += [m for m in plain if (has_truth or not m.needs_truth) and (has_fit or not m.needs_fit)]
     if len(encoders) > 1:
         for encoder in encoders:

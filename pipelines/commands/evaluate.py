@@ -1,30 +1,44 @@
 """`samae evaluate --recipe NAME [--protocol P]`: judge a trained recipe on frozen pairs, beside the baselines.
 
 Protocol "cross" is the asset swap_evaluation[NAME], made when it is out of date; the others are judged here and now,
-in the same pool and with the same kept rows, and leave the assets as they are.
+in the same pool and with the same kept rows, and leave the assets as they are. `video` draws sequences;
+`faceforensics` and `celeba-hq` read the folders that SAMAE_FACEFORENSICS and SAMAE_CELEBA_HQ name. By these three the
+weights that come with the project can be judged, too (--recipe samae-64): nothing has to be trained for that.
 """
 
 import json
+import math
+import sys
+from pathlib import Path
 from typing import Any
 
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
 from pipelines.settings import load_settings
 
+SHOWN_REASONS = 5
 
-def run(recipe: str, as_json: bool, protocol: str = "cross") -> None:
-    """Judge a recipe by a protocol, and print it."""
+
+def run(recipe: str, as_json: bool, protocol: str = "cross", pairs: int | None = None) -> None:
+    """Judge a recipe by a protocol, and print it. pairs: as SAMAE_PAIRS, or the first of a set's list."""
     quieten()
     from assets.partitions import recipe_names
-    from evaluation.pairs import PROTOCOLS
+    from evaluation.pairs import PROTOCOLS, SET_PROTOCOLS
+    from training.weights import shipped_names
 
-    if recipe not in recipe_names():
-        raise SamaeError(f"no recipe is called {recipe!r}; there are {', '.join(recipe_names())}")
-    if protocol not in PROTOCOLS:
-        raise SamaeError(f"there is no pair protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
-    settings = load_settings()
-    settings.store.manifest("swap_model", recipe)
-    evaluation = _asset(settings, recipe) if protocol == "cross" else _judged(settings, recipe, protocol)
+    names = [*recipe_names(), *(shipped_names() if protocol in SET_PROTOCOLS else ())]
+    if recipe not in names:
+        raise SamaeError(f"no recipe is called {recipe!r}; there are {', '.join(names)}")
+    every = (*PROTOCOLS, *SET_PROTOCOLS)
+    if protocol not in every:
+        raise SamaeError(f"there is no pair protocol {protocol!r}; choose one of {', '.join(every)}")
+    settings = load_settings(**({} if pairs is None else {"pairs": pairs}))
+    pictures = picture_set(settings, protocol) if protocol in SET_PROTOCOLS else None
+    export = export_of(settings, recipe)
+    if protocol == "cross":
+        evaluation = _asset(settings, recipe)
+    else:
+        evaluation = _judged(settings, export, protocol, pictures, pairs)
     print(json.dumps(evaluation.summary, indent=2) if as_json else table(evaluation))
 
 
@@ -37,28 +51,65 @@ def _asset(settings: Any, recipe: str) -> Any:
     return read_kept(settings.store, recipe)
 
 
-def _judged(settings: Any, recipe: str, protocol: str) -> Any:
-    from assets.judging import judge_export
+def picture_set(settings: Any, protocol: str) -> Any:
+    """The set of a protocol that needs no shards; SamaeError when its folder is not named or not as published."""
+    from evaluation.sets.celeba_hq import open_celeba_hq
+    from evaluation.sets.faceforensics import open_faceforensics
+    from evaluation.sets.sequences import sequences_for
+
+    if protocol == "video":
+        return sequences_for(settings.seed, settings.pairs, max(settings.photo_px, settings.picture_px))
+    folder = settings.faceforensics if protocol == "faceforensics" else settings.celeba_hq
+    if folder is None:
+        name = f"SAMAE_{protocol.upper().replace('-', '_')}"
+        raise SamaeError(f"protocol {protocol} needs the set's folder: name it by {name}")
+    return open_faceforensics(folder) if protocol == "faceforensics" else open_celeba_hq(folder)
+
+
+def export_of(settings: Any, recipe: str) -> Path:
+    """Folder of a recipe's trained weights, or of those that come with the project; SamaeError when not made yet."""
     from assets.models import EXPORT
+    from training.weights import find_weights, shipped_names
+
+    if recipe in shipped_names():
+        return find_weights(recipe).folder
+    settings.store.manifest("swap_model", recipe)
+    return settings.store.folder("swap_model", recipe) / EXPORT
+
+
+def _judged(settings: Any, export: Path, protocol: str, pictures: Any, pairs: int | None) -> Any:
+    from assets.judging import judge_export, judge_set
     from pipelines.ray_pool import RayPool
 
     pool = RayPool(address=settings.ray, cores=settings.cores)
     try:
-        export = settings.store.folder("swap_model", recipe) / EXPORT
-        return judge_export(settings.plan, settings.store, export, pool, lambda *_: None, protocol)
+        if pictures is not None:
+            return judge_set(settings.plan, settings.store, export, pool, _show, pictures, pairs)
+        return judge_export(settings.plan, settings.store, export, pool, _show, protocol)
     finally:
         pool.stop()
+
+
+def _show(done: float, total: float, note: str = "") -> None:
+    """A line that counts up on a terminal; nothing elsewhere."""
+    if sys.stderr.isatty():
+        print(f"\r{done:.0f} of {total:.0f} {note}".ljust(40), end="\n" if done >= total else "", file=sys.stderr)
 
 
 def table(evaluation: Any) -> str:
     """One line a metric: the system with its interval, then every baseline."""
     names = list(evaluation.baselines)
     lines = [
-        f"{evaluation.name} on {len(evaluation.pairs)} pairs",
+        f"{evaluation.name} on {len(evaluation.pairs)} pairs ({evaluation.pairs.name}, {evaluation.pairs.digest})",
         f"{'':<34}{evaluation.name:>26}" + "".join(f"{n:>14}" for n in names),
     ]
     for metric, figure in evaluation.summary.items():
+        if math.isnan(figure["mean"]):
+            continue  # not measured here (FID without its weights)
         own = f"{figure['mean']:.3f} ({figure['low']:.3f}..{figure['high']:.3f})"
         rest = "".join(f"{evaluation.baselines[n][metric]['mean']:>14.3f}" for n in names)
         lines.append(f"{metric + ' ' + figure['unit']:<34}{own:>26}{rest}")
+    lost = sorted({why for why in evaluation.rows.column("reason").to_pylist() if why})
+    lines += [f"failed: {why}" for why in lost[:SHOWN_REASONS]]
+    lines += [f"… and {len(lost) - SHOWN_REASONS} more reasons"] if len(lost) > SHOWN_REASONS else []
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training.networks.weight_files import load_strictly
+from training.networks.weight_files import load_published
 
 FILES = ("alexnet.safetensors", "alexnet-owt-7be5be79.pth")
 #: Index in torchvision's `features`, channels out, kernel, stride, padding; a pool of 3 with stride 2 before some.
@@ -44,5 +44,5 @@ def load_alexnet(path: Path) -> AlexNetFeatures:
     """The frozen network with the weights of a file; SamaeError when its names are not AlexNet's."""
     network = AlexNetFeatures()
     names = {name: name.replace("convs.", "features.") for name in network.state_dict()}
-    load_strictly(network, path, names, ignored=r"classifier\.", source=f"torchvision's {FILES[1]}")
+    load_published(network, path, names, ignored=r"classifier\.", source=f"torchvision's {FILES[1]}")
     return network.eval().requires_grad_(False)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training.networks.weight_files import load_strictly
+from training.networks.weight_files import load_published
 
 FILES = ("pt_inception.safetensors", "pt_inception-2015-12-05-6726825d.pth")
 #: Width and height that the network sees, and length of the features.
@@ -160,5 +160,5 @@ def load_inception(path: Path) -> InceptionFeatures:
     network = InceptionFeatures()
     names = {name: name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
     ignored = r"fc\.(weight|bias)$|.*num_batches_tracked$"
-    load_strictly(network, path, names, ignored, f"pytorch-fid's {FILES[1]}")
+    load_published(network, path, names, ignored, f"pytorch-fid's {FILES[1]}")
     return network.eval().requires_grad_(False)

@@ -14,7 +14,7 @@ from torch import nn
 
 from training.networks.alexnet import load_alexnet
 from training.networks.vgg import load_vgg
-from training.networks.weight_files import load_strictly
+from training.networks.weight_files import load_published
 
 Trunk = Literal["alex", "vgg"]
 CHANNELS: dict[Trunk, tuple[int, ...]] = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
@@ -76,6 +76,6 @@ def load_lpips(trunk: Trunk, trunk_path: Path, heads_path: Path) -> Lpips:
     """The frozen network with the weights of two files; SamaeError when names or shapes are not the published ones."""
     heads = Heads(CHANNELS[trunk])
     names = {f"weights.{n}": f"lin{n}.model.1.weight" for n in range(len(CHANNELS[trunk]))}
-    load_strictly(heads, heads_path, names, source=f"weights/v0.1/{trunk}.pth of the package lpips 0.1.4")
+    load_published(heads, heads_path, names, source=f"weights/v0.1/{trunk}.pth of the package lpips 0.1.4")
     base = load_alexnet(trunk_path) if trunk == "alex" else load_vgg(trunk_path, maps=5)
     return Lpips(base, heads).eval().requires_grad_(False)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from training.networks.weight_files import find_file, load_strictly
+from training.networks.weight_files import find_file, load_published
 
 FILES = ("vgg16.safetensors", "vgg16-397923af.pth")
 #: Output channels in torchvision's order; "M" halves the map; a star after the width marks a map that is returned.
@@ -67,5 +67,5 @@ def load_vgg(path: Path, maps: int = LOSS_MAPS) -> VggFeatures:
     """The frozen network with the weights of a file; SamaeError when its names are not VGG-16's."""
     network = VggFeatures(maps)
     names = {name: name.replace("convs.", "features.") for name in network.state_dict()}
-    load_strictly(network, path, names, ignored=r"classifier\.", source=f"torchvision's {FILES[1]}")
+    load_published(network, path, names, ignored=r"classifier\.", source=f"torchvision's {FILES[1]}")
     return network.eval().requires_grad_(False)

@@ -47,7 +47,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
-def load_strictly(
+def load_published(
     network: nn.Module, path: Path, names: Mapping[str, str], ignored: str = r"$^", source: str = "the published file"
 ) -> None:
     """Put a file's tensors into a network, whole or not at all.

@@ -1,0 +1,130 @@
+"""The metrics of video on motions that are known: neighbours found, explained motion free, flicker counted."""
+
+import numpy as np
+import pytest
+
+from evaluation.context import Gallery, Measured, PairContext, Pictures
+from evaluation.frames import clips, of_steps, runs, steps
+from evaluation.metrics import build_metrics, landmark_jitter, temporal_difference, warp_error
+from evaluation.metrics.temporal_identity import temporal_identity
+from evaluation.statistics import summarise
+from tests.evaluation.fakes import ColourEncoder
+from tests.faces.toy_head import toy_head
+
+SIZE_PX, FRAMES = 64, 6
+KEYS = tuple(f"a/{n:05d}" for n in range(FRAMES))
+RNG = np.random.default_rng(2)
+
+
+def wall() -> np.ndarray:
+    """A smooth, rich texture (160, 160, 3) to look at through a moving window."""
+    v, u = np.mgrid[:160, :160]
+    waves = [np.sin(u * a + v * b + c) for a, b, c in ((0.31, 0.07, 0), (-0.11, 0.23, 1), (0.05, -0.37, 2))]
+    return np.stack([127 + 40 * (waves[c] + waves[(c + 1) % 3]) for c in range(3)], -1)
+
+
+def panned(speed_px: int) -> np.ndarray:
+    """(FRAMES, S, S, 3) uint8 of a camera that moves sideways."""
+    starts = [20 + n * speed_px for n in range(FRAMES)]
+    return np.stack([wall()[30 : 30 + SIZE_PX, x : x + SIZE_PX] for x in starts]).astype(np.uint8)
+
+
+def context(target: np.ndarray, result: np.ndarray, truth: np.ndarray, keys: tuple[str, ...] = KEYS) -> PairContext:
+    mask = np.zeros(target.shape[:3], np.float32)
+    mask[:, 12:52, 12:52] = 1
+    marks = np.tile(RNG.uniform(10, 50, (1, 68, 2)), (len(target), 1, 1)).astype(np.float32)
+    shots = [Pictures(image, marks, mask) for image in (target, target, result, truth)]
+    gallery = Gallery(keys, np.arange(len(keys)), {})
+    return PairContext(shots[0], shots[1], shots[2], shots[3], gallery, ("s",) * len(keys), keys)
+
+
+def test_neighbours_are_frames_of_one_clip_in_order() -> None:
+    keys = ("a/00002", "a/00001", "b/00001", "a/00005", "b/source", "a/00003")
+    assert [rows.tolist() for rows in clips(keys)] == [[1, 0, 5, 3], [4, 2]]
+    assert [rows.tolist() for rows in runs(keys)] == [[1, 0, 5]]
+    here, there = steps(keys)
+    assert (here.tolist(), there.tolist()) == ([1, 0], [0, 5])
+    spread = of_steps(np.array([7.0, 9.0]), keys)
+    assert spread[[1, 0, 5]].tolist() == [7, 9, 9]
+    assert np.isnan(spread[[2, 3, 4]]).all()
+    assert len(steps(("x", "y"))[0]) == 0
+
+
+def test_motion_of_the_target_is_no_flicker_and_changing_light_is() -> None:
+    target = panned(2)
+    still = warp_error.compute(context(target, target, target))
+    assert still.tolist() == [0] * FRAMES
+    shifted = np.clip(target.astype(int) + 20, 0, 255).astype(np.uint8)  # another colour, the same in every frame
+    assert np.abs(warp_error.compute(context(target, shifted, target))).max() < 1
+    found = []
+    for strength in (2, 6, 18):
+        wobble = strength * np.array([1, -1] * (FRAMES // 2))[:, None, None, None]
+        flickering = np.clip(target.astype(int) + wobble, 0, 255).astype(np.uint8)
+        found.append(warp_error.compute(context(target, flickering, target)).mean())
+    assert np.all(np.diff(found) > 0)
+    assert found[-1] == pytest.approx(36, abs=6)
+
+
+def test_a_constant_error_is_no_flicker_against_the_truth() -> None:
+    truth = panned(3)
+    constant = np.clip(truth.astype(int) + 9, 0, 255).astype(np.uint8)
+    assert temporal_difference.compute(context(truth, truth, truth)).tolist() == [0] * FRAMES
+    assert temporal_difference.compute(context(truth, constant, truth)).max() == pytest.approx(0, abs=1e-5)
+    once = truth.copy()
+    once[2, 20:40, 20:40] = 0
+    values = temporal_difference.compute(context(truth, once, truth))
+    assert values[1] > 1
+    assert values[2] > 1
+    assert values[[0, 3, 4, 5]].max() == 0
+
+
+def test_identity_of_a_clip_by_hand() -> None:
+    pair = context(*[panned(0)] * 3)
+    encoder = ColourEncoder()
+    turned = np.zeros((FRAMES, 9), np.float32)
+    angle = np.radians(10 * np.arange(FRAMES))
+    turned[:, 0], turned[:, 1] = np.cos(angle), np.sin(angle)
+    same = np.zeros((FRAMES, 9), np.float32)
+    same[:, 0] = 1
+    pair.result.remember("embedding.colours", turned)
+    pair.target.remember("embedding.colours", same)
+    local, everywhere = (metric.compute(pair) for metric in temporal_identity(encoder))
+    assert local == pytest.approx([np.cos(np.radians(10))] * FRAMES, abs=1e-6)
+    assert everywhere[0] == pytest.approx(np.mean([np.cos(np.radians(10 * k)) for k in range(1, FRAMES)]), abs=1e-6)
+
+
+def test_landmarks_that_move_evenly_do_not_tremble() -> None:
+    head, target = toy_head(), panned(1)
+    pair = context(target, target, target)
+    known = pair.target.landmarks_px + np.arange(FRAMES)[:, None, None]
+    pair.target.landmarks_px = known.astype(np.float32)
+    nothing = head.layout.pack(rotation_rad=np.zeros((FRAMES, 3)))
+    eyes_px = float(np.linalg.norm(known[0, 36] - known[0, 45]))
+
+    def jitter(found: np.ndarray) -> np.ndarray:
+        pair.measured = Measured(head, nothing, nothing, nothing, found)
+        return landmark_jitter.compute(pair)
+
+    drift = 0.5 * np.arange(FRAMES)[:, None, None]
+    assert jitter(known + 3 + drift) == pytest.approx([0] * FRAMES, abs=1e-3)
+    wobble = np.array([1.0, -1.0] * (FRAMES // 2))[:, None, None] * np.array([1.0, 0.0])
+    assert jitter(known + wobble) == pytest.approx([100 * 4 / eyes_px] * FRAMES, rel=1e-3)
+
+
+def test_metrics_of_time_belong_to_clips_alone() -> None:
+    names = {m.name for m in build_metrics([ColourEncoder()], has_truth=True, has_fit=True)}
+    timed = {m.name for m in build_metrics([ColourEncoder()], has_truth=True, has_fit=True, in_time=True)}
+    assert timed - names == {
+        "warp_error", "truth_temporal_difference", "landmark_jitter", "temporal_identity_local",
+        "temporal_identity_global",
+    }  # fmt: skip
+
+
+def test_whole_clips_are_drawn_so_that_intervals_are_honest() -> None:
+    """Eight clips of twenty equal frames hold eight draws, not 160."""
+    per_clip = RNG.normal(size=8)
+    values, numbers = np.repeat(per_clip, 20)[:, None], np.repeat(np.arange(8), 20)
+    alone, clustered, eight = summarise(values)[0], summarise(values, clips=numbers)[0], summarise(per_clip[:, None])[0]
+    assert (clustered.low, clustered.high) == pytest.approx((eight.low, eight.high))
+    assert clustered.mean == pytest.approx(alone.mean)
+    assert clustered.high - clustered.low > 3 * (alone.high - alone.low)
