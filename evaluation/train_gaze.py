@@ -93,7 +93,7 @@ def rendered(first: int, count: int, keep: Path | None, step: int = 100) -> Scen
         size = min(step, first + count - start)
         path = keep / f"gaze-{start}-{size}.npz" if keep else None
         if path and path.is_file():
-            with np.load(path) as kept:
+            with np.load(path, allow_pickle=False) as kept:
                 parts.append(Scenes(kept["image"], kept["landmarks_px"], kept["direction"]))
             continue
         parts.append(render(start, size))
