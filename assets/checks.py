@@ -69,7 +69,13 @@ def fits_are_good(context: dg.AssetCheckExecutionContext, samae: dg.ResourcePara
     total, share = _share_rejected(samae, "face_coefficients", partitions)
     tables = [accepted(read_rows(samae.store.folder("face_coefficients", name))) for name in partitions]
     errors = np.concatenate([np.asarray(table["landmark_nme_percent"]) for table in tables])
-    worst = float(np.percentile(errors, 90)) if len(errors) else float("inf")
+    if not len(errors):
+        told = f"none of {total} faces could be fitted; the column reason of rows.parquet says why"
+        told = told if total else "no face came this far: see why raw_faces and aligned_faces refused every photograph"
+        return dg.AssetCheckResult(
+            passed=False, severity=WARN, description=told, metadata={"faces": total, "rejected_percent": 100 * share}
+        )
+    worst = float(np.percentile(errors, 90))
     return dg.AssetCheckResult(
         passed=share <= MOST_BAD_FITS and worst <= WORST_NME_PERCENT,
         severity=WARN,

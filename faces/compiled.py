@@ -50,8 +50,9 @@ def _blas() -> ThreadpoolController:
 def one_blas_thread() -> AbstractContextManager[object]:
     """Inside, numpy's linear algebra stays in its calling thread; afterwards it is as it was.
 
-    Fitting solves many small systems and spreads faces over cores itself. OpenBLAS's own threads wait by spinning: on a
-    busy machine they took 16 times the CPU of the work (measured).
+    Fitting solves many small systems and spreads faces over cores itself; a picture of a person is one core's work.
+    OpenBLAS's own threads wait by spinning: on a busy machine they took 16 times the CPU of a fit, and on a quiet one
+    as much as the whole picture again (measured).
     """
     return _blas().limit(limits=1, user_api="blas")
 

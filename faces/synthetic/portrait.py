@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from faces.camera import Camera
+from faces.compiled import one_blas_thread
 from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
@@ -97,14 +98,15 @@ def render_swaps(
         if reading not in READINGS:
             raise SamaeError(f"a true swap has no reading {reading!r}; choose one of {', '.join(READINGS)}")
     head = load_head("builtin")
-    plain = _render(head, owner, owner, scene, size_px, "face")
-    own = _finish(head, owner, owner, scene, plain, plain, "face")
-    if wearer == owner:
-        return own, dict.fromkeys(readings, own)
-    swapped = {reading: _render(head, owner, wearer, scene, size_px, reading) for reading in readings}
-    return own, {
-        reading: _finish(head, owner, wearer, scene, shown, plain, reading) for reading, shown in swapped.items()
-    }
+    with one_blas_thread():
+        plain = _render(head, owner, owner, scene, size_px, "face")
+        own = _finish(head, owner, owner, scene, plain, plain, "face")
+        if wearer == owner:
+            return own, dict.fromkeys(readings, own)
+        swapped = {reading: _render(head, owner, wearer, scene, size_px, reading) for reading in readings}
+        return own, {
+            reading: _finish(head, owner, wearer, scene, shown, plain, reading) for reading, shown in swapped.items()
+        }
 
 
 @dataclass(frozen=True)
