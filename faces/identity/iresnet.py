@@ -75,6 +75,7 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, channels_in, H, W) -> (N, channels, H / stride, W / stride)."""
         return self.shortcut(x) + self.body(x)
 
 
@@ -97,6 +98,7 @@ class IResNet(nn.Module):
         self.head = _head(config, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, crop_px, crop_px) RGB in -1..1 -> (N, dim)."""
         return self.head(self.features(x)[-1])
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -128,6 +130,7 @@ class FrozenPReLU(nn.Module):
         self._below_one = bool((trained.weight <= 1).all())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> the same shape and dtype."""
         if x.dtype != torch.bfloat16 or x.device.type != "cpu":
             return F.prelu(x, self.slopes.to(x.dtype))
         slopes = self.slopes.to(x.dtype)[:, None, None]

@@ -58,3 +58,10 @@ def noise_maps() -> np.ndarray:
         ]
     )
     return np.round(np.clip(maps, -4.0, 4.0) / NOISE_UNIT).astype(np.int8)
+
+
+@lru_cache(maxsize=1)
+def packed_noise() -> np.ndarray:
+    """(5, 512 * 512) int32: the four corners of every noise texel's square in one number, 8 bits each."""
+    corners = [np.roll(noise_maps(), (-dy, -dx), (1, 2)) for dy in (0, 1) for dx in (0, 1)]
+    return np.ascontiguousarray(np.stack(corners, -1)).view(np.int32).reshape(len(noise_maps()), -1)

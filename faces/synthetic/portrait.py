@@ -21,7 +21,7 @@ from faces.synthetic.background import draw_background
 from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
-from faces.synthetic.noise import noise_maps
+from faces.synthetic.mesh_shading import KeyShadow, shade_mesh
 from faces.synthetic.numerics import mesh_normals, soft_normals
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
@@ -188,11 +188,10 @@ def _draw_mesh(
     numbers = parameters(wearer, scene, _gaze_axes(posed))
     canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
     canvas.albedo = albedo_coefficients(head, table, body, numbers)
-    moles = np.array(wearer.moles, np.float64).reshape(-1, 3)
-    shading.shade_mesh(
-        raster.triangle[0], raster.barycentric[0], canvas.depth, body.mesh.triangles, table, body.material, body.fine,
-        body.features, noise_maps(), numbers, moles, rig.lamps, rig.ambient, _view_vector(view),
-        shadow, 0.5 + 2.2 * float(rig.lamps[0, 6]), posed.camera.focal_px * SAMPLES, canvas.colour, canvas.ids,
+    shade_mesh(
+        raster, body, table, numbers, np.array(wearer.moles, np.float64).reshape(-1, 3), rig,
+        KeyShadow(_view_vector(view), shadow, 0.5 + 2.2 * float(rig.lamps[0, 6])), posed.camera.focal_px * SAMPLES,
+        canvas.colour, canvas.ids,
     )  # fmt: skip
     return canvas
 

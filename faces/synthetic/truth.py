@@ -13,9 +13,9 @@ from faces.morphable.base import MorphableHead
 from faces.synthetic import shading
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.lighting import Rig
-from faces.synthetic.noise import noise_maps
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed
+from faces.synthetic.skin_shading import albedo_at
 
 #: Error of the fit that the prior balances, linear RGB.
 _TOLERANCE = 0.02
@@ -55,8 +55,7 @@ def _solver(head: MorphableHead) -> tuple[np.ndarray, np.ndarray]:
 def albedo_coefficients(head: MorphableHead, table: np.ndarray, body: Anatomy, parameters: np.ndarray) -> np.ndarray:
     """(A,) float32 from the vertex table (V, COLUMNS) and the shading parameters of a picture."""
     chosen, solver = _solver(head)
-    no_moles = np.zeros((0, 3))
-    colours = shading.albedo_at(table[chosen], body.features, noise_maps(), parameters, no_moles)
+    colours = albedo_at(table[chosen], body.features, parameters)
     ball = body.eye_of[chosen] >= 0
     x, y, z = table[chosen][ball, 9:12].T
     ring = np.arctan2(np.hypot(x, y), z) * 12.2
