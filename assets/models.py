@@ -1,8 +1,10 @@
 """swap_model[recipe]: a trained swapper. Training runs in processes of its own; a restart goes on where it stopped."""
 
+import contextlib
 import math
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,27 @@ EXPORT = "export"
 
 #: A lost host or a killed rank: the next attempt goes on from the last valid checkpoint. What the user must mend, and
 #: numbers that blew up, are not tried again.
-RETRIES = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+MAX_RETRIES, FIRST_DELAY_S = 2, 5.0
 
 
-@dg.asset(**STAGES["swap_model"].spec(), pool="training", retry_policy=RETRIES)
+@contextlib.contextmanager
+def retried(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Ask Dagster to start the step again when the block fails, unless the failure forbids it.
+
+    Not a dg.RetryPolicy: with one, Dagster 1.13 starts an interrupted step again as well, so that Terminate, a time
+    limit and Ctrl-C would each restart the training that they ended.
+    """
+    try:
+        yield
+    except dg.DagsterError:
+        raise
+    except Exception as error:
+        if isinstance(error, dg.Failure) and not error.allow_retries:
+            raise
+        raise dg.RetryRequested(MAX_RETRIES, FIRST_DELAY_S * 2**context.retry_number) from error
+
+
+@dg.asset(**STAGES["swap_model"].spec(), pool="training")
 def swap_model(
     context: dg.AssetExecutionContext,
     samae: dg.ResourceParam[Samae],
@@ -35,6 +54,14 @@ def swap_model(
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
     """Train one recipe on the shards, and keep its export."""
+    with retried(context):
+        return train(context, samae, launcher, tracking)
+
+
+def train(
+    context: dg.AssetExecutionContext, samae: Samae, launcher: Launcher, tracking: Tracking
+) -> dg.MaterializeResult:
+    """One attempt: train to the end below an MLflow run of its own, which is closed whatever happens."""
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_model", recipe, plan, store)
     try:

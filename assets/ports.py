@@ -17,10 +17,14 @@ class Samae(Protocol):
     """Where everything lies and what was asked for."""
 
     @property
-    def plan(self) -> Plan: ...
+    def plan(self) -> Plan:
+        """What is made."""
+        ...
 
     @property
-    def store(self) -> Store: ...
+    def store(self) -> Store:
+        """Where it lies."""
+        ...
 
     @property
     def workers(self) -> int:
@@ -42,7 +46,9 @@ class Pool(Protocol):
 
     def map(
         self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None
-    ) -> list[Any]: ...
+    ) -> list[Any]:
+        """`[function(item) for item in items]`; a worker's SamaeError comes out as it is."""
+        ...
 
 
 class Launcher(Protocol):
@@ -58,7 +64,9 @@ class Launcher(Protocol):
         ranks: int,
         environment: dict[str, str],
         progress: Progress,
-    ) -> None: ...
+    ) -> None:
+        """Train to the end in run_dir. SamaeError when the user can mend what stopped it; dg.Failure else."""
+        ...
 
 
 class Tracking(Protocol):
@@ -68,13 +76,17 @@ class Tracking(Protocol):
         """Open a run below the parent of `cycle` (a retraining cycle); its id."""
         ...
 
-    def finish(self, run_id: str, status: str, metrics: dict[str, float], artifacts: Path | None = None) -> None: ...
+    def finish(self, run_id: str, status: str, metrics: dict[str, float], artifacts: Path | None = None) -> None:
+        """Log the last metrics, keep the artifacts, close the run with FINISHED, FAILED or KILLED."""
+        ...
 
     def environment(self, run_id: str) -> dict[str, str]:
         """Environment variables that make a training process write into this run."""
         ...
 
-    def page(self, run_id: str) -> str: ...
+    def page(self, run_id: str) -> str:
+        """Address of a run's page."""
+        ...
 
     def register(self, run_id: str, export: Path, tags: dict[str, str], card: str = "") -> str:
         """Make a model version of an export with its card; its number. The same export twice is one version."""
@@ -84,7 +96,9 @@ class Tracking(Protocol):
         """(number, tags) of the model version that has an alias; None when nobody has it."""
         ...
 
-    def set_alias(self, alias: str, version: str) -> None: ...
+    def set_alias(self, alias: str, version: str) -> None:
+        """Give the alias to a version, and take it from whoever had it."""
+        ...
 
     def export_folder(self, version: str) -> Path:
         """A local folder with the artifacts of a version."""

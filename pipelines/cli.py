@@ -161,6 +161,17 @@ def ingest(
 
 
 @app.command()
+def metrics(
+    port: Annotated[int | None, typer.Option(min=0, help="Serve them here until Ctrl-C instead of printing.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; the metrics ask for no password.")] = "127.0.0.1",
+) -> None:
+    """Prometheus metrics: photographs made and rejected, training's speed, runs and pools."""
+    from pipelines.commands import metrics as command
+
+    command.run(port, host)
+
+
+@app.command()
 def pictures() -> None:
     """Make every picture of docs/ again."""
     from pipelines.commands import pictures as command

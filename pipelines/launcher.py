@@ -116,7 +116,7 @@ def local_command(arguments: list[str], ranks: int) -> list[str]:
     """This interpreter for one rank, torchrun (which finds a free port) for more."""
     start = [sys.executable, "-m"]
     if ranks > 1:
-        start += ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0", "-m"]
+        start += ["pipelines.torchrun", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0", "-m"]
     return [*start, "pipelines.rank", *arguments]
 
 

@@ -149,7 +149,7 @@ def test_commands_for_one_rank_and_for_two(tmp_path: Path) -> None:
     two = launcher.training_command("samae", [], tmp_path / "s", tmp_path / "r", 2)
     assert one[:3] == [sys.executable, "-m", "pipelines.rank"]
     assert one[-2:] == ["--set", "a.b=1"]
-    assert "torch.distributed.run" in two
+    assert "pipelines.torchrun" in two
     assert "--nproc-per-node=2" in two
     assert int(launcher.training_environment(2)["OMP_NUM_THREADS"]) == max((os.cpu_count() or 1) // 2, 1)
 

@@ -1,0 +1,43 @@
+"""A training that fails is started again; one that was stopped, or that forbids it, is not."""
+
+import dagster as dg
+import pytest
+from dagster import DagsterExecutionInterruptedError
+
+from assets import models
+from assets.models import MAX_RETRIES, retried, swap_model
+
+
+def attempts(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often Dagster starts a step whose block raises this."""
+    monkeypatch.setattr(models, "FIRST_DELAY_S", 0)
+    started = []
+
+    @dg.asset
+    def training(context: dg.AssetExecutionContext) -> None:
+        started.append(context.retry_number)
+        with retried(context):
+            raise error
+
+    try:
+        assert not dg.materialize([training], raise_on_error=False).success
+    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        assert isinstance(error, (DagsterExecutionInterruptedError, KeyboardInterrupt))
+    return len(started)
+
+
+def test_a_lost_host_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert attempts(dg.Failure("a rank was killed"), monkeypatch) == 1 + MAX_RETRIES
+
+
+def test_what_the_user_must_mend_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert attempts(dg.Failure("the shards are missing", allow_retries=False), monkeypatch) == 1
+
+
+@pytest.mark.parametrize("interruption", [DagsterExecutionInterruptedError(), KeyboardInterrupt()])
+def test_what_was_stopped_stays_stopped(interruption: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert attempts(interruption, monkeypatch) == 1
+
+
+def test_dagster_has_no_policy_that_would_start_a_stopped_training_again() -> None:
+    assert swap_model.op.retry_policy is None
