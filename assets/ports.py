@@ -44,9 +44,7 @@ class Samae(Protocol):
 class Pool(Protocol):
     """Maps a function over items, on Ray or in this process, with the same answers in the same order."""
 
-    def map(
-        self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None
-    ) -> list[Any]:
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None) -> list[Any]:
         """`[function(item) for item in items]`; a worker's SamaeError comes out as it is."""
         ...
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "swap": ["--model", "--out", "-o", "source", "target"],
     "synth": ["--count", "--people", "--seed", "--size-px", "--video", "folder"],
     "ingest": ["--licence", "--size-px", "folder", "photographs"],
+    "metrics": ["--host", "--port"],
     "pictures": [],
 }
 MODELS = {"list": ["--json"], "show": ["--json", "version"], "rollback": []}
