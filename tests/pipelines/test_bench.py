@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import demo
+from benchmarks import demo, stages
 from faces.errors import SamaeError
 from faces.files import write_json
 from pipelines.commands import bench
@@ -37,13 +37,13 @@ def test_an_answer_says_what_was_measured_where(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_figures_of_a_demo(tmp_path: Path) -> None:
-    stages = [
+    measured = [
         {"stage": "raw_faces", "partition": "00000", "fresh": False, "seconds": 1.25},
         {"stage": "raw_faces", "partition": "01000", "fresh": False, "seconds": 2.0},
         {"stage": "swap_model", "partition": "samae", "fresh": False, "seconds": 10.0},
         {"stage": "champion", "partition": None, "fresh": True, "seconds": 0.0},
     ]
-    write_json(tmp_path / "times.json", {"stages": stages})
+    write_json(tmp_path / "times.json", {"stages": measured})
     found = demo.figures(demo.read_times(tmp_path / "times.json"))
     expected = {"total_s": 13.2, "stages_made": 3, "raw_faces_s": 3.2, "swap_model_samae_s": 10.0, "champion_s": 0.0}
     assert found == pytest.approx(expected, abs=0.06)
@@ -58,3 +58,19 @@ def test_a_stage_keeps_the_time_of_when_it_was_made(tmp_path: Path) -> None:
     assert demo.figures(demo.read_times(path)) == {
         "total_s": 5.0, "stages_made": 2, "raw_faces_s": 3.0, "champion_s": 2.0,
     }  # fmt: skip
+
+
+def test_figures_of_the_stages_are_sums_over_folders_per_thousand() -> None:
+    row = {"seconds": 2.0, "cpu_s": 3.0, "peak_bytes": 2**20, "bytes": 4_000_000, "units": 0.5}
+    rows = [{"stage": name} | row for name in stages.PREPARING] + [{"stage": "raw_faces"} | row | {"peak_bytes": 2**21}]
+    rows.append({"stage": "swap_model"} | row | {"units": 0.25})
+    found = stages.figures(rows)
+    assert found["raw_faces_s"] == 4.0
+    assert found["raw_faces_cpu_s"] == 6.0
+    assert found["raw_faces_peak_mib"] == 2
+    assert found["raw_faces_disk_mb"] == 8.0
+    assert found["swap_model_s"] == 8.0
+    assert found["ffhq_prepare_core_hours"] == pytest.approx(70 * 7 * 6 / 3600, abs=0.01)
+    assert found["ffhq_disk_gb"] == pytest.approx(70 * 7 * 8 / 1000)
+    with pytest.raises(SamaeError, match="no settings are called photos"):
+        stages.run({"photos": 3})
