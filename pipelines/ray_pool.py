@@ -6,7 +6,10 @@ same SamaeError (a sentence for the user) or into a RuntimeError that holds the 
 
 import atexit
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,7 +17,11 @@ from pydantic import PrivateAttr
 
 from assets.ports import Progress
 from faces.errors import SamaeError
+from pipelines.group import end_group
 
+JOIN = "join:"
+#: What a node that joined a cluster has to leave it, seconds.
+NODE_GRACE_S = 10.0
 #: One thread a worker: the parallelism is over items, and threads on top of it only fight for the cores.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -67,7 +74,8 @@ def _call_shared(holder: list[Any], item: Any) -> tuple[Any, str | None]:
 
 
 class RayPool(dg.ConfigurableResource):
-    """`address`: "serial", "local" (a cluster of our own with `cores` cores, 0 for all), "auto" or host:port."""
+    """`address`: "serial", "local" (a cluster of our own with `cores` cores, 0 for all), "auto", host:port of a cluster
+    that this host belongs to, or "join:host:port" of one that it joins for as long as this process lives."""
 
     address: str = "local"
     cores: int = 0
@@ -118,20 +126,8 @@ class RayPool(dg.ConfigurableResource):
 
         if ray.is_initialized():
             return ray
-        environment = {"env_vars": WORKER_ENVIRONMENT}
         try:
-            if self.address == "local":
-                ray.init(
-                    address="local",
-                    num_cpus=self.cores or None,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level="ERROR",
-                    runtime_env=environment,
-                )
-                atexit.register(ray.shutdown)
-            else:
-                ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", runtime_env=environment)
+            self._connect(ray)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             first = str(error).strip().split("\n")[0]
             raise SamaeError(
@@ -139,12 +135,43 @@ class RayPool(dg.ConfigurableResource):
             ) from None
         return ray
 
+    def _connect(self, ray: Any) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+        if self.address == "local":
+            ray.init(address="local", num_cpus=self.cores or None, include_dashboard=False, **quiet)
+            atexit.register(ray.shutdown)
+        elif self.address.startswith(JOIN):
+            ray.init(address=join_cluster(self.address.removeprefix(JOIN)), **quiet)
+        else:
+            ray.init(address=self.address, **quiet)
+
     def stop(self) -> None:
         """Leave the cluster; one of our own ends with it."""
         import ray
 
         if ray.is_initialized():
             ray.shutdown()
+
+
+def join_cluster(head: str) -> str:
+    """Make this host a node without cores of the cluster at `head` until this process ends; the address to connect to.
+
+    A driver needs a node of the cluster on its own host. Ray's client server (ray://) would spare it, but did not start
+    its sessions here in three tries (Ray 2.60). ConnectionError when the cluster does not take the node.
+    """
+    program = str(Path(sys.executable).parent / "ray")
+    command = [program, "start", "--block", f"--address={head}", "--num-cpus=0", "--disable-usage-stats"]
+    node = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    atexit.register(end_group, node, NODE_GRACE_S)
+    assert node.stdout is not None
+    last = b""
+    for line in node.stdout:
+        if b"Ray runtime started" in line:
+            return head
+        last = line if line.strip() else last
+    raise ConnectionError(last.decode(errors="replace").strip() or "the node ended at once")
 
 
 def _answer(ray: Any, reference: Any) -> Any:

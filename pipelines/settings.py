@@ -22,7 +22,7 @@ class Settings(BaseSettings, Plan):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", validate_default=True)
 
     home: Path = Field(Path(".samae"), description="folder of everything that is made")
-    ray: str = Field("local", description="serial (this process), local (a cluster of our own), or a cluster's address")
+    ray: str = Field("local", description="serial, local (a cluster of our own), HOST:PORT, or join:HOST:PORT")
     cores: int = Field(0, ge=0, le=4096, description="cores of the local Ray cluster, 0 for all")
     mlflow_uri: str = Field("", description="MLflow server, e.g. http://host:5000; empty for SQLite below SAMAE_HOME")
     model_name: str = Field("samae-face-swap", min_length=1, description="name of the registered model")
@@ -72,7 +72,7 @@ class Settings(BaseSettings, Plan):
     @classmethod
     def _ray(cls, value: str) -> str:
         if value not in ("serial", "local", "auto") and ":" not in value:
-            raise ValueError(f"{value!r} is neither serial, local, auto nor an address such as 10.0.0.1:6379")
+            raise ValueError(f"{value!r} is neither serial, local, auto nor an address such as join:10.0.0.1:6379")
         return value
 
     @property

@@ -1,4 +1,4 @@
-"""Training as a Ray job on a real cluster with a real job server: interrupted, resumed, ended. And the Ray client."""
+"""Training as a Ray job on a real cluster with a real job server: interrupted, resumed. And a driver that joins."""
 
 import json
 import os
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[str, str]]:
-    """(address of the job server, address of the Ray client server) of a cluster with two cores."""
+    """(address of the job server, address of the head) of a cluster with two cores."""
     pytest.importorskip("aiohttp_cors", reason="no ray[default] here: pip install -e '.[cluster]'")
     pytest.importorskip("opencensus", reason="no ray[default] here: pip install -e '.[cluster]'")
     port, page, client, agent = free_ports(4)
@@ -46,7 +46,7 @@ def cluster() -> Iterator[tuple[str, str]]:
     try:
         until(lambda: answers(f"http://127.0.0.1:{page}/api/version"), "Ray's job server", 180)
         until(lambda: answers(f"http://127.0.0.1:{page}/nodes?view=summary"), "Ray's node", 180)
-        yield f"http://127.0.0.1:{page}", f"ray://127.0.0.1:{client}"
+        yield f"http://127.0.0.1:{page}", f"127.0.0.1:{port}"
     finally:
         family = psutil.Process(head.pid).children(recursive=True)
         head.send_signal(signal.SIGTERM)
@@ -106,9 +106,20 @@ def test_a_job_that_refuses_says_why(cluster: tuple[str, str], tmp_path: Path) -
     assert "samae: " in (tmp_path / "log.txt").read_text()
 
 
-def test_the_ray_client_maps(cluster: tuple[str, str]) -> None:
-    """What compose and Kubernetes set for the code server, in a process of its own."""
-    code = "import sys; from pipelines.ray_pool import RayPool; "
-    code += "print(RayPool(address=sys.argv[1]).map(abs, [-1, 2, -3]))"
-    done = subprocess.run([sys.executable, "-c", code, cluster[1]], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[1, 2, 3]", done.stderr[-3000:]
+def test_a_driver_joins_and_leaves(cluster: tuple[str, str]) -> None:
+    """What compose and Kubernetes set for runs, in a process of its own; the work is done by the cluster's cores."""
+    code = "import sys; from pipelines.ray_pool import RayPool; pool = RayPool(address=sys.argv[1]); "
+    code += "print(pool.map(abs, [-1, 2, -3]), pool.start().cluster_resources()['CPU'])"
+    address = f"join:{cluster[1]}"
+    done = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[1, 2, 3] 2.0", done.stderr[-3000:]
+    own = [one for one in psutil.process_iter(["cmdline"]) if f"--address={cluster[1]}" in (one.info["cmdline"] or [])]
+    assert own == []
+
+
+def test_a_cluster_that_is_not_there_is_a_sentence() -> None:
+    (port,) = free_ports(1)
+    code = "import sys; from pipelines.ray_pool import RayPool; RayPool(address=sys.argv[1]).start()"
+    address = f"join:127.0.0.1:{port}"
+    done = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=False)
+    assert f"SamaeError: no Ray cluster answers at '{address}'" in done.stderr
