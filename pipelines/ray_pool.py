@@ -6,6 +6,7 @@ same SamaeError (a sentence for the user) or into a RuntimeError that holds the 
 
 import atexit
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from faces.errors import SamaeError
 from pipelines.group import end_group
 
 JOIN = "join:"
-#: What a node that joined a cluster has to leave it, seconds.
+#: How long a head may take to answer, and a node that joined its cluster to leave it, seconds.
 NODE_GRACE_S = 10.0
 #: One thread a worker: the parallelism is over items, and threads on top of it only fight for the cores.
 WORKER_ENVIRONMENT = {
@@ -159,6 +160,11 @@ def join_cluster(head: str) -> str:
     A driver needs a node of the cluster on its own host. Ray's client server (ray://) would spare it, but did not start
     its sessions here in three tries (Ray 2.60). ConnectionError when the cluster does not take the node.
     """
+    host, _, port = head.rpartition(":")
+    try:  # Ray's own program waits for minutes where nobody answers
+        socket.create_connection((host, int(port)), timeout=NODE_GRACE_S).close()
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error)) from None
     program = str(Path(sys.executable).parent / "ray")
     command = [program, "start", "--block", f"--address={head}", "--num-cpus=0", "--disable-usage-stats"]
     node = subprocess.Popen(

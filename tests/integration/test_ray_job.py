@@ -115,11 +115,3 @@ def test_a_driver_joins_and_leaves(cluster: tuple[str, str]) -> None:
     assert done.stdout.strip() == "[1, 2, 3] 2.0", done.stderr[-3000:]
     own = [one for one in psutil.process_iter(["cmdline"]) if f"--address={cluster[1]}" in (one.info["cmdline"] or [])]
     assert own == []
-
-
-def test_a_cluster_that_is_not_there_is_a_sentence() -> None:
-    (port,) = free_ports(1)
-    code = "import sys; from pipelines.ray_pool import RayPool; RayPool(address=sys.argv[1]).start()"
-    address = f"join:127.0.0.1:{port}"
-    done = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=False)
-    assert f"SamaeError: no Ray cluster answers at '{address}'" in done.stderr

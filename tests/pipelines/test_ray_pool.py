@@ -1,11 +1,12 @@
 """The pool: order, progress, errors. Real Ray is in tests/integration and one slow test; the rest is the serial way."""
 
 import os
+import socket
 
 import pytest
 
 from faces.errors import SamaeError
-from pipelines.ray_pool import RayPool, _call
+from pipelines.ray_pool import RayPool, _call, join_cluster
 
 
 def double(value: int) -> int:
@@ -45,3 +46,10 @@ def test_ray_workers_run_at_the_priority_of_whoever_asked() -> None:
     finally:
         pool.start().shutdown()
     assert found == [os.nice(0)] * 3
+
+
+def test_a_cluster_that_does_not_answer_is_said_at_once() -> None:
+    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionError, match="Connection refused"):
+            join_cluster(f"127.0.0.1:{taken.getsockname()[1]}")
