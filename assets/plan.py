@@ -32,7 +32,7 @@ class Plan(BaseModel):
     picture_px: int = Field(64, ge=32, le=1024, description="width of the pictures in the shards, px")
     head: str = Field("builtin", description="morphable head: builtin, ict, bfm or flame; NAME:PATH says where")
     encoder: str = Field("builtin", description="identity encoder that training uses: a name or a path")
-    judges: Names = Field(("judge-1", "judge-2"), description="identity encoders that only judge")
+    judges: Names = Field(("judge-1", "judge-2", "judge-3"), description="identity encoders that only judge")
     recipes: Names = Field(("samae", "simswap"), description="recipes to train and compare")
     kimg: Names = Field(("samae=6", "simswap=3"), description="thousands of pictures to train on, recipe=kimg")
     from_scratch: bool = Field(

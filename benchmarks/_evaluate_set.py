@@ -35,7 +35,7 @@ class PictureSet:
     def pairs(self, count: int) -> PairList:
         """`count` frozen pairs of different people."""
         keys = tuple(f"{i:05d}" for i in range(self.faces))
-        persons = np.array([picture_of(SEED, i, self.people)[0] for i in range(self.faces)])
+        persons = np.array([person_of(self, i) for i in range(self.faces)])
         return choose_pairs(FaceIndex(keys, persons, digest="bench"), count, SEED)
 
     def picture(self, kind: str, name: str) -> Path:
@@ -53,6 +53,11 @@ class PictureSet:
             scratch.write_bytes(encode_png(image))
         with atomic_file(self.folder / kind / f"{name}.npz") as scratch, scratch.open("wb") as stream:
             np.savez(stream, **known)
+
+
+def person_of(pictures: PictureSet, number: int) -> int:
+    """Who is in a face picture."""
+    return picture_of(SEED, number, pictures.people)[0]
 
 
 def prepare(pictures: PictureSet, pairs: PairList, pool: Any) -> None:
@@ -101,7 +106,7 @@ class Loader:
         images = [decode_colour(self.pictures.picture("faces", key).read_bytes()) for key in keys]
         known = [self.pictures.known("faces", key) for key in keys]
         column = {name: torch.from_numpy(np.stack([k[name] for k in known])) for name in known[0]}
-        persons = [picture_of(SEED, int(key), self.pictures.people)[0] for key in keys]
+        persons = [person_of(self.pictures, int(key)) for key in keys]
         return FaceBatch(
             image=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255,
             mask=column["mask"][:, None].float() / 255,

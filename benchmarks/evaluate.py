@@ -14,7 +14,7 @@ from evaluation.pairs import PairList
 from faces.errors import SamaeError
 
 SUMMARY = "The judge: all metrics in one pass against one script a metric (scikit-image, one encoder each)"
-ENCODERS = ["judge-1", "judge-2"]
+ENCODERS = ["judge-1", "judge-2", "judge-3"]
 
 
 def run(settings: dict) -> dict[str, float | int | str]:

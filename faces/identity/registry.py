@@ -36,6 +36,7 @@ KNOWN_ENCODERS: dict[str, KnownEncoder] = {
         ),
         KnownEncoder("judge-1", ("judge-1.safetensors",), "Apache-2.0", "shipped; CosFace, other people", True),
         KnownEncoder("judge-2", ("judge-2.safetensors",), "Apache-2.0", "shipped; deeper, yet other people", True),
+        KnownEncoder("judge-3", ("judge-3.safetensors",), "Apache-2.0", "shipped; 48 px, third set of people", True),
         KnownEncoder(
             "arcface",
             ("w600k_r50.onnx", "buffalo_l/w600k_r50.onnx", "models/buffalo_l/w600k_r50.onnx"),

@@ -112,7 +112,7 @@ def test_turning_the_picture_raises_the_pose_and_landmark_errors_step_by_step() 
     assert evaluations[-1].summary["pose_degrees"]["mean"] == pytest.approx(8, abs=2.5)
 
 
-@pytest.mark.parametrize("name", ["builtin", "judge-1", "judge-2"])
+@pytest.mark.parametrize("name", ["builtin", "judge-1", "judge-2", "judge-3"])
 def test_identity_belongs_to_pastes_and_true_swaps(name: str) -> None:
     evaluation = judge("copy-target", PAIRS, people.load_faces, [load_encoder(name)], people.truth)
     copy, paste, true = evaluation.summary, evaluation.baselines["paste-source"], evaluation.baselines["true-swap"]

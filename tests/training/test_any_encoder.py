@@ -53,7 +53,8 @@ def test_the_shards_own_encoder_leaves_their_embeddings_alone(tmp_path: Path) ->
 def test_no_recipe_trains_with_an_encoder_that_judges(name: str) -> None:
     judges = {known.name for known in KNOWN_ENCODERS.values() if known.judge_only}
     assert load_recipe(name).identity.encoder not in judges
-    for judge in ("judge-1", "judge-2"):
+    for judge in ("judge-1", "judge-2", "judge-3"):
+        assert judge in judges
         with pytest.raises(SamaeError, match="only judges"):
             load_recipe(name, [f"identity.encoder={judge}"])
 
@@ -64,11 +65,11 @@ def test_what_judges_was_trained_on_other_people_with_another_backbone_or_loss()
     from faces.identity.registry import find_weights
 
     headers = {}
-    for name in ("builtin", "judge-1", "judge-2"):
+    for name in ("builtin", "judge-1", "judge-2", "judge-3"):
         path = find_weights(KNOWN_ENCODERS[name])
         assert path is not None
         with safe_open(path, framework="np") as file:
             headers[name] = file.metadata()
-    assert len({header["seed"] for header in headers.values()}) == 3
-    assert len({header["depth"] for header in headers.values()}) == 3
+    assert len({header["seed"] for header in headers.values()}) == 4
+    assert len({(header["depth"], header["width"]) for header in headers.values()}) == 4
     assert headers["judge-1"]["loss"] == "cosface"
