@@ -61,7 +61,7 @@ def draw(evaluation: Any, path: Path) -> None:
     from faces.files import write_bytes
     from faces.records import encode_jpeg
 
-    examples = list(evaluation.examples)
+    examples = [e for e in evaluation.examples if e.why == "fixed" or e.by == "identity_similarity"]
     half = (len(examples) + 1) // 2
     sheets = [pair_grid(*example_rows(part)) for part in (examples[:half], examples[half:])]
     height = max(sheet.shape[0] for sheet in sheets)

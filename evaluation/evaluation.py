@@ -50,7 +50,10 @@ class MetricInfo:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One pair to look at: (S, S, 3) uint8 pictures, truth None where there is none; `why` says why it was chosen."""
+    """One pair to look at: (S, S, 3) uint8 pictures, truth None where there is none.
+
+    `why` it was chosen: "fixed" (the first ones of the list), or "best", "median" or "worst" `by` a metric.
+    """
 
     pair_id: str
     why: str
@@ -59,6 +62,7 @@ class Example:
     result: np.ndarray
     truth: np.ndarray | None
     caption: str = ""
+    by: str = "identity_similarity"
 
 
 #: Metric -> {mean, low, high, n, failed, direction, unit}.
@@ -91,7 +95,9 @@ class Evaluation:
     def grids(self) -> dict[str, np.ndarray]:
         """Name -> (H, W, 3) uint8 picture for a tracker: rows of source, target, result and truth."""
         names = {"fixed": [e for e in self.examples if e.why == "fixed"]}
-        names["best_to_worst"] = [e for e in self.examples if e.why != "fixed"]
+        for example in self.examples:
+            if example.why != "fixed":
+                names.setdefault(f"best_to_worst_{example.by}", []).append(example)
         return {name: pair_grid(*example_rows(chosen)) for name, chosen in names.items() if chosen}
 
     def flat(self, prefix: str = "") -> dict[str, float]:
@@ -193,7 +199,7 @@ def _write_example(folder: Path, number: int, example: Example) -> dict[str, Any
     kept = {part: f"{number:03d}-{part}.png" for part, picture in parts.items() if picture is not None}
     for part, name in kept.items():
         (folder / name).write_bytes(encode_png(parts[part]))
-    return {"pair_id": example.pair_id, "why": example.why, "caption": example.caption, "pictures": kept}
+    return {"pair_id": example.pair_id, "why": example.why, "by": example.by, "caption": example.caption, "pictures": kept}
 
 
 def _without_nan(value: Any) -> Any:
@@ -235,4 +241,4 @@ def _read_example(folder: Path, raw: dict[str, Any]) -> Example:
     pictures = {part: decode_colour((folder / name).read_bytes()) for part, name in raw["pictures"].items()}
     truth = pictures.get("truth")
     parts = pictures["source"], pictures["target"], pictures["result"]
-    return Example(raw["pair_id"], raw["why"], *parts, truth, raw["caption"])
+    return Example(raw["pair_id"], raw["why"], *parts, truth, raw["caption"], raw.get("by", "identity_similarity"))

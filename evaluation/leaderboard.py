@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from evaluation import charts
 from evaluation import report_parts as parts
+from evaluation.ablations import ablations
 from evaluation.evaluation import Evaluation, MetricInfo
 from evaluation.gate import Verdict
 from evaluation.reading import reading
@@ -32,6 +33,7 @@ def leaderboard_page(
     infos = [m for name in COLUMNS for m in first.metrics if m.name == name]
     return {
         "title": "Leaderboard · Samae",
+        "wide": True,
         "heading": f"{len(ranked)} recipes, one judge" if len(ranked) > 1 else f"{first.name}, judged",
         "lead": _lead(ranked),
         "facts": _facts(first, settings),
@@ -48,6 +50,8 @@ def leaderboard_page(
         "scatter_note": "Each faint dot is a pair. A good method stands where the true swap stands: as much of the "
         "source's identity as can be seen, in the target's colours.",
         "parallel": _profile(ranked, infos, colours),
+        "legend": [(e.name, colours[e.name]) for e in ranked],
+        "ablations": ablations(ranked, infos),
         "curves": parts.curve_charts(curves),
         "reading": reading(first),
         "provenance": [{"title": "The judge", "rows": parts.judge_rows(first)}, *parts.setting_groups(settings)],

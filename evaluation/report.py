@@ -66,6 +66,7 @@ def recipe_page(evaluation: Evaluation, curves: parts.Curves | None, settings: M
     failed = evaluation.summary["identity_similarity"]["failed"]
     return {
         "title": f"{evaluation.name} · Samae evaluation",
+        "wide": False,
         "name": evaluation.name,
         "lead": lead(evaluation, infos),
         "facts": _facts(evaluation, settings),
@@ -104,6 +105,8 @@ def lead(evaluation: Evaluation, infos: Mapping[str, MetricInfo]) -> str:
     if copy is not None and truth is not None and truth > copy:
         share = 100 * (own - copy) / (truth - copy)
         sentences.append(f"On identity it goes {share:.0f} % of the way from an untouched target to the true swap")
+        if share > 105:
+            sentences.append(" (more than the true swap has is no gain)")
     else:
         sentences.append(f"Its results have an identity similarity of {own:.2f} to their sources")
     rate = evaluation.summary["retrieval_top1"]["mean"]
@@ -164,11 +167,10 @@ def _row(evaluation: Evaluation, info: MetricInfo) -> dict[str, Any]:
 
 def _grids(evaluation: Evaluation) -> list[dict[str, Any]]:
     fixed = [e for e in evaluation.examples if e.why == "fixed"]
-    ranked = [e for e in evaluation.examples if e.why != "fixed"]
-    notes = (
-        (fixed, "The swaps", "The first pairs of the list, the same in every report: nobody chose them."),
-        (ranked, "Best, median, worst", "By identity similarity, over all pairs."),
-    )
+    notes = [(fixed, "The swaps", "The first pairs of the list, the same in every report: nobody chose them.")]
+    for info in evaluation.metrics:
+        ranked = [e for e in evaluation.examples if e.why != "fixed" and e.by == info.name]
+        notes.append((ranked, f"By {info.title[0].lower()}{info.title[1:]}", info.about))
     return [_grid(evaluation.name, some, title, note) for some, title, note in notes if some]
 
 

@@ -7,13 +7,16 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from evaluation.ablations import ablations, base_of
 from evaluation.charts import Axis, Cloud, nice_ticks, range_bar, running_mean, scatter, tick_text
 from evaluation.evaluation import Evaluation
 from evaluation.gate import decide
 from evaluation.judge import judge
 from evaluation.report import write_report
+from evaluation.rows import column, in_order, system_rows
 from faces.errors import SamaeError
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
 
@@ -165,3 +168,31 @@ def test_names_in_a_scatter_do_not_cover_each_other() -> None:
     assert len(boxes) == 5
     for a, b in itertools.combinations(boxes.values(), 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def test_the_leaderboard_has_the_ablations_of_a_recipe(evaluation: Evaluation, tmp_path: Path) -> None:
+    class Variant(FakeSwapper):
+        name = "fake-half"
+
+    variant = judge(Variant(0.35), pairs(), load_faces, [ColourEncoder()], truth)
+    table = ablations([evaluation, variant], [m for m in evaluation.metrics if m.name == "truth_face_psnr_db"])
+    assert table is not None
+    assert table["variants"] == [{"name": "fake-half", "base": "fake"}]
+    (cell,) = table["rows"][0]["cells"]
+    gap = variant.summary["truth_face_psnr_db"]["mean"] - evaluation.summary["truth_face_psnr_db"]["mean"]
+    assert cell["value"] == f"{gap:.2f}".replace("-", "−")
+    assert cell["verdict"] == "bad"
+    write_report([evaluation, variant], None, None, tmp_path / "l.html")
+    assert "What each part is worth" in (tmp_path / "l.html").read_text()
+    assert ablations([evaluation], list(evaluation.metrics)) is None
+    assert base_of("samae-no-perforation-x", ["samae", "samae-no-perforation", "simswap"]) == "samae-no-perforation"
+
+
+def test_pairs_are_shown_by_every_ranked_metric(evaluation: Evaluation) -> None:
+    for name, sign in (("skin_delta_e", 1), ("truth_face_psnr_db", -1)):
+        rows = in_order(system_rows(evaluation.rows, "fake"), evaluation.pairs.ids)
+        order = np.argsort(sign * column(rows, name), kind="stable")
+        shown = {e.why: e.pair_id for e in evaluation.examples if e.by == name}
+        assert shown["best"] == evaluation.pairs.ids[order[0]]
+        assert shown["worst"] == evaluation.pairs.ids[order[-1]]
+        assert shown["median"] == evaluation.pairs.ids[order[len(order) // 2]]
