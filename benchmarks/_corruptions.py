@@ -131,6 +131,7 @@ ORDERS: tuple[tuple[str, str, str], ...] = (
     ("shape_mm", "true-swap", "copy-target"),
     ("pose_degrees", "true-swap", "paste-source"),
     ("expression_mm", "copy-target", "paste-source"),
+    ("gaze_degrees", "true-swap", "paste-source"),
     ("light_distance", "true-swap", "paste-source"),
     ("skin_delta_e", "true-swap", "paste-source"),
     ("seam", "true-swap", "paste-source"),

@@ -21,7 +21,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from benchmarks._evaluate_set import SEED, PictureSet
 from evaluation.context import Gallery, Measured, PairContext, Pictures, grow, known_coefficients
 from evaluation.measure import FitMeasurer, default_measurer
-from evaluation.metrics import expression, light, pose, shape
+from evaluation.metrics import expression, gaze, light, pose, shape
 from evaluation.metrics.base import Metric
 from evaluation.metrics.truth_landmarks import nme_percent
 from evaluation.pairs import PairList
@@ -184,6 +184,16 @@ def landmark_nme(pictures: PictureSet, pairs: PairList) -> float:
     return float(np.mean(np.concatenate(values)))
 
 
+def gaze_degrees(pictures: PictureSet, pairs: PairList) -> float:
+    """Mean angle between the gazes of result and target; nothing is fitted."""
+    values = []
+    for part in batched(_each(pairs), BATCH):
+        target = _known_faces(pictures, [one[1] for one in part])
+        result = _known_faces(pictures, [one[1] for one in part], [one[2] for one in part])
+        values.append(gaze.METRIC.compute(PairContext(target, target, result, None, _NO_GALLERY, (), ())))
+    return float(np.nanmean(np.concatenate(values)))
+
+
 def fitted(pictures: PictureSet, pairs: PairList, metric: Metric, against: str) -> float:
     """One metric of fitted heads: result and the face that it is compared with are decoded and fitted again."""
     measurer = _measurer()
@@ -228,6 +238,7 @@ def scripts(encoders: list[str]) -> dict[str, Script]:
         "truth_face_delta_e": truth_delta_e,
         "seam": seam,
         "truth_landmark_nme": landmark_nme,
+        "gaze_degrees": gaze_degrees,
     }
     for encoder in encoders:
         made[f"identity_similarity.{encoder}"] = partial(similarity, encoder=encoder, to="source")

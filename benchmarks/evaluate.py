@@ -18,13 +18,13 @@ ENCODERS = ["judge-1", "judge-2", "judge-3"]
 
 
 def run(settings: dict) -> dict[str, float | int | str]:
-    """Settings: pairs (200; 1000 is the aim's size), size_px (256), faces (a third of the pairs), rounds (1),
+    """Settings: pairs (192; 1000 is the aim's size), size_px (256), faces (a third of the pairs), rounds (1),
     folder (kept between runs; a scratch folder without it).
 
     Both ways run in Ray workers of one thread each: the judge with one and with two workers, the scripts two at a time
     with two workers. Drawing the pictures and starting the workers are not timed.
     """
-    pairs_n, rounds = int(settings.get("pairs", 200)), int(settings.get("rounds", 1))
+    pairs_n, rounds = int(settings.get("pairs", 192)), int(settings.get("rounds", 1))
     faces = int(settings.get("faces", max(8, pairs_n // 3)))
     size_px = int(settings.get("size_px", 256))
     _need_libraries()
@@ -72,6 +72,7 @@ def _pool(workers: int) -> Any:
 def judged(pictures: sets.PictureSet, pairs: PairList, map_chunks: Any) -> Evaluation:
     """The judge's answer, results read from files."""
     from evaluation.judge import judge
+    from evaluation.networks import NONE
     from faces.identity.registry import load_encoder
     from faces.morphable.registry import load_head
 
@@ -79,6 +80,7 @@ def judged(pictures: sets.PictureSet, pairs: PairList, map_chunks: Any) -> Evalu
     return judge(
         results, pairs, sets.Loader(pictures), [load_encoder(name) for name in ENCODERS],
         sets.Truths(pictures), load_head("builtin"), baselines=(), map_chunks=map_chunks, chunk_pairs=8,
+        networks=NONE,  # what a user's weight files would add has no script here
     )  # fmt: skip
 
 

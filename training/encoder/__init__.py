@@ -8,6 +8,8 @@ r"""Identity encoders: recipes, data, BlendFace's blending, margin losses, the l
         --out faces/identity/weights/judge-1.safetensors
     python -m training.encoder --seed 303 --depth 34 --width 16 --people 420 \
         --out faces/identity/weights/judge-2.safetensors
+    python -m training.encoder --seed 505 --depth 10 --width 24 --dim 192 --crop-px 48 --render-px 96 \
+        --people 440 --epochs 24 --out faces/identity/weights/judge-3.safetensors
 
 The people of an encoder come from its own seed; the judges' seeds and backbones differ from the trainer's encoder,
 so that no swapper is scored by the network that taught it.
