@@ -199,7 +199,8 @@ def _write_example(folder: Path, number: int, example: Example) -> dict[str, Any
     kept = {part: f"{number:03d}-{part}.png" for part, picture in parts.items() if picture is not None}
     for part, name in kept.items():
         (folder / name).write_bytes(encode_png(parts[part]))
-    return {"pair_id": example.pair_id, "why": example.why, "by": example.by, "caption": example.caption, "pictures": kept}
+    said = {name: getattr(example, name) for name in ("pair_id", "why", "by", "caption")}
+    return {**said, "pictures": kept}
 
 
 def _without_nan(value: Any) -> Any:
