@@ -74,9 +74,9 @@ def material(pictures: sets.PictureSet, source: str, target: str, stranger: str)
     """What the corruptions of one pair are made of, kept while system after system is judged on the same pairs."""
     name = f"{source}-{target}"
     places = (("truth", name), ("faces", target), ("truth", f"{stranger}-{target}"))
-    images = [decode_colour(pictures.picture(*place).read_bytes()) for place in places]
+    truth, below, other = (decode_colour(pictures.picture(*place).read_bytes()) for place in places)
     known = pictures.known("truth", name)
-    return Material(*images, known["landmarks_px"], known["mask"])
+    return Material(truth, below, other, known["landmarks_px"], known["mask"])
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
@@ -215,9 +215,9 @@ def _context(pictures: sets.PictureSet, pairs: PairList, strangers: dict[str, st
     from faces.identity.registry import load_encoder
     from faces.morphable.registry import load_head
 
-    head = load_head("builtin")
+    head, judges = load_head("builtin"), Plan.model_fields["judges"].default
     context = make_context(
-        "copy-target", pairs, sets.Loader(pictures), tuple(load_encoder(name) for name in Plan().judges),
+        "copy-target", pairs, sets.Loader(pictures), tuple(load_encoder(name) for name in judges),
         sets.Truths(pictures), head, ALL_BASELINES, default_measurer(head), None, "sanity", pool.map,
     )  # fmt: skip
     every = [(family, step) for family, corruption in enumerate(CORRUPTIONS) for step in range(len(corruption.steps))]

@@ -39,8 +39,8 @@ def ablations(ranked: Sequence[Evaluation], infos: Sequence[MetricInfo]) -> dict
 
 def _cell(variant: Evaluation, base: Evaluation, info: MetricInfo) -> dict[str, str]:
     """Difference with its interval in display units; "good" or "bad" where the interval does not hold 0."""
-    values = (parts.pair_values(one, one.name, info.name) for one in (variant, base))
-    figure = paired_difference(*values, seed=base.pairs.seed)
+    new, old = (parts.pair_values(one, one.name, info.name) for one in (variant, base))
+    figure = paired_difference(new, old, seed=base.pairs.seed)
     return {
         "value": _signed(figure.mean, info),
         "interval": f"{_signed(figure.low, info)} … {_signed(figure.high, info)}" if figure.n else "",
