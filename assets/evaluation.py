@@ -53,9 +53,29 @@ def swap_evaluation(
         write_evaluation(folder / KEPT, evaluation)
         metadata["mlflow_run"] = run_id
     kept = store.folder("swap_evaluation", recipe) / KEPT
+    params = {
+        "recipe": recipe,
+        "protocol": evaluation.pairs.protocol,
+        "pairs": str(len(evaluation.pairs)),
+        "judges": ", ".join(plan.judges),
+        "encoder": plan.encoder,
+        "head": plan.head,
+        "picture_px": str(plan.picture_px),
+        "seed": str(plan.seed),
+    }
+    tracking.describe(run_id, params, evaluation.grids, pair_table(evaluation))
     tracking.finish(run_id, "FINISHED", evaluation.flat("eval/"), kept)
     page = {"pairs": len(evaluation.pairs), "mlflow": dg.MetadataValue.url(tracking.page(run_id))}
     return result(samae, "swap_evaluation", recipe, page | {k: round(v, 4) for k, v in evaluation.flat().items()})
+
+
+def pair_table(evaluation: Any) -> dict[str, list[Any]]:
+    """One recipe's pairs for the tracker's table: pair, status and every headline metric."""
+    from evaluation.rows import system_rows
+
+    rows = system_rows(evaluation.rows, evaluation.name)
+    names = [m.name for m in evaluation.metrics if m.name in rows.column_names and "." not in m.name]
+    return {name: rows.column(name).to_pylist() for name in ("pair_id", "status", *names)}
 
 
 def read_kept(store: Store, recipe: str) -> Any:

@@ -78,6 +78,10 @@ class Tracking(Protocol):
         """Log the last metrics, keep the artifacts, close the run with FINISHED, FAILED or KILLED."""
         ...
 
+    def describe(self, run_id: str, params: dict[str, str], images: dict[str, Any], table: dict[str, Any]) -> None:
+        """What the compare page shows beside metrics: parameters, pictures by name, and a table with a row a pair."""
+        ...
+
     def environment(self, run_id: str) -> dict[str, str]:
         """Environment variables that make a training process write into this run."""
         ...

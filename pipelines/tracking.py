@@ -95,6 +95,15 @@ class MlflowTracking(dg.ConfigurableResource):
             self.client.log_artifacts(run_id, str(artifacts))
         self.client.set_terminated(run_id, status)
 
+    def describe(self, run_id: str, params: dict[str, str], images: dict[str, Any], table: dict[str, Any]) -> None:
+        """What the compare page shows beside metrics: parameters, (H, W, 3) uint8 pictures by name, a row a pair."""
+        for name, value in params.items():
+            self.client.log_param(run_id, name, value)
+        for name, image in images.items():
+            self.client.log_image(run_id, image, key=name, step=0, synchronous=True)
+        if table:
+            self.client.log_table(run_id, table, "pairs.json")
+
     def environment(self, run_id: str) -> dict[str, str]:
         """What a training process needs to write into this run."""
         return {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_RUN_ID": run_id, **QUIET}

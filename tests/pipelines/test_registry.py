@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faces.errors import SamaeError
@@ -26,6 +27,10 @@ def test_runs_of_one_cycle_share_a_parent(tracker: MlflowTracking) -> None:
     first = tracker.start("00001-samae", "cycle-a", {"recipe": "samae"})
     second = tracker.start("00002-simswap", "cycle-a", {"recipe": "simswap"})
     other = tracker.start("00003-samae", "cycle-b", {})
+    sheet = np.full((8, 8, 3), 200, np.uint8)
+    tracker.describe(first, {"recipe": "samae"}, {"fixed": sheet}, {"pair_id": ["a>b"], "skin_delta_e": [1.5]})
+    assert tracker.client.get_run(first).data.params == {"recipe": "samae"}
+    assert {"images", "pairs.json"} <= {entry.path for entry in tracker.client.list_artifacts(first)}
     tracker.finish(first, "FINISHED", {"eval/identity_similarity": 0.5})
     tracker.finish(second, "KILLED", {})
     tracker.finish(other, "FAILED", {})
