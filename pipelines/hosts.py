@@ -2,9 +2,12 @@
 
 import os
 import re
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from faces.errors import SamaeError
 
@@ -54,6 +57,22 @@ def torchrun(hosts: list[Host], index: int, port: int) -> list[str]:
         f"--nproc-per-node={hosts[index].slots}", f"--master-addr={hosts[0].name}", f"--master-port={port}",
         "--max-restarts=0", "-m",
     ]  # fmt: skip
+
+
+def interface_towards(address: str) -> str | None:
+    """The network interface of this host that reaches `address`; None when nothing does.
+
+    Left alone, gloo takes the one that the host's own name resolves to, which is the loopback on many systems.
+    """
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(place)  # a datagram socket: nothing is sent
+            mine = probe.getsockname()[0]
+    except OSError:
+        return None
+    entries = psutil.net_if_addrs().items()
+    return next((name for name, found in entries if any(entry.address == mine for entry in found)), None)
 
 
 def carried_environment() -> dict[str, str]:

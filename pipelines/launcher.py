@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,17 @@ from pipelines.node import POLL_SECONDS, POLLS_PER_CENSUS
 from pipelines.rank import EXIT_NAME, folder_exit_code
 
 PROGRESS_VARIABLE = "SAMAE_PROGRESS"
-#: Exit codes of pipelines.rank: the user can mend it; the numbers blew up (never retried); stopped, with a checkpoint.
-EXIT_USER, EXIT_DIVERGED, EXIT_STOPPED = 2, 3, 143
+#: Exit codes of pipelines.rank: the user can mend it; the numbers blew up (never retried); another rank was lost;
+#: stopped, with a checkpoint.
+EXIT_USER, EXIT_DIVERGED, EXIT_LOST, EXIT_STOPPED = 2, 3, 4, 143
 #: The allocator setting alone gives 1.2-2.1 times the speed of CPU training (fewer page faults).
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 #: What a node has on top of the grace that it gives its ranks, seconds.
 NODE_GRACE_S = 5.0
 NODE = [sys.executable, "-m", "pipelines.node"]
 HOSTS, RAY = "hosts:", "ray:"
+#: What ssh ends with when it does not reach its host, or loses it.
+SSH_LOST = 255
 
 
 class Launcher(dg.ConfigurableResource):
@@ -97,8 +100,9 @@ class Launcher(dg.ConfigurableResource):
         for index, host in enumerate(hosts):
             command = [*torchrun(hosts, index, self.master_port), "pipelines.rank", *arguments]
             shell = [*self.remote_shell.split(), host.name, *NODE]
-            nodes.append((shell, make_order(command, variables, run_dir, grace)))
-        return run_nodes(nodes, run_dir, grace, progress)
+            meet = hosts[0].name if len(hosts) > 1 else ""
+            nodes.append((shell, make_order(command, variables, run_dir, grace) | {"meet": meet}))
+        return run_nodes(nodes, run_dir, grace, progress, [host.name for host in hosts])
 
 
 def trainer_arguments(recipe: str, overrides: list[str], shards: Path, run_dir: Path) -> list[str]:
@@ -155,9 +159,15 @@ def run_group(
 
 
 def run_nodes(
-    nodes: list[tuple[list[str], dict[str, Any]]], run_dir: Path, grace_seconds: float, progress: Progress
+    nodes: list[tuple[list[str], dict[str, Any]]],
+    run_dir: Path,
+    grace_seconds: float,
+    progress: Progress,
+    names: Sequence[str] = (),
 ) -> int:
     """Start (command, order) nodes, follow them until one fails or all end, and end the others; the exit code.
+
+    With the hosts' `names`, the log says which of them failed first.
 
     Whatever interrupts this function (Ctrl-C, a cancelled run, an error) ends every group before it goes on.
     """
@@ -178,9 +188,16 @@ def run_nodes(
                 time.sleep(POLL_SECONDS)
                 forward(tail, progress)
             forward(tail, progress)
+            for name, failed in zip(names, codes, strict=False):
+                if failed:
+                    log.write(f"samae: host {name} ended with code {failed}{_shell_words(failed)}\n".encode())
             return next((code for code in codes if code), 0)
         finally:
             end_groups(processes, grace_seconds + NODE_GRACE_S, family)
+
+
+def _shell_words(code: int) -> str:
+    return ", that of a remote shell that lost its host" if code == SSH_LOST else ""
 
 
 def _start_node(command: list[str], order: dict[str, Any], log: Any) -> "subprocess.Popen[bytes]":
@@ -234,11 +251,12 @@ def _raise_for(code: int, recipe: str, run_dir: Path) -> None:
     code = folder_exit_code(run_dir) or code
     path = run_dir / "log.txt"
     log = path.read_text(errors="replace").strip().splitlines()
+    sentences = [line.removeprefix("samae: ") for line in log if line.startswith("samae: ")]
     if code == EXIT_USER:
-        sentences = [line for line in log if line.startswith("samae: ")]
-        raise SamaeError(
-            sentences[-1].removeprefix("samae: ") if sentences else f"training {recipe} refused; see {path}"
-        )
+        raise SamaeError(sentences[-1] if sentences else f"training {recipe} refused; see {path}")
+    if code in (EXIT_LOST, SSH_LOST):
+        why = sentences[-1] if sentences else f"see {path}"
+        raise dg.Failure(f"training {recipe} lost a host; the next start goes on from the last checkpoint: {why}")
     if code == EXIT_STOPPED:
         raise dg.Failure(f"training {recipe} was stopped and saved a checkpoint; the next start goes on from there")
     end = "\n".join(log[-30:])

@@ -3,7 +3,8 @@
     python -m pipelines.node               the order is the first line of standard input; its end means: stop
     python -m pipelines.node ORDER.json    the order is a file (a Ray job has no standard input)
 
-An order is {"command": [...], "environment": {...}, "grace_seconds": 60}. It comes by standard input so that nothing
+An order is {"command": [...], "environment": {...}, "grace_seconds": 60, "meet": "" or the address of rank 0's host}.
+It comes by standard input so that nothing
 has to be quoted for ssh, and no address or token shows in a process list. The launcher keeps the pipe open for as long
 as it lives: whatever ends it (SIGKILL and a lost ssh connection included), no rank trains on unsupervised.
 """
@@ -20,6 +21,7 @@ from typing import Any
 import psutil
 
 from pipelines.group import descendants, end_group
+from pipelines.hosts import interface_towards
 
 POLL_SECONDS = 0.25
 #: How many polls lie between two looks at who the descendants are.
@@ -49,11 +51,16 @@ def _wait_for_the_end(stop: threading.Event) -> None:
     stop.set()
 
 
+def network_environment(meet: str) -> dict[str, str]:
+    """The interface that gloo shall use, where ranks of several hosts meet; what the user sets goes before it."""
+    interface = interface_towards(meet) if meet else None
+    return {"GLOO_SOCKET_IFNAME": interface} if interface else {}
+
+
 def supervise(order: dict[str, Any], stop: threading.Event) -> int:
     """Run the order's command until it ends or `stop` is set; its exit code."""
-    process = subprocess.Popen(
-        order["command"], env=os.environ | order["environment"], stdin=subprocess.DEVNULL, start_new_session=True
-    )
+    environment = network_environment(order.get("meet", "")) | os.environ | order["environment"]
+    process = subprocess.Popen(order["command"], env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     family: list[psutil.Process] = []
     polls = 0
     while process.poll() is None and not stop.wait(POLL_SECONDS):

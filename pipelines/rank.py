@@ -25,7 +25,7 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; the exit code (2: the user can mend it, 3: diverged, 143: stopped)."""
+    """Entry point; the exit code (2: the user can mend it, 3: diverged, 4: another rank was lost, 143: stopped)."""
     from training.train import parse
 
     options = parse(arguments)
@@ -40,8 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(options: Any, reports: list[Report]) -> int:
     from training.config import load_recipe
-    from training.session import Diverged
-    from training.train import EXIT_DIVERGED, EXIT_MENDABLE, EXIT_STOPPED, train
+    from training.train import EXIT_STOPPED, error_code, train
 
     def tell_all(event: dict[str, Any]) -> None:
         for report in reports:
@@ -59,7 +58,7 @@ def _train(options: Any, reports: list[Report]) -> int:
         )
     except SamaeError as error:
         print(f"samae: {error}", file=sys.stderr, flush=True)
-        return EXIT_DIVERGED if isinstance(error, Diverged) else EXIT_MENDABLE
+        return error_code(error)
     return 0 if outcome.is_finished else EXIT_STOPPED
 
 

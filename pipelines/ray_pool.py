@@ -187,8 +187,8 @@ def _answer(ray: Any, reference: Any) -> Any:
         raise RuntimeError(f"a Ray worker failed:\n{error}") from None
     except ray.exceptions.RayError as error:
         raise SamaeError(
-            f"a Ray worker was lost three times ({type(error).__name__}); most often memory ran out: "
-            "set SAMAE_CORES lower and start again, what is finished stays"
+            f"a Ray worker was lost three times ({type(error).__name__}): memory ran out (set SAMAE_CORES lower) or "
+            "its host is gone; start again, what is finished stays"
         ) from None
     if sentence is not None:
         raise SamaeError(sentence)

@@ -177,6 +177,7 @@ class TrainSettings:
         keep_checkpoints: newest checkpoints kept (at least 2).
         workers: decoding threads of the stream.
         max_hours: stop cleanly after so long, 0 for never.
+        patience_s: how long a rank waits for the others, seconds; longer than the longest checkpoint or snapshot takes.
         init_from: weights that a new run starts from: a name of training/weights, or an export folder; empty: none.
     """
 
@@ -197,6 +198,7 @@ class TrainSettings:
     workers: int = 1
     max_hours: float = 0.0
     init_from: str = field(default="", metadata=LATER)
+    patience_s: float = field(default=1200.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,9 +392,8 @@ def _check(recipe: Recipe) -> None:
             f"size_px {recipe.size_px} is not a multiple of {levels}, as generator.multipliers (and patch_px) need; "
             "change one of them"
         )
-    positive = {"train.batch_size": recipe.train.batch_size, "train.total_kimg": recipe.train.total_kimg}
-    for path, value in positive.items():
-        if value <= 0:
-            raise SamaeError(f"recipe key {path!r} must be above 0, not {value}")
+    for name in ("batch_size", "total_kimg", "patience_s"):
+        if (value := getattr(recipe.train, name)) <= 0:
+            raise SamaeError(f"recipe key 'train.{name}' must be above 0, not {value}")
     if recipe.train.keep_checkpoints < 2:
         raise SamaeError("recipe key 'train.keep_checkpoints' must be at least 2: the newest may be damaged")

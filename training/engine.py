@@ -20,6 +20,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib import resources
 from typing import Any, NoReturn, Protocol
@@ -27,14 +28,20 @@ from typing import Any, NoReturn, Protocol
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed import distributed_c10d
 
 from faces.errors import SamaeError
 from training.config import OptimiserSettings
 
 #: What AdamW keeps a parameter, besides the count of steps.
 MOMENTS = ("exp_avg", "exp_avg_sq")
-#: A collective that waits longer than this fails: a rank is gone.
-PATIENCE = timedelta(minutes=20)
+#: A collective that waits longer than this fails, seconds: a rank is gone (train.patience_s).
+PATIENCE_S = 1200.0
+
+
+class RankLost(SamaeError):
+    """A collective failed: another rank died, or its host was cut off. The next start goes on."""
+
 
 
 class World:
@@ -43,9 +50,11 @@ class World:
     Attributes:
         rank, size, local_rank: of torchrun; 0, 1, 0 alone.
         device: this rank's.
+        patience_s: how long a collective waits for the other ranks before it fails, seconds.
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", patience_s: float = PATIENCE_S) -> None:
+        self.patience_s = patience_s
         self.rank = int(os.environ.get("RANK", "0"))
         self.size = int(os.environ.get("WORLD_SIZE", "1"))
         self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -57,7 +66,10 @@ class World:
         if not dist.is_initialized():
             backend = "nccl" if self.device.type == "cuda" else "gloo"
             store = dist.HashStore() if self.size == 1 else None
-            dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
+            # As the default too: DeepSpeed makes groups of its own, which would wait torch's 30 minutes.
+            patience = timedelta(seconds=patience_s)
+            distributed_c10d.default_pg_timeout = distributed_c10d.default_pg_nccl_timeout = patience
+            dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=patience)
 
     @property
     def is_main(self) -> bool:
@@ -84,6 +96,20 @@ class World:
         """Wait for all ranks."""
         if self.size > 1:
             dist.barrier()
+
+    @contextmanager
+    def noticing_lost_ranks(self) -> Iterator[None]:
+        """Turn a collective's failure inside the block into RankLost (gloo's are RuntimeErrors that name it)."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+                raise
+            reason = str(error).strip().split("\n")[0].rpartition("] ")[2]
+            raise RankLost(
+                f"rank {self.rank} of {self.size} lost touch with another rank ({reason[:160]}): look whether its host "
+                "is alive and start again; the run goes on from its last checkpoint"
+            ) from error
 
     def close(self) -> None:
         """Leave the group."""

@@ -27,7 +27,7 @@ from training.weights import find_weights, start_from
 #: Settings that may change between two starts of one run: they do not change what a step computes.
 FREE_SETTINGS = (
     "total_kimg", "engine", "zero_stage", "micro_batch", "compile", "snapshot_kimg", "checkpoint_kimg",
-    "keep_checkpoints", "log_every_steps", "workers", "max_hours",
+    "keep_checkpoints", "log_every_steps", "workers", "max_hours", "patience_s",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from faces.errors import SamaeError
-from pipelines import hosts, launcher
+from pipelines import hosts, launcher, node
 from pipelines.group import end_group
 from pipelines.rank import EXIT_NAME, folder_exit_code, sentence
 
@@ -125,6 +125,8 @@ time.sleep(600)
         (2, "noise\nsamae: the shards are missing: make them\n", SamaeError, "^the shards are missing: make them$"),
         (143, "", dg.Failure, "saved a checkpoint"),
         (1, "Traceback\nValueError: boom\n", dg.Failure, "ValueError: boom"),
+        (4, "samae: rank 0 of 2 lost touch\n", dg.Failure, "lost a host; the next start goes on .*: rank 0 of 2 lost"),
+        (255, "samae: host b ended with code 255\n", dg.Failure, "lost a host; .* host b ended"),
     ],
 )
 def test_exit_codes(tmp_path: Path, code: int, log: str, error: type[Exception], words: str) -> None:
@@ -192,6 +194,12 @@ def written_number(path: Path) -> int:
     return int(path.read_text())
 
 
+def test_gloo_gets_the_interface_that_reaches_the_first_host() -> None:
+    assert hosts.interface_towards("127.0.0.1") == "lo"
+    assert node.network_environment("127.0.0.1") == {"GLOO_SOCKET_IFNAME": "lo"}
+    assert node.network_environment("") == {}
+
+
 def test_one_failed_node_ends_the_others(tmp_path: Path) -> None:
     """Two nodes: the second fails, the first would train for ever."""
     first = f"""
@@ -203,8 +211,10 @@ time.sleep(600)
         f"import pathlib, sys, time\nwhile not pathlib.Path({str(tmp_path / 'pid')!r}).exists(): time.sleep(0.05)\n"
     )
     orders = [launcher.make_order(python(code), {}, tmp_path, 1) for code in (first, second + "sys.exit(7)")]
-    code = launcher.run_nodes([(launcher.NODE, order) for order in orders], tmp_path, 1, lambda *_: None)
+    pair = [(launcher.NODE, order) for order in orders]
+    code = launcher.run_nodes(pair, tmp_path, 1, lambda *_: None, ["a", "b"])
     assert code == 7
+    assert (tmp_path / "log.txt").read_text() == "samae: host b ended with code 7\n"
     assert not is_running(written_number(tmp_path / "pid"))
 
 

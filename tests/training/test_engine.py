@@ -189,3 +189,28 @@ def test_two_ranks_equal_the_joined_batch(tmp_path: Path, world: World) -> None:
         assert figures["weights"] == pytest.approx(weights, abs=2e-5)
         assert figures["moments"] == pytest.approx(moments, abs=2e-5)
         assert figures["norm"] == pytest.approx(json.loads(out.read_text())["ddp0"]["norm"], rel=1e-4)
+
+
+LOST_RANK = """
+import os, sys
+from training.engine import RankLost, World
+world = World("cpu", patience_s=60)
+world.barrier()
+if world.rank == 1:
+    os._exit(0)
+try:
+    with world.noticing_lost_ranks():
+        world.maximum(1.0)
+except RankLost as error:
+    open(sys.argv[1], "w").write(str(error))
+os._exit(0)
+"""
+
+
+def test_a_rank_that_dies_is_one_sentence_for_the_others(tmp_path: Path) -> None:
+    script, out = tmp_path / "ranks.py", tmp_path / "sentence.txt"
+    script.write_text(LOST_RANK)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    subprocess.run([*command, str(out)], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=300)
+    assert out.read_text().startswith("rank 0 of 2 lost touch with another rank (")
+    assert "\n" not in out.read_text()
