@@ -27,6 +27,7 @@ def aligned_faces(
     report = samae.progress(context, "aligned_faces")
 
     def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        """Resize the accepted photographs of one folder."""
         rows = accepted(read_rows(store.folder("raw_faces", partition)))
         tasks = [([store.raw / path for path in part], size_px) for part in batches(rows["file_path"].to_pylist(), 64)]
         images = np.concatenate(

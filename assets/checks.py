@@ -88,6 +88,7 @@ def _schema_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(asset=asset, name="schema_is_right", partitions_def=asset.partitions_def, blocking=True)
     def schema_is_right(context: dg.AssetCheckExecutionContext, samae: dg.ResourceParam[Samae]) -> dg.AssetCheckResult:
+        """Every column of the rows is one of assets/tables.py, with its type."""
         wrong = []
         for partition in context.partition_keys:
             table = read_rows(samae.store.folder(asset.key.to_user_string(), partition))

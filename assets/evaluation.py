@@ -157,6 +157,7 @@ def champion(
     reigning = tracking.version_at(CHAMPION)
 
     def judge_again(export: Path) -> Any:
+        """The reigning champion's export, judged on today's shards."""
         return judge_export(plan, store, export, pool, samae.progress(context, "champion"))
 
     outcome = promotion(tracking, evaluations, versions, reigning, judge_again)

@@ -23,6 +23,7 @@ def face_coefficients(
     report = samae.progress(context, "face_coefficients")
 
     def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        """Fit the faces of one folder."""
         aligned = samae.store.folder("aligned_faces", partition)
         rows = read_rows(aligned)
         landmarks = matrix(rows, "landmarks_px").reshape(-1, 68, 2)
@@ -96,6 +97,7 @@ def neutral_albedo(
     report = samae.progress(context, "neutral_albedo")
 
     def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        """Neutralise the albedo of one folder."""
         keys, albedo = _map_fitted(neutralise_faces, samae, pool, done, partition, report, "albedo")
         write_rows(folder, {"key": keys, "status": [OK] * len(keys), "reason": [""] * len(keys)})
         write_array(folder, "albedo", albedo)
@@ -136,6 +138,7 @@ def face_masks(
     report = samae.progress(context, "face_masks")
 
     def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        """Find the masks and skin colours of one folder."""
         keys, masks, skin = _map_fitted(mask_faces, samae, pool, done, partition, report, "mask", "skin")
         coverage = (masks.mean(axis=(1, 2)) / 255).astype(np.float32)
         status = [OK if share > 0 else REJECTED for share in coverage]

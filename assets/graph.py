@@ -319,6 +319,7 @@ def is_made(stage_name: str, partition: str | None, plan: Plan, store: Store) ->
     seen: dict[tuple[str, str | None], bool] = {}
 
     def made(name: str, part: str | None) -> bool:
+        """The same of one partition, each looked at once."""
         if (name, part) not in seen:
             stage = STAGES[name]
             above = all(

@@ -28,6 +28,7 @@ def identity_embeddings(
     report = samae.progress(context, "identity_embeddings")
 
     def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        """Embed the faces of one folder."""
         aligned = samae.store.folder("aligned_faces", partition)
         rows = read_rows(aligned)
         landmarks = matrix(rows, "landmarks_px").reshape(-1, 68, 2)
@@ -78,6 +79,7 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
     run_dir = store.runs / f"encoder-{name}-{recipe.digest}"
 
     def report(line: str) -> None:
+        """A line of the training's output, "… 3/12 …", as progress."""
         found = re.search(r"(\d+)/(\d+)", line)
         if found:
             said(float(found[1]), float(found[2]), line)

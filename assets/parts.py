@@ -45,6 +45,7 @@ class Parts:
         todo = [number for number in range(len(tasks)) if number not in done]
 
         def forward(count: float, _: float, note: str) -> None:
+            """Progress over all parts, those of earlier runs too."""
             if progress:
                 progress(len(tasks) - len(todo) + count, len(tasks), note)
 

@@ -121,6 +121,7 @@ def raw_faces(
     rules = Rules.of(samae.plan)
 
     def make(partition: str, folder: Path, done: Parts) -> dict[str, Any]:
+        """Verify one folder of the set, row by row; metadata with the counts of every reason."""
         entries = list(folder_entries(samae.store, partition).items())
         tasks = [(samae.store.raw, part, rules) for part in batches(entries, PHOTOGRAPHS_PER_TASK)]
         rows = [row for part in done.map(pool, verify_photographs, tasks, report) for row in part]

@@ -38,6 +38,8 @@ FOLDER_STAGES = (
     "face_masks",
     "identity_embeddings",
 )
+#: Photographs to training set: what `samae bench` prepares.
+DATA_STAGES = ("photographs", *FOLDER_STAGES, "training_shards")
 
 
 @dg.asset(**STAGES["training_shards"].spec())

@@ -8,19 +8,9 @@ import json
 import os
 from pathlib import Path
 
+from assets.shards import DATA_STAGES
 from pipelines.materialise import Made, materialise_all, open_instance
 from pipelines.settings import load_settings
-
-STAGES = (
-    "photographs",
-    "raw_faces",
-    "aligned_faces",
-    "face_coefficients",
-    "neutral_albedo",
-    "face_masks",
-    "identity_embeddings",
-    "training_shards",
-)
 
 
 def _say(made: Made) -> None:
@@ -31,7 +21,7 @@ def _say(made: Made) -> None:
 def prepare() -> None:
     """Make what is missing, and say what each stage took."""
     settings = load_settings()
-    materialise_all(settings, open_instance(settings), ended=_say, stages=STAGES)
+    materialise_all(settings, open_instance(settings), ended=_say, stages=DATA_STAGES)
 
 
 if __name__ == "__main__":

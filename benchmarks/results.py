@@ -27,10 +27,6 @@ SUMMARY = "The shipped weights on a frozen set of generated people never seen, b
 #: A seed that no training set, demo or test uses.
 SEED = 240_207_370
 DEFAULTS: dict[str, Any] = {"model": "samae-64", "photographs": 240, "pairs": 100, "keep": "", "picture": ""}
-STAGES = (
-    "photographs", "raw_faces", "aligned_faces", "face_coefficients", "neutral_albedo", "face_masks",
-    "identity_embeddings", "training_shards",
-)  # fmt: skip
 #: Our name of a figure -> the judge's.
 FIGURES = {
     "identity_to_source": "identity_similarity",
@@ -135,6 +131,7 @@ def figures(evaluation: Any) -> dict[str, float | int | str]:
 
 def main() -> None:
     """Make what is missing of the set, with the settings of the environment."""
+    from assets.shards import DATA_STAGES
     from pipelines.commands.demo import quieten
     from pipelines.materialise import materialise_all, open_instance
     from pipelines.settings import load_settings
@@ -142,7 +139,7 @@ def main() -> None:
     quieten()
     settings = load_settings()
     with open_instance(settings) as instance:
-        materialise_all(settings, instance, stages=STAGES)
+        materialise_all(settings, instance, stages=DATA_STAGES)
 
 
 if __name__ == "__main__":

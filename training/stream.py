@@ -8,7 +8,9 @@ large enough is the split (a batch at least), and that is checked with the arith
 contiguous ranges. Hence the whole state of the stream is one number, a restart continues exactly, and the pictures of
 a step are the same for every number of ranks and threads.
 
-Threads decode (OpenCV and numpy release the interpreter lock), a batch a task, `prefetch` batches ahead, in order.
+Threads decode (OpenCV and numpy release the interpreter lock), a batch a task, `prefetch` batches ahead, in order. The
+memory of a batch is asked for by the thread that takes the batches: the allocator gives memory that a decoding thread
+asked for back to the system every time, and 25 MB a batch would be mapped and zeroed anew.
 """
 
 from collections import deque
@@ -101,7 +103,8 @@ class Stream:
             try:
                 while True:
                     while len(waiting) < self._prefetch:
-                        waiting.append(pool.submit(self._load, *self._step_keys(samples_seen)))
+                        room = batch_room(self.rank_batch, self.shard_set.size_px)
+                        waiting.append(pool.submit(self._load, *self._step_keys(samples_seen), room))
                         samples_seen += self.batch_size
                     yield waiting.popleft().result()
             finally:
@@ -112,21 +115,29 @@ class Stream:
         positions = self.positions(samples_seen)
         return positions, [self.key_at(position) for position in positions]
 
-    def _load(self, positions: range, keys: list[str]) -> Placed:
-        return Placed(load_faces(self.shard_set, keys), positions)
+    def _load(self, positions: range, keys: list[str], room: tuple[np.ndarray, np.ndarray]) -> Placed:
+        return Placed(load_faces(self.shard_set, keys, room), positions)
 
 
-def load_faces(shard_set: ShardSet, keys: Sequence[str]) -> FaceBatch:
-    """The faces of these keys, in this order, on the CPU (see FaceBatch for shapes and ranges)."""
+def batch_room(count: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Memory for a batch's pictures (N, 3, S, S) and masks (N, 1, S, S), float32, not filled."""
+    return np.empty((count, 3, size_px, size_px), np.float32), np.empty((count, 1, size_px, size_px), np.float32)
+
+
+def load_faces(
+    shard_set: ShardSet, keys: Sequence[str], room: tuple[np.ndarray, np.ndarray] | None = None
+) -> FaceBatch:
+    """The faces of these keys, in this order, on the CPU (see FaceBatch for shapes and ranges).
+
+    room: `batch_room` of as many faces, which becomes the batch's memory; None takes new memory.
+    """
     if not keys:
         raise SamaeError("no keys were given; a batch has one face at least")
-    samples = [shard_set.read(key, BATCH_FIELDS) for key in keys]
-    sizes = {sample["image"].shape[:2] for sample in samples} | {sample["mask"].shape for sample in samples}
-    if sizes != {(shard_set.size_px, shard_set.size_px)}:
-        raise SamaeError(f"pictures of {sorted(sizes)} px lie among shards of {shard_set.size_px} px; write them anew")
+    image, mask = room or batch_room(len(keys), shard_set.size_px)
+    samples = [_load_into(shard_set, key, image[row], mask[row]) for row, key in enumerate(keys)]
     return FaceBatch(
-        image=planes([sample["image"] for sample in samples]),
-        mask=planes([sample["mask"] for sample in samples]),
+        image=torch.from_numpy(image),
+        mask=torch.from_numpy(mask),
         coefficients=_stack(samples, "coefficients").float(),
         embedding=_embeddings(shard_set, samples),
         skin=_stack(samples, "skin").float(),
@@ -134,6 +145,24 @@ def load_faces(shard_set: ShardSet, keys: Sequence[str]) -> FaceBatch:
         person=torch.from_numpy(shard_set.persons(keys)),
         keys=tuple(keys),
     )
+
+
+def _load_into(shard_set: ShardSet, key: str, image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+    """One sample: its picture and mask into their places (C, S, S) while they are in the core's cache; its fields,
+    without the picture unless an encoder is to see it."""
+    sample = shard_set.read(key, BATCH_FIELDS)
+    sizes = {sample["image"].shape[:2], sample["mask"].shape}
+    if sizes != {(shard_set.size_px, shard_set.size_px)}:
+        raise SamaeError(
+            f"the pictures of {key!r} have {sorted(sizes)} px and lie among shards of {shard_set.size_px} px; write "
+            "them anew"
+        )
+    to_planes(sample["image"], image)
+    to_planes(sample["mask"], mask)
+    if shard_set.embedder is None:
+        del sample["image"]
+    del sample["mask"]
+    return sample
 
 
 def _embeddings(shard_set: ShardSet, samples: list[dict[str, Any]]) -> torch.Tensor:
@@ -144,16 +173,11 @@ def _embeddings(shard_set: ShardSet, samples: list[dict[str, Any]]) -> torch.Ten
     return torch.from_numpy(np.asarray(shard_set.embedder.embed(images, landmarks), np.float32))
 
 
-def planes(pictures: Sequence[np.ndarray]) -> torch.Tensor:
-    """N pictures (S, S[, C]) uint8 -> (N, C, S, S) float32 in 0..1. Channel by channel straight into the batch: a
-    quarter of the time of permute, contiguous, float and div, and the same numbers."""
-    height, width = pictures[0].shape[:2]
-    channels = pictures[0].shape[2] if pictures[0].ndim == 3 else 1
-    batch = np.empty((len(pictures), channels, height, width), np.float32)
-    for picture, into in zip(pictures, batch, strict=True):
-        for channel, plane in zip(cv2.split(picture), into, strict=True):
-            np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
-    return torch.from_numpy(batch)
+def to_planes(picture: np.ndarray, into: np.ndarray) -> None:
+    """A picture (S, S[, C]) uint8 -> (C, S, S) float32 in 0..1 of a batch. Channel by channel straight into the batch:
+    a quarter of the time of permute, contiguous, float and div, and the same numbers."""
+    for channel, plane in zip(cv2.split(picture), into, strict=True):
+        np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
 
 
 def _stack(samples: list[dict[str, Any]], name: str) -> torch.Tensor:
