@@ -24,7 +24,7 @@ class Plan(BaseModel):
     photo_px: int = Field(128, ge=64, le=1024, description="width of the generated photographs, px")
     licences: Names = Field((), description="licences that are kept, as the listing writes them; empty keeps all")
     deny_list: Path | None = Field(None, description="JSON with lists photo_url, author, md5 of what to leave out")
-    least_sharpness: float = Field(0.12, ge=0, description="fine detail over contrast below which a picture is blurred")
+    least_sharpness: float = Field(0.2, ge=0, description="fine detail over contrast below which a picture is blurred")
     most_yaw_degrees: float = Field(75.0, gt=0, le=180, description="profiles further round than this are left out")
     most_pitch_degrees: float = Field(45.0, gt=0, le=180, description="heads bowed or raised further are left out")
     seed: int = Field(0, ge=0, description="seed of the generated people, of the pairs and of training")

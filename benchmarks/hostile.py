@@ -97,11 +97,15 @@ def prepare(folder: Path, name: str, ray: str, kills: int, seed: int) -> int:
                 [sys.executable, "-m", "benchmarks._prepare_run"], env=environment, stdout=log, stderr=log,
                 cwd=Path(__file__).parent.parent, start_new_session=True,
             )  # fmt: skip
-            if killed < kills and kill_after_work(process, home, rng, most):
-                killed += 1
-                continue
-            if process.wait() == 0:
-                return killed
+            try:
+                if killed < kills and kill_after_work(process, home, rng, most):
+                    killed += 1
+                    continue
+                if process.wait() == 0:
+                    return killed
+            finally:
+                if process.poll() is None:  # interrupted: nobody goes on writing there
+                    os.killpg(process.pid, signal.SIGKILL)
             raise SamaeError(f"preparation failed; the end of {home / 'log.txt'} says why")
 
 
