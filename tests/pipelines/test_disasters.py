@@ -72,7 +72,10 @@ def dies_until_mended(task: tuple[int, str]) -> np.ndarray:
     return np.array([number, os.getpid()])
 
 
-def test_a_dead_ray_worker_is_replaced_and_one_that_always_dies_loses_nothing(tmp_path: Path) -> None:
+def test_a_dead_ray_worker_is_replaced_and_one_that_always_dies_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import the functions of this module
     tasks = [(number, str(tmp_path)) for number in TASKS]
     pool = RayPool(address="local", cores=2)
     try:
