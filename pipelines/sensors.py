@@ -1,7 +1,7 @@
 """Sensors: a new folder of photographs is prepared, what follows from it is made, and a failed run is told."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from urllib.request import Request, urlopen
 
 import dagster as dg
@@ -13,7 +13,7 @@ from assets.partitions import FOLDERS_NAME, folder_partitions
 from assets.ports import Samae
 from faces.errors import SamaeError
 from pipelines.jobs import find_photographs, make_shards, prepare_folder, promote, train_recipe
-from pipelines.schedules import switched_on, untrained_recipes
+from pipelines.schedules import recipes_under_way, switched_on, untrained_recipes
 from pipelines.settings import load_settings
 
 #: How long a webhook may take, seconds.
@@ -58,14 +58,15 @@ def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Sam
     minimum_interval_seconds=30,
     default_status=status_of_sensor(),
     description="What follows: the photographs, shards when every folder is prepared, the first training of a recipe, "
-    "and the gate when every recipe is judged. Retraining waits for the weekly schedule.",
+    "the judging of a model whose own was lost, and the gate when every recipe is judged. Retraining waits for the "
+    "weekly schedule.",
 )
 def follow_up(
     context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Samae]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Runs whose inputs are whole and new, once for each state of the inputs."""
     try:
-        requests = list(following(samae))
+        requests = list(following(samae, recipes_under_way(context.instance)))
     except SamaeError as error:
         yield dg.SkipReason(str(error))
         return
@@ -74,8 +75,8 @@ def follow_up(
     yield from requests
 
 
-def following(samae: Samae) -> Iterator[dg.RunRequest]:
-    """What can be made now."""
+def following(samae: Samae, busy: Collection[str] = ()) -> Iterator[dg.RunRequest]:
+    """What can be made now. `busy`: recipes that a run trains, and will judge itself."""
     plan, store = samae.plan, samae.store
     if digest := what_it_waits_for("photographs", None, plan, store):
         yield dg.RunRequest(run_key=f"photographs-{digest}", job_name=find_photographs.name)
@@ -85,6 +86,13 @@ def following(samae: Samae) -> Iterator[dg.RunRequest]:
         return
     for recipe, digest in untrained_recipes(samae).items():
         yield dg.RunRequest(run_key=f"first-{recipe}-{digest}", job_name=train_recipe.name, partition_key=recipe)
+    for recipe in plan.recipes:
+        digest = what_it_waits_for("swap_evaluation", recipe, plan, store)
+        if digest and recipe not in busy:
+            yield dg.RunRequest(
+                run_key=f"judge-{recipe}-{digest}", job_name=train_recipe.name, partition_key=recipe,
+                asset_selection=[dg.AssetKey("swap_evaluation")],
+            )  # fmt: skip
     for stage in ("leaderboard", "champion"):
         if digest := what_it_waits_for(stage, None, plan, store):
             yield dg.RunRequest(run_key=f"{stage}-{digest}", job_name=promote.name)

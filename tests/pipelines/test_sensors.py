@@ -49,6 +49,9 @@ def test_each_stage_follows_when_all_above_it_is_whole(samae: Any) -> None:
     put(samae, "training_shards")
     assert wanted(samae) == [("train_recipe", "samae")]
     put(samae, "swap_model", "samae")
+    assert wanted(samae) == [("train_recipe", "samae")]
+    assert next(following(samae)).asset_selection == [dg.AssetKey("swap_evaluation")]
+    assert list(following(samae, busy={"samae"})) == []
     put(samae, "swap_evaluation", "samae")
     assert wanted(samae) == [("promote", None)]
     put(samae, "leaderboard")

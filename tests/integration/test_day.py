@@ -1,0 +1,213 @@
+"""A day in the life, for real at small size: sensors, schedule, cancelled training, dead servers, gate, rollback.
+
+Every step is a process of its own, as Dagster's daemon and a person at a terminal start them.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from faces.files import read_json
+from faces.synthetic.dataset import write_dataset
+from pipelines.tracking import CHAMPION, PREVIOUS, MlflowTracking
+from tests.browser import until
+from tests.integration.conftest import environment
+from tests.integration.test_pages import answers, free_ports
+
+pytestmark = [pytest.mark.slow, pytest.mark.integration]
+FOLDER_ASSETS = [
+    "aligned_faces", "face_coefficients", "face_masks", "identity_embeddings", "neutral_albedo", "raw_faces",
+]  # fmt: skip
+
+
+class Day:
+    """A home, a folder of photographs, and today's settings, which later steps change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.raw = folder / "home", folder / "photographs"
+        self.settings = {
+            "SAMAE_RAW": str(self.raw), "SAMAE_RECIPES": "samae", "SAMAE_PAIRS": "16", "SAMAE_RANKS": "1",
+            "SAMAE_KIMG": "samae=0.064", "SAMAE_GRACE_SECONDS": "60",
+        }  # fmt: skip
+
+    def photographs(self, count: int, first: int = 0) -> None:
+        write_dataset(self.raw, count, 64, people=10, seed=3, first=first, workers=2)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments], env=environment(self.home, **self.settings), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> str:
+        process = self.start(*arguments)
+        out, err = process.communicate()
+        assert process.returncode == 0, f"{arguments}\n{out[-2000:]}\n{err[-4000:]}"
+        return out
+
+    def tick(self, *arguments: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.run("tests.integration.tick", *arguments).splitlines()]
+
+    def runs(self) -> list[Path]:
+        return sorted((self.home / "runs").glob("*"))
+
+    def progress(self, number: int) -> list[dict[str, Any]]:
+        """What the newest run told so far, when it is run `number`."""
+        path = self.runs()[-1] / "progress.jsonl" if len(self.runs()) == number else Path("none")
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def tracking(self) -> MlflowTracking:
+        store = f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        return MlflowTracking(uri=store, home=str(self.home / "mlflow"))
+
+    def verdict(self) -> dict[str, Any]:
+        return read_json(self.home / "assets" / "champion" / "all" / "verdict.json")
+
+
+@pytest.fixture
+def day(tmp_path: Path) -> Day:
+    made = Day(tmp_path)
+    made.photographs(24)
+    return made
+
+
+def test_a_day_in_the_life(day: Day) -> None:
+    start_on_nothing(day)
+    new_folder(day)
+    cancelled_and_resumed(day)
+    dead_servers(day)
+    worse_is_refused(day)
+    assert "version 1 is champion again" in day.run("pipelines.cli", "models", "rollback")
+    assert day.tracking().aliases()[CHAMPION] == "1"
+
+
+def start_on_nothing(day: Day) -> None:
+    """The sensors make everything, once; on Monday there is nothing to do."""
+    done = day.tick()
+    assert [(run["job"], run["partition"]) for run in done] == [
+        ("find_photographs", None), ("prepare_folder", "00000"), ("make_shards", None), ("train_recipe", "samae"),
+        ("promote", None),
+    ], done  # fmt: skip
+    assert all(run["success"] for run in done), done
+    assert day.tracking().aliases()[CHAMPION] == "1", day.verdict()
+    (answer,) = day.tick("--monday")
+    assert "every model was trained on today's data" in answer["skipped"]
+
+
+def new_folder(day: Day) -> None:
+    """Only its own stages run, then the shards; training waits for Monday."""
+    day.photographs(8, first=1000)
+    done = day.tick()
+    assert all(run["success"] for run in done), done
+    assert [(run["job"], run["partition"]) for run in done if run["job"] != "find_photographs"] == [
+        ("prepare_folder", "01000"), ("make_shards", None),
+    ], done  # fmt: skip
+    assert next(run["made"] for run in done if run["job"] == "prepare_folder") == FOLDER_ASSETS
+
+
+def cancelled_and_resumed(day: Day) -> None:
+    """A training from better weights is interrupted; Monday's run goes on where it stopped, and it is promoted."""
+    day.settings |= {
+        "SAMAE_OVERRIDES": "train.batch_size=8,train.log_every_steps=1,train.init_from=samae-64",
+        "SAMAE_KIMG": "samae=0.4",
+    }
+    training = day.start("pipelines.cli", "train", "--recipe", "samae")
+    until(lambda: any(line["kimg"] >= 0.016 for line in day.progress(2) if "kimg" in line), "a training step", 240)
+    family = psutil.Process(training.pid).children(recursive=True)
+    training.send_signal(signal.SIGINT)
+    training.communicate()
+    assert training.returncode not in (0, None)
+    assert not [one for one in family if one.is_running() and "pipelines.rank" in " ".join(one.cmdline())]
+    interrupted = day.runs()[-1]
+    (checkpoint,) = (interrupted / "checkpoints").glob("[0-9]*")
+    seen = int(checkpoint.name)
+    assert 16 <= seen < 400
+    newest = day.tracking().client.search_runs([day.tracking().experiment_id], "tags.`samae.kind` = 'training'")[0]
+    assert newest.info.status == "KILLED"
+    day.settings["SAMAE_KIMG"] = "samae=0.4"
+    done = day.tick("--monday")
+    assert [run["job"] for run in done] == ["train_recipe", "promote"], done
+    assert all(run["success"] for run in done), done
+    assert day.runs()[-1] == interrupted
+    assert next(line for line in day.progress(2) if line["event"] == "start")["resumed_from"] == seen
+    assert day.tracking().aliases()[CHAMPION] == "2", day.verdict()
+    assert day.tracking().aliases()[PREVIOUS] == "1"
+
+
+def dead_servers(day: Day) -> None:
+    """MLflow is killed while a model trains and comes back: nothing is missing. Ray is killed while it is judged: the
+    run fails with a sentence, and the next tick makes what is missing and nothing else."""
+    (port,) = free_ports(1)
+    day.settings |= {"SAMAE_MLFLOW_URI": f"http://127.0.0.1:{port}", "SAMAE_KIMG": "samae=0.096", "SAMAE_SEED": "1"}
+    server = mlflow_server(day, port)
+    try:
+        monday = day.start("tests.integration.tick", "--monday")
+        until(lambda: any("kimg" in line and line["kimg"] > 0 for line in day.progress(3)), "a training step", 240)
+        kill_all(server)
+        server = mlflow_server(day, port)
+        until(lambda: any(line["event"] == "done" for line in day.progress(3)), "the end of training", 240)
+        head = until(lambda: ray_node_of(monday.pid), "Ray", 240)
+        head.send_signal(signal.SIGKILL)
+        lines = [json.loads(line) for line in monday.communicate()[0].splitlines()]
+        failed = lines[0]
+        assert failed["job"] == "train_recipe"
+        assert not failed["success"]
+        assert failed["made"] == ["swap_model"]
+        assert failed["error"]
+        rest = [run for run in [*lines[1:], *day.tick("--monday")] if "job" in run]
+        assert [(run["job"], run["made"]) for run in rest] == [
+            ("train_recipe", ["swap_evaluation"]), ("promote", ["champion", "leaderboard"]),
+        ], (lines, rest)  # fmt: skip
+        tracking = day.tracking()
+        trained = tracking.client.search_runs([tracking.experiment_id], "tags.`samae.kind` = 'training'")[0]
+        history = tracking.client.get_metric_history(trained.info.run_id, "generator/total")
+        stats = [json.loads(line) for line in (day.runs()[-1] / "stats.jsonl").read_text().splitlines()]
+        assert {point.step for point in history} == {line["samples_seen"] for line in stats}
+        assert trained.info.status == "FINISHED"
+    finally:
+        kill_all(server)
+        del day.settings["SAMAE_MLFLOW_URI"]
+
+
+def worse_is_refused(day: Day) -> None:
+    """Weights from nothing do not replace the champion, and the verdict says why."""
+    before = day.tracking().aliases()[CHAMPION]
+    day.settings |= {"SAMAE_OVERRIDES": "train.batch_size=8,train.log_every_steps=1", "SAMAE_KIMG": "samae=0.032"}
+    done = day.tick("--monday")
+    assert [run["job"] for run in done] == ["train_recipe", "promote"], done
+    assert day.verdict()["promoted"] is None
+    assert any("identity_similarity" in reason for reason in day.verdict()["verdicts"][0]["reasons"])
+    assert day.tracking().aliases()[CHAMPION] == before
+
+
+def mlflow_server(day: Day, port: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{day.home / 'mlflow' / 'mlflow.db'}"]
+    command += ["--default-artifact-root", (day.home / "mlflow" / "artifacts").as_uri()]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(
+        command, env=os.environ | quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the MLflow server", 240)
+    return server
+
+
+def kill_all(server: "subprocess.Popen[bytes]") -> None:
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def ray_node_of(pid: int) -> psutil.Process | None:
+    """The raylet below a process that has workers by now."""
+    for one in psutil.Process(pid).children(recursive=True):
+        if one.name() == "raylet" and any("_call" in " ".join(child.cmdline()) for child in one.children()):
+            return one
+    return None
