@@ -26,7 +26,7 @@ class NetworkFiles:
     @property
     def published(self) -> bool | None:
         """True when every file is the published one by its digest, False when one is not, None when nobody can say."""
-        answers = [_published(Path(p), d) for p, d in zip(self.paths, self.digests, strict=True)]
+        answers = [is_published(Path(p), d) for p, d in zip(self.paths, self.digests, strict=True)]
         return False if False in answers else None if None in answers else True
 
     def load(self) -> Any:
@@ -97,7 +97,8 @@ def absent(provenance: dict[str, Any]) -> list[str]:
     ]
 
 
-def _published(path: Path, digest: str) -> bool | None:
+def is_published(path: Path, digest: str) -> bool | None:
+    """Whether a file is the published one; None when neither its name nor a list of ours can say."""
     for heads in lpips.HEAD_FILES.values():
         if path.name in heads and path.suffix == ".pth":
             return digest.startswith(tuple(lpips.HEAD_DIGESTS.values()))

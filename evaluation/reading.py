@@ -2,6 +2,7 @@
 
 from evaluation.evaluation import Evaluation
 from evaluation.networks import absent
+from evaluation.pairs import IN_CLIPS
 
 READING = (
     ("Copy-target", "returns the target untouched: perfect attributes, nobody swapped. A metric that likes it too well "
@@ -32,6 +33,12 @@ OWN_FEATURES_NOTE = (
 )  # fmt: skip
 
 
+CLIPS_NOTE = (
+    "Clips", "are what the intervals draw here, whole: frames of one video are no independent pairs. A still that "
+    "is pasted everywhere is the steadiest of all: stability alone ranks nothing.",
+)  # fmt: skip
+
+
 def reading(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Honest notes, those that apply to this evaluation."""
     notes = list(READING)
@@ -39,6 +46,8 @@ def reading(evaluation: Evaluation) -> list[tuple[str, str]]:
         notes.insert(2, TRUE_SWAP_NOTE)
     if not evaluation.provenance.get("fitted"):
         notes.append(NO_FIT_NOTE)
+    if evaluation.pairs.protocol in IN_CLIPS:
+        notes.append(CLIPS_NOTE)
     networks = evaluation.provenance.get("networks", {})
     notes.append(OWN_FEATURES_NOTE)
     missing = absent(networks)

@@ -17,9 +17,10 @@ from faces.errors import SamaeError
 
 GROUPS = (
     ("Identity of the source", ("identity_", "retrieval_", "shape_")),
-    ("Attributes of the target", ("pose_", "expression_", "light_", "skin_", "background_", "seam")),
+    ("Attributes of the target", ("pose_", "expression_", "gaze_", "light_", "skin_", "background_", "seam")),
     ("Against the true swap", ("truth_",)),
-    ("Of the whole set", ("frechet_",)),
+    ("From frame to frame", ("warp_", "temporal_", "landmark_")),
+    ("Of the whole set", ("frechet_", "kernel_", "fid", "kid")),
 )
 #: First four of these that were measured become the headline.
 HEADLINE = (

@@ -105,12 +105,13 @@ def evaluate(
     recipe: Annotated[str, typer.Option(help="Name of a trained recipe.")] = "samae",
     protocol: Annotated[str, typer.Option(help=PROTOCOL_HELP)] = "cross",
     pairs: Annotated[int | None, typer.Option(min=4, help="Pairs (default: SAMAE_PAIRS; a set's whole list).")] = None,
+    report: Annotated[Path | None, typer.Option(help="Also write the page of this judgement there (.html).")] = None,
     as_json: Json = False,
 ) -> None:
     """Judge one trained recipe on frozen pairs (protocol cross is the asset swap_evaluation); print its figures."""
     from pipelines.commands import evaluate as command
 
-    command.run(recipe, as_json, protocol, pairs)
+    command.run(recipe, as_json, protocol, pairs, report)
 
 
 @app.command()

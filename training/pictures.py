@@ -76,7 +76,7 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
                 return from_whole_pixels(points) * (image.shape[0] / side), True
         listed = folder / LANDMARKS_JSON
         if above < 2 and listed.is_file() and name in _landmarks(listed, _changed_ns(listed)):
-            return _points(_landmarks(listed, _changed_ns(listed))[name], f"{listed}: {name}"), False
+            return landmark_points(_landmarks(listed, _changed_ns(listed))[name], f"{listed}: {name}"), False
     return found_landmarks(image, str(path)), False
 
 
@@ -105,8 +105,8 @@ def _landmarks(path: Path, changed_ns: int) -> dict[str, Any]:
     return found
 
 
-def _points(given: Any, what: str) -> np.ndarray:
-    """68 points of a landmarks.json -> (68, 2) float64, our pixels."""
+def landmark_points(given: Any, what: str) -> np.ndarray:
+    """68 points of a landmarks.json -> (68, 2) float64, our pixels; SamaeError naming `what` when they are none."""
     try:
         points = np.asarray(given, np.float64)
     except (TypeError, ValueError):

@@ -10,10 +10,7 @@ import numpy as np
 from evaluation.pairs import PairList
 from faces.errors import SamaeError
 from faces.files import read_json
-from faces.landmarks import from_whole_pixels
-
-#: Beside a set's folders: key -> 68 points in FFHQ's convention, for faces that no detector needs to find.
-LANDMARKS = "landmarks.json"
+from training.pictures import LANDMARKS_JSON, landmark_points
 
 
 @dataclass(frozen=True)
@@ -57,20 +54,15 @@ class PictureSet(Protocol):
 
 
 def listed_landmarks(root: Path) -> dict[str, np.ndarray]:
-    """key -> (68, 2) of a set's landmarks.json, our pixels; empty without one; SamaeError when it is damaged."""
-    path = root / LANDMARKS
+    """key -> (68, 2) of the landmarks.json in a set's folder, our pixels; empty without one.
+
+    Raises:
+        SamaeError: an entry has not 68 points.
+    """
+    path = root / LANDMARKS_JSON
     if not path.is_file():
         return {}
-    found = {}
-    for key, given in read_json(path).items():
-        try:
-            points = np.asarray(given, np.float64)
-        except (TypeError, ValueError):
-            points = np.zeros(0)
-        if points.shape != (68, 2) or not np.isfinite(points).all():
-            raise SamaeError(f"{path}: {key} has not 68 points [x, y]: write them anew, or take the entry out")
-        found[key] = from_whole_pixels(points)
-    return found
+    return {key: landmark_points(given, f"{path}: {key}") for key, given in read_json(path).items()}
 
 
 def first_pairs(pairs: PairList, count: int | None) -> PairList:

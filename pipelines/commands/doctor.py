@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from assets.machine import cores, machine
+from evaluation.networks import is_published
 from faces.errors import SamaeError
 from faces.morphable.registry import HEAD_FILES
 from pipelines.selftest import Outcome, self_test
 from pipelines.settings import load_settings
 from training.networks import alexnet, inception, lpips, vgg
-from training.networks.weight_files import file_digest, is_as_published
+from training.networks.weight_files import file_digest
 
 PACKAGES = ("torch", "numba", "numpy", "dagster", "ray", "deepspeed", "mlflow", "webdataset", "pyarrow", "insightface")
 #: The main job on the embedded default needs this much (ours, measured with room to spare).
@@ -208,7 +209,7 @@ def _status(weights: OptionalWeights) -> dict[str, str]:
 def _doubt(path: Path) -> str:
     """A few words when a file's name says another SHA-256 than it has."""
     digest = file_digest(path) if path.is_file() and path.suffix == ".pth" else ""
-    changed = bool(digest) and is_as_published(path, digest) is False
+    changed = bool(digest) and is_published(path, digest) is False
     return f", but it is not the published file: its SHA-256 begins with {digest[:8]}" if changed else ""
 
 

@@ -19,8 +19,13 @@ from pipelines.settings import load_settings
 SHOWN_REASONS = 5
 
 
-def run(recipe: str, as_json: bool, protocol: str = "cross", pairs: int | None = None) -> None:
-    """Judge a recipe by a protocol, and print it. pairs: as SAMAE_PAIRS, or the first of a set's list."""
+def run(
+    recipe: str, as_json: bool, protocol: str = "cross", pairs: int | None = None, report: Path | None = None
+) -> None:
+    """Judge a recipe by a protocol, and print it. pairs: as SAMAE_PAIRS, or the first of a set's list.
+
+    report: where a self-contained page of it is written, too.
+    """
     quieten()
     from assets.partitions import recipe_names
     from evaluation.pairs import PROTOCOLS, SET_PROTOCOLS
@@ -39,6 +44,11 @@ def run(recipe: str, as_json: bool, protocol: str = "cross", pairs: int | None =
         evaluation = _asset(settings, recipe)
     else:
         evaluation = _judged(settings, export, protocol, pictures, pairs)
+    if report is not None:
+        from evaluation.report import write_report
+
+        about = {"protocol": protocol, "recipe": recipe, "weights": evaluation.provenance["system_digest"]}
+        write_report(evaluation, None, about, report)
     print(json.dumps(evaluation.summary, indent=2) if as_json else table(evaluation))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from evaluation.context import Gallery, PairContext, Pictures
 from evaluation.gaze import (
+    WEIGHTS,
     GazeNetwork,
     angle_degrees,
     angles_of,
@@ -18,9 +19,10 @@ from evaluation.gaze import (
     strip_transforms,
     turned,
 )
-from evaluation.metrics import gaze
+from evaluation.metrics import METRIC_VERSION, gaze
 from evaluation.train_gaze import scene_of, shrunk, true_direction
 from faces.errors import SamaeError
+from faces.files import sha256_file
 from faces.morphable.registry import load_head
 from faces.synthetic.person import person_from_seed
 from faces.synthetic.portrait import Portrait, render_person
@@ -112,6 +114,11 @@ def test_half_precision_is_kept_and_a_missing_file_named(tmp_path: Path) -> None
     assert np.linalg.norm(way) == pytest.approx(1)
     with pytest.raises(SamaeError, match=r"evaluation\.train_gaze"):
         load_reader(tmp_path / "absent.safetensors")
+
+
+def test_other_weights_ask_for_another_metric_version() -> None:
+    """Rows are kept by METRIC_VERSION: who trains the reader anew raises it, and writes both down here."""
+    assert (METRIC_VERSION, sha256_file(WEIGHTS)[:16]) == (3, "147dc01c31927e50")
 
 
 def test_training_scenes_are_pure_functions_of_their_number() -> None:

@@ -12,13 +12,16 @@ import torch
 from safetensors.torch import save_file
 
 from evaluation.context import Gallery, PairContext, Pictures
+from evaluation.evaluation import SET_METRICS
 from evaluation.judge import judge
+from evaluation.metrics import build_metrics
 from evaluation.metrics.fid import clean_resize, inception_features
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.kernel import kernel_distance
 from evaluation.metrics.lpips import distances, lpips_metrics
 from evaluation.networks import JudgeNetworks, absent, find_networks
 from evaluation.reading import reading
+from evaluation.report import GROUPS
 from faces.errors import SamaeError
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, disc, load_faces, pairs, truth
 from tests.training import published_weights as published
@@ -154,8 +157,10 @@ def test_fid_of_few_rows_is_the_fid_of_the_formula() -> None:
 
 
 def test_the_judge_measures_them_and_records_the_files(networks: JudgeNetworks) -> None:
-    encoder, listed = ColourEncoder(), pairs(4)
-    evaluation = judge(FakeSwapper(0.5), listed, load_faces, [encoder], truth, networks=networks)
+    kept = ("copy-target", "true-swap")
+    evaluation = judge(
+        FakeSwapper(0.5), pairs(3), load_faces, [ColourEncoder()], truth, networks=networks, baselines=kept
+    )
     summary, ceiling = evaluation.summary, evaluation.baselines["true-swap"]
     for trunk in ("alex", "vgg"):
         assert ceiling[f"truth_lpips_{trunk}"]["mean"] == 0 < summary[f"truth_face_lpips_{trunk}"]["mean"]
@@ -174,6 +179,13 @@ def test_the_judge_measures_them_and_records_the_files(networks: JudgeNetworks) 
     notes = dict(reading(evaluation))
     assert "Not measured" not in notes
     assert "vgg16" in notes["Other weights"]
+
+
+def test_every_metric_has_a_place_on_the_page(networks: JudgeNetworks) -> None:
+    built = build_metrics([ColourEncoder()], has_truth=True, has_fit=True, networks=networks, in_time=True)
+    placed = tuple(prefix for _, prefixes in GROUPS for prefix in prefixes)
+    names = [*(m.name for m in built), *(m.name for m in SET_METRICS)]
+    assert [name for name in names if not name.startswith(placed)] == []
 
 
 def test_without_files_nothing_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def table() -> dict[str, dict[str, float]]:
 
 def test_attributes_belong_to_copies_and_true_swaps(table: dict[str, dict[str, float]]) -> None:
     copy, paste, true = (table[n] for n in ("copy-target", "paste-source", "true-swap"))
-    for metric in ("pose_degrees", "light_distance", "skin_delta_e", "expression_mm"):
+    for metric in ("pose_degrees", "light_distance", "skin_delta_e", "expression_mm", "gaze_degrees"):
         assert copy[metric] < true[metric] < paste[metric], metric
     assert copy["seam"] == true["seam"] == 0 < paste["seam"]
     assert true["pose_degrees"] < 3 < paste["pose_degrees"]

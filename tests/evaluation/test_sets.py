@@ -6,10 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from evaluation.evaluation import Evaluation
 from evaluation.judge import judge
 from evaluation.pairs import clip_numbers
+from evaluation.reading import reading
 from evaluation.rows import system_rows
 from evaluation.sets.celeba_hq import IDENTITIES, IMAGES, MAPPING, SOURCES, TARGETS, open_celeba_hq
 from evaluation.sets.faceforensics import FaceForensics, merged_persons, open_faceforensics, positions
@@ -21,6 +23,7 @@ from faces.landmarks import to_whole_pixels
 from faces.morphable.registry import load_head
 from faces.records import encode_jpeg, encode_png
 from tests.evaluation import people
+from training.batch import FaceBatch, SwapResult
 
 SIZE_PX = 64
 
@@ -43,10 +46,45 @@ SEQUENCES = GeneratedSequences(5, 2, 96, frames=4)
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
-    faces = faces_of(SEQUENCES, tmp_path_factory.mktemp("faces"))
+def frames(tmp_path_factory: pytest.TempPathFactory) -> PreparedFaces:
+    return faces_of(SEQUENCES, tmp_path_factory.mktemp("faces"))
+
+
+class Shaking:
+    """The true frames, moved sideways by so many pixels: right in even frames, left in odd ones."""
+
+    size_px = SIZE_PX
+
+    def __init__(self, faces: PreparedFaces, px: float) -> None:
+        self.name, self.faces, self.px = f"shaking-{px}", faces, px
+
+    def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:
+        shots = []
+        for key in target.keys:
+            way = self.px * (1 if int(key.rpartition("/")[2]) % 2 else -1)
+            image = self.faces.truth("", key).image
+            matrix = np.array([[1.0, 0, way], [0, 1.0, 0]])
+            shots.append(cv2.warpAffine(image, matrix, image.shape[:2], borderMode=cv2.BORDER_REPLICATE))
+        return SwapResult(torch.from_numpy(np.stack(shots)).permute(0, 3, 1, 2).float() / 255, target.mask)
+
+
+def test_shaking_raises_the_metrics_of_time_step_by_step(frames: PreparedFaces) -> None:
+    summaries = [
+        judge(
+            Shaking(frames, px), SEQUENCES.pairs(), frames, [load_encoder("judge-2")], frames.truth,
+            load_head("builtin"), chunk_pairs=4, baselines=(),
+        ).summary
+        for px in (0.0, 0.75, 2.0)
+    ]  # fmt: skip
+    for metric in ("warp_error", "truth_temporal_difference", "landmark_jitter"):
+        assert np.all(np.diff([summary[metric]["mean"] for summary in summaries]) > 0), metric
+    assert summaries[-1]["landmark_jitter"]["mean"] > 5 * summaries[0]["landmark_jitter"]["mean"]
+
+
+@pytest.fixture(scope="module")
+def video(frames: PreparedFaces) -> Evaluation:
     return judge(
-        "copy-target", SEQUENCES.pairs(), faces, [load_encoder("judge-2")], faces.truth, load_head("builtin"),
+        "copy-target", SEQUENCES.pairs(), frames, [load_encoder("judge-2")], frames.truth, load_head("builtin"),
         chunk_pairs=SEQUENCES.pairs_a_chunk,
     )  # fmt: skip
 
@@ -74,6 +112,10 @@ def test_what_video_metrics_say_of_the_baselines(video: Evaluation) -> None:
     assert paste["truth_temporal_difference"]["mean"] > 1
     assert true["landmark_jitter"]["mean"] < 6
     assert true["truth_face_psnr_db"]["mean"] == 60 > copy["truth_face_psnr_db"]["mean"]
+
+
+def test_the_page_says_what_the_intervals_draw(video: Evaluation) -> None:
+    assert "whole" in dict(reading(video))["Clips"]
 
 
 def test_intervals_of_clips_draw_whole_clips(video: Evaluation) -> None:

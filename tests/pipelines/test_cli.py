@@ -20,7 +20,7 @@ COMMANDS = {
     "doctor": ["--deep", "--json"],
     "bench": ["--json", "--list", "--set", "name"],
     "train": ["--dry-run", "--ranks", "--set", "--recipe"],
-    "evaluate": ["--json", "--pairs", "--protocol", "--recipe"],
+    "evaluate": ["--json", "--pairs", "--protocol", "--recipe", "--report"],
     "swap": ["--model", "--out", "-o", "source", "target"],
     "synth": ["--count", "--people", "--seed", "--size-px", "--video", "folder"],
     "ingest": ["--licence", "--size-px", "folder", "photographs"],
