@@ -19,7 +19,8 @@ from pipelines.materialise import Made, materialise_all, open_instance
 from pipelines.settings import Settings, load_settings
 
 SECONDS_BETWEEN_LOOKS = 0.5
-WARM_PHOTOGRAPHS = "16"
+#: Four tasks: one would be done in this process and leave the workers cold.
+WARM_PHOTOGRAPHS = "128"
 
 
 class Meter:

@@ -4,7 +4,7 @@ samae bench stages                                     200 generated people, pre
 samae bench stages --set photographs=1000 --set photo_px=256 --set aligned_px=256 --set kimg=samae=2
 samae bench stages --set raw=/data/ffhq --set home=/data/bench       your own photographs, kept where you say
 
-A set of 16 is prepared first in the same process, so that compiling and starting workers is not counted. Training is
+A set of 128 is prepared first in the same process, so that compiling and starting workers is not counted. Training is
 given per kimg, judging per 1,000 pairs, report and promotion per run: none of them grows with the number of faces.
 """
 
