@@ -19,7 +19,7 @@ from faces.synthetic.dataset import write_dataset
 from pipelines.tracking import CHAMPION, PREVIOUS, MlflowTracking
 from tests.browser import until
 from tests.integration.conftest import environment
-from tests.integration.test_pages import answers, free_ports
+from tests.integration.pages import answers, free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 FOLDER_ASSETS = [
