@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +207,9 @@ def kill_all(server: "subprocess.Popen[bytes]") -> None:
 
 
 def ray_node_of(pid: int) -> psutil.Process | None:
-    """The raylet below a process that has workers by now."""
+    """The raylet below a process, once one of its workers works."""
     for one in psutil.Process(pid).children(recursive=True):
-        if one.name() == "raylet" and any("_call" in " ".join(child.cmdline()) for child in one.children()):
-            return one
+        with suppress(psutil.Error):  # a process that ended while we looked
+            if one.name() == "raylet" and any("_call" in " ".join(child.cmdline()) for child in one.children()):
+                return one
     return None

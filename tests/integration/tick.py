@@ -45,7 +45,7 @@ def asked_by_schedule(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
         if isinstance(answer, dg.SkipReason):
             print(json.dumps({"skipped": answer.skip_message}), flush=True)
         else:
-            yield answer
+            yield answer._replace(job_name=weekly_retraining.job_name)
 
 
 def asked_by_sensors(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:
