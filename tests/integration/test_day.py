@@ -54,7 +54,7 @@ class Day:
         return out
 
     def tick(self, *arguments: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.run("tests.integration.tick", *arguments).splitlines()]
+        return told(self.run("tests.integration.tick", *arguments))
 
     def runs(self) -> list[Path]:
         return sorted((self.home / "runs").glob("*"))
@@ -71,6 +71,11 @@ class Day:
 
     def verdict(self) -> dict[str, Any]:
         return read_json(self.home / "assets" / "champion" / "all" / "verdict.json")
+
+
+def told(out: str) -> list[dict[str, Any]]:
+    """The JSON lines of a tick; MLflow prints addresses of its own between them."""
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture
@@ -157,7 +162,7 @@ def dead_servers(day: Day) -> None:
         until(lambda: any(line["event"] == "done" for line in day.progress(3)), "the end of training", 240)
         head = until(lambda: ray_node_of(monday.pid), "Ray", 240)
         head.send_signal(signal.SIGKILL)
-        lines = [json.loads(line) for line in monday.communicate()[0].splitlines()]
+        lines = told(monday.communicate()[0])
         failed = lines[0]
         assert failed["job"] == "train_recipe"
         assert not failed["success"]
