@@ -186,7 +186,10 @@ class Session:
         problem = 0.0
         if self.world.is_main:
             groups = {name: module.state_dict() for name, module in self._modules().items()} | states
-            loop = {"means": self.means.state(), "elapsed_s": self.elapsed_s, "samples_seen": self.samples_seen}
+            loop = {
+                "means": self.means.state(), "elapsed_s": self.elapsed_s, "samples_seen": self.samples_seen,
+                "flop_per_image": self.utilisation.flop_per_image,
+            }  # fmt: skip
             try:
                 path = self.store.save(self.samples_seen, groups, loop, self.metadata())
                 self.report.event("checkpoint", self.samples_seen, path=str(path))
@@ -292,6 +295,7 @@ class Session:
         for name, engine in self.engines.items():
             engine.load_state(checkpoint.groups.get(f"{name}_optimiser", {}))
         self.means.restore(checkpoint.state["means"])
+        self.utilisation.flop_per_image = float(checkpoint.state.get("flop_per_image", 0.0))
         self._elapsed_before_s = float(checkpoint.state["elapsed_s"])
         self.samples_seen = self.resumed_from = self._logged_samples = checkpoint.samples_seen
         self._is_saved = True

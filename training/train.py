@@ -107,7 +107,8 @@ def loop(session: Session, stop: Stopper) -> bool:
     session.report.begin(session.samples_seen)
     with closing(session.coming()) as coming:
         while session.samples_seen < session.total_samples:
-            figures, wish = session.utilisation.counted(lambda: update(session, stop, coming))
+            is_first = session.samples_seen == 0
+            figures, wish = session.utilisation.counted(lambda: update(session, stop, coming), is_first)
             is_last = session.samples_seen >= session.total_samples
             session.log(figures)
             if is_last or session.is_due(settings.snapshot_kimg):

@@ -30,33 +30,39 @@ class FlopCount(TorchDispatchMode):
 
 
 class Utilisation:
-    """Of one run: the first step is counted, the peak is measured when it is first asked for.
+    """Of one run: its very first step is counted, the peak is measured when it is first asked for.
+
+    A step that is counted may round otherwise than one that is not, so a continued run takes the count from its
+    checkpoint: it must repeat what the uninterrupted run did, to the bit.
 
     Args:
         device: this rank's.  images: pictures a step and rank.
         is_on: False where steps cannot be counted (compiled networks); then `percent` is always None.
+
+    Attributes:
+        flop_per_image: operations of a step for one picture; 0 before the first step.
     """
 
     def __init__(self, device: torch.device, images: int, is_on: bool = True) -> None:
         self._device, self._images, self._is_on = device, images, is_on
-        self._flop_per_image = self._peak = 0.0
+        self._peak = self.flop_per_image = 0.0
 
-    def counted(self, step: Callable[[], Any]) -> Any:
-        """What `step` returns; the first time its operations are counted."""
-        if not self._is_on or self._flop_per_image:
+    def counted(self, step: Callable[[], Any], is_first: bool = True) -> Any:
+        """What `step` returns; a run's first step is counted."""
+        if not self._is_on or not is_first:
             return step()
         with FlopCount() as count:
             made = step()
-        self._flop_per_image = count.total / self._images
+        self.flop_per_image = count.total / self._images
         return made
 
     def percent(self, images: float, seconds: float) -> float | None:
         """Utilisation of this rank over so many of its pictures in so much time; None when nothing was counted."""
-        if not self._flop_per_image:
+        if not self.flop_per_image:
             return None
         if not self._peak:
             self._peak = matrix_peak_flop_per_s(self._device, 0.1)
-        return 100 * images * self._flop_per_image / seconds / self._peak
+        return 100 * images * self.flop_per_image / seconds / self._peak
 
 
 def matrix_peak_flop_per_s(device: torch.device, seconds: float = 0.5) -> float:
