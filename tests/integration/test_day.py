@@ -1,4 +1,4 @@
-"""A day in the life, for real at small size: sensors, schedule, cancelled training, dead servers, gate, rollback.
+"""A day in the life, for real at small size: sensors, schedule, cancelled training, a dead MLflow, gate, rollback.
 
 Every step is a process of its own, as Dagster's daemon and a person at a terminal start them.
 """
@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +88,11 @@ def test_a_day_in_the_life(day: Day) -> None:
     start_on_nothing(day)
     new_folder(day)
     cancelled_and_resumed(day)
-    dead_servers(day)
+    dead_mlflow(day)
     worse_is_refused(day)
-    assert "version 1 is champion again" in day.run("pipelines.cli", "models", "rollback")
-    assert day.tracking().aliases()[CHAMPION] == "1"
+    previous = day.tracking().aliases()[PREVIOUS]
+    assert f"version {previous} is champion again" in day.run("pipelines.cli", "models", "rollback")
+    assert day.tracking().aliases()[CHAMPION] == previous
 
 
 def start_on_nothing(day: Day) -> None:
@@ -148,9 +148,8 @@ def cancelled_and_resumed(day: Day) -> None:
     assert day.tracking().aliases()[PREVIOUS] == "1"
 
 
-def dead_servers(day: Day) -> None:
-    """MLflow is killed while a model trains and comes back: nothing is missing. Ray is killed while it is judged: the
-    run fails with a sentence, and the next tick makes what is missing and nothing else."""
+def dead_mlflow(day: Day) -> None:
+    """MLflow is killed while a model trains and comes back: the run goes on and nothing is missing."""
     (port,) = free_ports(1)
     day.settings |= {"SAMAE_MLFLOW_URI": f"http://127.0.0.1:{port}", "SAMAE_KIMG": "samae=0.096", "SAMAE_SEED": "1"}
     server = mlflow_server(day, port)
@@ -159,19 +158,9 @@ def dead_servers(day: Day) -> None:
         until(lambda: any("kimg" in line and line["kimg"] > 0 for line in day.progress(3)), "a training step", 240)
         kill_all(server)
         server = mlflow_server(day, port)
-        until(lambda: any(line["event"] == "done" for line in day.progress(3)), "the end of training", 240)
-        head = until(lambda: ray_node_of(monday.pid), "Ray", 240)
-        head.send_signal(signal.SIGKILL)
-        lines = told(monday.communicate()[0])
-        failed = lines[0]
-        assert failed["job"] == "train_recipe"
-        assert not failed["success"]
-        assert failed["made"] == ["swap_model"]
-        assert failed["error"]
-        rest = [run for run in [*lines[1:], *day.tick("--monday")] if "job" in run]
-        assert [(run["job"], run["made"]) for run in rest] == [
-            ("train_recipe", ["swap_evaluation"]), ("promote", ["champion", "leaderboard"]),
-        ], (lines, rest)  # fmt: skip
+        out, err = monday.communicate()
+        done = told(out)
+        assert [(run["job"], run["success"]) for run in done] == [("train_recipe", True), ("promote", True)], (out, err)
         tracking = day.tracking()
         trained = tracking.client.search_runs([tracking.experiment_id], "tags.`samae.kind` = 'training'")[0]
         history = tracking.client.get_metric_history(trained.info.run_id, "generator/total")
@@ -209,12 +198,3 @@ def mlflow_server(day: Day, port: int) -> "subprocess.Popen[bytes]":
 def kill_all(server: "subprocess.Popen[bytes]") -> None:
     os.killpg(server.pid, signal.SIGKILL)
     server.wait()
-
-
-def ray_node_of(pid: int) -> psutil.Process | None:
-    """The raylet below a process, once one of its workers works."""
-    for one in psutil.Process(pid).children(recursive=True):
-        with suppress(psutil.Error):  # a process that ended while we looked
-            if one.name() == "raylet" and any("_call" in " ".join(child.cmdline()) for child in one.children()):
-                return one
-    return None
