@@ -84,10 +84,11 @@ def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, f
     contenders.append(Contender("bare", _bare_step(method, sessions["ddp"])))
     _take_turns(contenders, chosen["warmup"], 1, world)
     sessions["deepspeed"].shares.take()
-    _take_turns(contenders, BLOCK, chosen["steps"] // BLOCK, world)
+    rounds = max(1, chosen["steps"] // BLOCK)
+    _take_turns(contenders, BLOCK, rounds, world)
     deepspeed_s, ddp_s, bare_s = (statistics.median(contender.seconds) for contender in contenders)
     _, shares = sessions["deepspeed"].shares.take()
-    spent = deepspeed_s * chosen["steps"]
+    spent = deepspeed_s * rounds * (BLOCK + 1)  # the shares know of the uncounted steps, too
     return {
         "images_per_s": batch_size / deepspeed_s,
         "ddp_images_per_s": batch_size / ddp_s,

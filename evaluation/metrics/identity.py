@@ -27,6 +27,7 @@ def identity_similarity(encoders: Sequence[EncoderLike], suffix: str = "") -> Me
     """Mean cosine of result and source over `encoders`; "cosine", higher is better."""
 
     def compute(context: PairContext) -> np.ndarray:
+        """(N,) cosine with the source, -1..1."""
         return _mean_cosine(context.result, context.source, encoders)
 
     about = f"Cosine between face embeddings of result and source ({_names(encoders)})."
@@ -37,6 +38,7 @@ def identity_leak(encoders: Sequence[EncoderLike], suffix: str = "") -> Metric:
     """Mean cosine of result and target over `encoders`; "cosine", lower is better."""
 
     def compute(context: PairContext) -> np.ndarray:
+        """(N,) cosine with the target, -1..1."""
         return _mean_cosine(context.result, context.target, encoders)
 
     about = f"Cosine between face embeddings of result and target: the target's person left over ({_names(encoders)})."

@@ -43,17 +43,21 @@ def lpips_metrics(files: NetworkFiles) -> tuple[Metric, Metric, Metric]:
     trunk = files.name.removeprefix("lpips-")
 
     def of_truth(context: PairContext) -> np.ndarray:
+        """(N,) distance to the true swap, whole picture."""
         return distances(context.result.image, _truth(context).image, files)
 
     def of_face(context: PairContext) -> np.ndarray:
+        """(N,) distance to the true swap, averaged over the face."""
         return distances(context.result.image, _truth(context).image, files, context.face)
 
     def of_background(context: PairContext) -> np.ndarray:
+        """(N,) distance to the target outside the face."""
         outside = context.outside
         filled = np.where(outside[..., None], context.result.image, context.target.image)
         return distances(filled, context.target.image, files, outside)
 
     def metric(name: str, title: str, compute: Callable[[PairContext], np.ndarray], about: str, truth: bool) -> Metric:
+        """The metric of this trunk under this name."""
         title = f"{title} · {trunk}"
         return Metric(f"{name}_{trunk}", title, "", "lower", compute, about, needs_truth=truth)
 

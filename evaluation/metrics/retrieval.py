@@ -29,6 +29,7 @@ def retrieval(encoder: EncoderLike, k: int, suffix: str = "") -> Metric:
     """Whether the source's person ranks among the first k; higher is better."""
 
     def compute(context: PairContext) -> np.ndarray:
+        """(N,) bool as float; NaN where the result has no embedding."""
         broken = ~np.isfinite(context.result.embedding(encoder)).all(axis=1)
         return np.where(broken, np.nan, source_rank(context, encoder) < k)
 

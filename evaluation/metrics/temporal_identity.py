@@ -25,6 +25,7 @@ def temporal_identity(encoder: EncoderLike) -> tuple[Metric, Metric]:
     """Both metrics by one encoder."""
 
     def local(context: PairContext) -> np.ndarray:
+        """(N,) ratio of the cosines with the next frame; NaN at the last frame of a clip."""
         here, there = steps(context.target_keys)
         cosines = [
             (vectors[here] * vectors[there]).sum(axis=1)
@@ -33,6 +34,7 @@ def temporal_identity(encoder: EncoderLike) -> tuple[Metric, Metric]:
         return of_steps(_ratio(cosines[0], cosines[1]), context.target_keys)
 
     def everywhere(context: PairContext) -> np.ndarray:
+        """(N,) ratio of the mean cosines with all other frames of the clip; NaN for a clip of one."""
         values = np.full(len(context), np.nan)
         for rows in (rows for rows in clips(context.target_keys) if len(rows) > 1):
             means = [

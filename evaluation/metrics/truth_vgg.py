@@ -19,6 +19,7 @@ def vgg_metric(files: NetworkFiles) -> Metric:
     """The metric with the network of these files."""
 
     def compute(context: PairContext) -> np.ndarray:
+        """(N,) distance of the maps."""
         assert context.truth is not None, "needs_truth metrics are only computed where there is a true swap"
         network, found = files.load(), []
         with torch.inference_mode():
