@@ -1,8 +1,8 @@
 """One measurement of `samae bench loader` in a process of its own: python -m benchmarks._loader_run '<JSON>' -> JSON.
 
-Every loader gives the same batches: float32 pictures and masks in 0..1 (N, C, S, S), coefficients, embedding, skin and
-landmarks. Each peer is used as its own documentation does (its workers, its shuffling, its container), once with its
-own picture decoder and once with ours.
+Every loader gives the same batches: uint8 pictures (N, S, S, 3) and masks (N, S, S), coefficients, embedding, skin and
+landmarks, as the trainer takes them; "samae-float" makes float32 planes of them besides. Each peer is used as its own
+documentation does (its workers, its shuffling, its container), once with its own picture decoder and once with ours.
 """
 
 import importlib.abc
@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -24,15 +24,16 @@ import psutil
 import torch
 from PIL import Image
 
-from faces.records import FIELDS, decode_sample
-from training.shards import ShardSet, read_members
+from faces.records import FIELDS, Member, decode_sample
+from training.members import read_members
+from training.shards import ShardSet
 from training.stream import BATCH_FIELDS, Stream
 
 BATCH = 32
 ARRAYS = tuple(name for name in BATCH_FIELDS if name not in ("image", "mask"))
 
 
-def decode_with_pil(members: dict[str, bytes]) -> dict[str, np.ndarray]:
+def decode_with_pil(members: Mapping[str, Member]) -> dict[str, np.ndarray]:
     """The fields of a batch with PIL, which the peers use by default, and numpy.load."""
     sample = {name: np.load(io.BytesIO(members[FIELDS[name].extension])) for name in ARRAYS}
     sample["image"] = np.asarray(Image.open(io.BytesIO(members[FIELDS["image"].extension])).convert("RGB"))
@@ -40,21 +41,24 @@ def decode_with_pil(members: dict[str, bytes]) -> dict[str, np.ndarray]:
     return sample
 
 
-def decode_with_ours(members: dict[str, bytes]) -> dict[str, np.ndarray]:
+def decode_with_ours(members: Mapping[str, Member]) -> dict[str, np.ndarray]:
     """The same with faces/records.py."""
     return decode_sample(members, BATCH_FIELDS)
 
 
 def tensors(sample: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    """As torchvision's ToTensor: (C, S, S) float32 in 0..1; arrays as they are."""
-    found = {name: torch.from_numpy(np.array(sample[name])) for name in ARRAYS}
-    found["image"] = torch.from_numpy(np.array(sample["image"])).permute(2, 0, 1).contiguous().float().div_(255)
-    found["mask"] = torch.from_numpy(np.array(sample["mask"]))[None].float().div_(255)
-    return found
+    """The arrays as they are; copied only where torch could not write to them (PIL's)."""
+    return {name: torch.from_numpy(np.require(sample[name], requirements="W")) for name in BATCH_FIELDS}
 
 
 def ours(folder: Path, workers: int, _: Any) -> Iterator[int]:
     """Samae's stream: threads in one process."""
+    for placed in Stream(ShardSet.open(folder / "shards"), "train", BATCH, 0, workers=workers).placed_at(0):
+        yield len(placed.faces.image)
+
+
+def ours_in_float(folder: Path, workers: int, _: Any) -> Iterator[int]:
+    """The same, and float32 planes (N, C, S, S) in 0..1 made on the CPU by the thread that takes the batches."""
     for batch in Stream(ShardSet.open(folder / "shards"), "train", BATCH, 0, workers=workers).at(0):
         yield len(batch.image)
 
@@ -161,7 +165,10 @@ def _cpu_s() -> float:
     return sum(process.cpu_times().user + process.cpu_times().system for process in (me, *me.children(recursive=True)))
 
 
-LOADERS = {"samae": ours, "decode": decode, "webdataset": webdataset, "litdata": litdata, "mosaic": mosaic}
+LOADERS = {
+    "samae": ours, "samae-float": ours_in_float, "decode": decode,
+    "webdataset": webdataset, "litdata": litdata, "mosaic": mosaic,
+}  # fmt: skip
 
 
 def measure(what: str, folder: Path, workers: int, seconds: float, decoder: str) -> dict[str, float]:

@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from faces.records import FIELDS, encode_sample
-from training.shards import ShardSet, read_members, write_index
+from training.members import read_members
+from training.shards import ShardSet, write_index
 
 SUMMARY = "Loader: pictures a second from shards to batches, against the decoders alone and three other loaders"
 ENVIRONMENT = {
@@ -47,6 +48,7 @@ def run(settings: dict) -> dict[str, Any]:
         skipped = prepare_peers(folder, shards)
         peers = [name for name in PEERS if name not in skipped]
         asked = [("decode", workers, "ours"), *(("samae", n, "ours") for n in sorted({1, workers, 4}))]
+        asked += [("samae-float", workers, "ours")]
         asked += [(name, workers, decoder) for name in peers for decoder in ("pil", "ours")]
         answers: dict[tuple[str, int, str], list[dict[str, float]]] = {what: [] for what in asked}
         for _ in range(rounds):
@@ -63,13 +65,14 @@ def figures(answers: dict[Any, list[dict[str, float]]], workers: int, skipped: d
     """The medians by name, the ratios, and who was skipped."""
 
     def median(what: Any, name: str) -> float:
-        values = [answer[name] for answer in answers[what]]
+        values = [answer[name] for answer in answers.get(what, [])]
         return round(statistics.median(values), 3) if values else 0.0
 
     ours, alone = ("samae", workers, "ours"), ("decode", workers, "ours")
     found: dict[str, Any] = {
         "loader_images_per_s": median(ours, "images_per_s"),
         "decode_images_per_s": median(alone, "images_per_s"),
+        "loader_float_images_per_s": median(("samae-float", workers, "ours"), "images_per_s"),
         "ratio": round(median(ours, "images_per_s") / max(median(alone, "images_per_s"), 1e-9), 3),
         "loader_images_per_cpu_s": median(ours, "images_per_cpu_s"),
         "decode_images_per_cpu_s": median(alone, "images_per_cpu_s"),
@@ -84,7 +87,7 @@ def figures(answers: dict[Any, list[dict[str, float]]], workers: int, skipped: d
         if what[0] in PEERS and answers[what]:
             tail = "" if what[2] == "pil" else "_with_our_decoders"
             found[f"{what[0]}{tail}_images_per_s"] = peers[what]
-    for name in dict.fromkeys(what[0] for what in answers if what[0] != "decode"):
+    for name in dict.fromkeys(what[0] for what in answers if what[0] not in ("decode", "samae-float")):
         what = next(what for what in answers if what[0] == name and what[1] == workers)
         if answers[what]:
             found[f"{name}_first_batch_s"] = median(what, "first_batch_s")
@@ -174,5 +177,5 @@ def members_of(shards: ShardSet) -> list[dict[str, bytes]]:
             stream.seek(row.offset_bytes)
             members = read_members(stream.read(row.size_bytes), key)
         wanted = {field.extension for name, field in FIELDS.items() if name not in ("albedo", "meta")}
-        found.append({name: data for name, data in members.items() if name in wanted})
+        found.append({name: bytes(data) for name, data in members.items() if name in wanted})
     return found

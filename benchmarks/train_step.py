@@ -153,7 +153,7 @@ def _bare_step(method: Method, session: Session) -> Callable[[], None]:
 
 def _prepared(method: Method, session: Session) -> Any:
     placed = next(session.stream.placed_at(0))
-    batch = placed.batch.to(session.world.device)
+    batch = placed.faces.unpacked(session.world.device)
     return method.prepare(batch, seed=0, positions=placed.positions, step=1)
 
 

@@ -1,8 +1,11 @@
-"""A batch of faces as every method, the trainer and the judge see it, and the contract of a trained swapper."""
+"""A batch of faces as every method, the trainer and the judge see it, as the shards hold it, and the contract of a
+trained swapper."""
 
 from dataclasses import dataclass, fields
 from typing import Protocol
 
+import cv2
+import numpy as np
 import torch
 
 
@@ -44,6 +47,48 @@ class FaceBatch:
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
         parts = {k: v[rows.to(v.device)] for k, v in moved.items() if torch.is_tensor(v)}
         return FaceBatch(**parts, keys=tuple(self.keys[int(i)] for i in rows))
+
+
+@dataclass(frozen=True)
+class PackedFaces:
+    """N faces as shards hold them: a quarter of a FaceBatch's bytes, until they are where they are used.
+
+    Attributes:
+        image: (N, S, S, 3) uint8, sRGB.
+        mask: (N, S, S) uint8 0..255, the visible face.
+        numbers: what a FaceBatch has besides, by name: coefficients, embedding, skin, landmarks, person.
+        keys: N sample keys.
+    """
+
+    image: torch.Tensor
+    mask: torch.Tensor
+    numbers: dict[str, torch.Tensor]
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def unpacked(self, device: torch.device | str = "cpu") -> FaceBatch:
+        """The same faces in float32, made on the device, so that bytes alone go there."""
+        device = torch.device(device)
+        moved = {name: value.to(device, non_blocking=True) for name, value in self.numbers.items()}
+        return FaceBatch(planes(self.image, device), planes(self.mask[..., None], device), **moved, keys=self.keys)
+
+
+def planes(pictures: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """(N, S, S, C) uint8 on the CPU -> (N, C, S, S) float32 in 0..1 on a device.
+
+    On the CPU picture by picture and channel by channel straight into the batch: a quarter of the time of permute,
+    contiguous, float and div, and the same numbers.
+    """
+    if device.type != "cpu":
+        return pictures.to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    count, height, width, channels = pictures.shape
+    into = np.empty((count, channels, height, width), np.float32)
+    for picture, place in zip(pictures.numpy(), into, strict=True):
+        for channel, plane in zip(cv2.split(picture), place, strict=True):
+            np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
+    return torch.from_numpy(into)
 
 
 @dataclass(frozen=True)

@@ -115,11 +115,12 @@ class Session:
 
     def micro(self, placed: Placed) -> list[tuple[FaceBatch, Sequence[int]]]:
         """This rank's batch in equal parts of consecutive positions, on the device."""
+        batch = placed.faces.unpacked(self.world.device)
         if self.micro_batches == 1:
-            return [(placed.batch.to(self.world.device), placed.positions)]
+            return [(batch, placed.positions)]
         size = len(placed.positions) // self.micro_batches
         rows = [list(range(first, first + size)) for first in range(0, len(placed.positions), size)]
-        return [(placed.batch.select(r).to(self.world.device), placed.positions[r[0] : r[-1] + 1]) for r in rows]
+        return [(batch.select(r), placed.positions[r[0] : r[-1] + 1]) for r in rows]
 
     def coming(self) -> Coming:
         """The prepared steps from here on (training/ahead.py)."""

@@ -7,8 +7,8 @@ Layout (assets/shards.py writes the tars, `write_index` the two files beside the
     <folder>/shards.json       schema version, picture size, head, encoder, every tar with its bytes and SHA-256, digest
 
 `shards.json` is written last: a folder without it was never finished. A sample is read with one `pread` (random access;
-many threads may read at once), its size is checked at every read and its SHA-256 at the first. Tar headers are read by
-thirty lines of our own: regular files alone, nothing is ever extracted to disk and nothing is unpickled.
+many threads may read at once), its SHA-256 is checked then. Later reads take the wanted members alone from where they
+lay (training/members.py): the albedo, most of a sample's bytes, is of no use to a batch. Nothing is unpickled.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,15 +29,15 @@ import pyarrow.parquet as pq
 
 from faces.errors import SamaeError
 from faces.files import atomic_file, read_json, sha256_bytes, sha256_file, write_json
-from faces.records import FIELDS, SCHEMA_VERSION, decode_json, decode_sample
+from faces.records import FIELDS, SCHEMA_VERSION, Member, decode_json, decode_sample
 from faces.remote import RemoteFolder, is_remote
+from training.members import BLOCK_BYTES, find_members, pack_places, read_fields, read_members, views
 
 INDEX_NAME = "shards.json"
 MANIFEST_NAME = "manifest.parquet"
 #: The status of a photograph whose sample is in a shard; every other status is a reason why it is not.
 STATUS_OK = "ok"
 SPLITS = ("train", "validation", "test")
-BLOCK_BYTES = 512
 KEY_PATTERN = re.compile(r"[a-z0-9_]{1,64}")
 MEND = "write this shard anew (materialise its partition of training_shards)"
 
@@ -105,7 +106,7 @@ class ShardSet:
         self.digest = str(index["digest"])
         self.shards: list[dict[str, Any]] = list(index["shards"])
         self._rows = {row.key: row for row in rows if row.status == STATUS_OK}
-        self._verified: set[str] = set()
+        self._places: dict[str, bytes] = {}  # of samples whose SHA-256 was checked
         self._handles: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -159,17 +160,30 @@ class ShardSet:
     def read(self, key: str, fields: tuple[str, ...] = tuple(FIELDS)) -> dict[str, Any]:
         """The wanted fields of one sample (faces/records.py); SamaeError naming shard and key of wrong bytes."""
         row = self.row(key)
-        data = os.pread(self._handle(row.shard), row.size_bytes, row.offset_bytes)
-        if len(data) != row.size_bytes:
-            raise SamaeError(f"{row.shard} ends within sample {key!r} ({len(data)} of {row.size_bytes} bytes): {MEND}")
-        if key not in self._verified:
-            if sha256_bytes(data) != row.sha256:
-                raise SamaeError(f"sample {key!r} in {self.folder / row.shard} does not match its SHA-256: {MEND}")
-            self._verified.add(key)
+        known = self._places.get(key)
+        members = self._verified(row) if known is None else read_fields(known, fields, partial(self._bytes, row))
         try:
-            return decode_sample(read_members(data, key), fields)
+            return decode_sample(members, fields)
         except SamaeError as error:
             raise SamaeError(f"sample {key!r} in {row.shard}: {error}") from None
+
+    def _verified(self, row: Row) -> Mapping[str, Member]:
+        """All members of a sample, its SHA-256 checked, their places remembered."""
+        data = self._bytes(row, 0, row.size_bytes)
+        if sha256_bytes(data) != row.sha256:
+            raise SamaeError(f"sample {row.key!r} in {self.folder / row.shard} does not match its SHA-256: {MEND}")
+        try:
+            members = find_members(data, row.key)
+        except SamaeError as error:
+            raise SamaeError(f"sample {row.key!r} in {row.shard}: {error}") from None
+        self._places[row.key] = pack_places(members)
+        return views(data, members)
+
+    def _bytes(self, row: Row, first: int, size: int) -> bytes:
+        data = os.pread(self._handle(row.shard), size, row.offset_bytes + first)
+        if len(data) != size:
+            raise SamaeError(f"{row.shard} ends within sample {row.key!r} ({len(data)} of {size} bytes): {MEND}")
+        return data
 
     def close(self) -> None:
         """Close the tars; a later read opens them again."""
@@ -226,35 +240,6 @@ def _check_names(index: Mapping[str, Any], url: str) -> None:
 def publish_shards(folder: Path, url: str, options: Mapping[str, Any] | None = None) -> None:
     """Copy a finished set of shards to an address; its index goes last."""
     RemoteFolder(url, folder, dict(options or {})).publish(folder, INDEX_NAME)
-
-
-def read_members(data: bytes, key: str) -> dict[str, bytes]:
-    """The tar blocks of one sample -> {extension: bytes}. Plain files of this key alone; pax headers are skipped."""
-    members: dict[str, bytes] = {}
-    start = 0
-    while start < len(data):
-        name, size, kind = _parse_header(data[start : start + BLOCK_BYTES])
-        body = start + BLOCK_BYTES
-        start = body + -(-size // BLOCK_BYTES) * BLOCK_BYTES
-        if start > len(data):
-            raise SamaeError(f"the member {name!r} claims {size} bytes, more than the sample has")
-        if kind in "xg":
-            continue
-        owner, _, extension = name.partition(".")
-        if kind not in "0\0" or owner != key:
-            raise SamaeError(f"the member {name!r} (type {kind!r}) does not belong here; shards hold plain files alone")
-        members[extension] = data[body : body + size]
-    return members
-
-
-def _parse_header(block: bytes) -> tuple[str, int, str]:
-    """A ustar header -> (name, size in bytes, type flag)."""
-    try:
-        name = block[:100].split(b"\0", 1)[0].decode("ascii")
-        size = int(block[124:136].split(b"\0", 1)[0].strip() or b"0", 8)
-        return name, size, chr(block[156])
-    except (UnicodeDecodeError, ValueError, IndexError):
-        raise SamaeError("a tar header is damaged") from None
 
 
 def _check_size(path: Path, size_bytes: int) -> None:

@@ -8,9 +8,11 @@ large enough is the split (a batch at least), and that is checked with the arith
 contiguous ranges. Hence the whole state of the stream is one number, a restart continues exactly, and the pictures of
 a step are the same for every number of ranks and threads.
 
-Threads decode (OpenCV and numpy release the interpreter lock), a batch a task, `prefetch` batches ahead, in order. The
-memory of a batch is asked for by the thread that takes the batches: the allocator gives memory that a decoding thread
-asked for back to the system every time, and 25 MB a batch would be mapped and zeroed anew.
+Threads decode (OpenCV and numpy release the interpreter lock), a batch a task, `prefetch` batches ahead, in order.
+Pictures stay bytes (PackedFaces) until they are on the device that works with them: float32 planes are four times the
+memory traffic, and making them took a loader a fifth of its time. The memory of a batch is asked for by the thread
+that takes the batches: the allocator gives memory that a decoding thread asked for back to the system every time, and
+8 MB a batch would be mapped and zeroed anew.
 """
 
 from collections import deque
@@ -19,16 +21,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from faces.errors import SamaeError
-from training.batch import FaceBatch
+from training.batch import FaceBatch, PackedFaces
 from training.shards import ShardSet
 
 #: What a FaceBatch needs of a sample; the person comes from the manifest.
-BATCH_FIELDS = ("image", "mask", "coefficients", "embedding", "skin", "landmarks")
+NUMBERS = ("coefficients", "embedding", "skin", "landmarks")
+BATCH_FIELDS = ("image", "mask", *NUMBERS)
 
 
 def epoch_order(seed: int, epoch: int, digest: str, count: int) -> np.ndarray:
@@ -39,9 +41,9 @@ def epoch_order(seed: int, epoch: int, digest: str, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Placed:
-    """A batch and the places of its pictures in the global training order."""
+    """Faces and their places in the global training order."""
 
-    batch: FaceBatch
+    faces: PackedFaces
     positions: range
 
 
@@ -92,12 +94,12 @@ class Stream:
         return range(start, start + self.rank_batch)
 
     def at(self, samples_seen: int) -> Iterator[FaceBatch]:
-        """Endless batches from the step that begins after `samples_seen` pictures (over all ranks) on."""
+        """Endless batches on the CPU from the step that begins after `samples_seen` pictures (over all ranks) on."""
         for placed in self.placed_at(samples_seen):
-            yield placed.batch
+            yield placed.faces.unpacked()
 
     def placed_at(self, samples_seen: int) -> Iterator[Placed]:
-        """As `at`, with the positions that the methods' random numbers come from."""
+        """As `at`, packed, with the positions that the methods' random numbers come from."""
         waiting: deque[Future[Placed]] = deque()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
             try:
@@ -116,18 +118,23 @@ class Stream:
         return positions, [self.key_at(position) for position in positions]
 
     def _load(self, positions: range, keys: list[str], room: tuple[np.ndarray, np.ndarray]) -> Placed:
-        return Placed(load_faces(self.shard_set, keys, room), positions)
+        return Placed(load_packed(self.shard_set, keys, room), positions)
 
 
 def batch_room(count: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Memory for a batch's pictures (N, 3, S, S) and masks (N, 1, S, S), float32, not filled."""
-    return np.empty((count, 3, size_px, size_px), np.float32), np.empty((count, 1, size_px, size_px), np.float32)
+    """Memory for a batch's pictures (N, S, S, 3) and masks (N, S, S), uint8, not filled."""
+    return np.empty((count, size_px, size_px, 3), np.uint8), np.empty((count, size_px, size_px), np.uint8)
 
 
-def load_faces(
+def load_faces(shard_set: ShardSet, keys: Sequence[str]) -> FaceBatch:
+    """The faces of these keys, in this order, on the CPU (see FaceBatch for shapes and ranges)."""
+    return load_packed(shard_set, keys).unpacked()
+
+
+def load_packed(
     shard_set: ShardSet, keys: Sequence[str], room: tuple[np.ndarray, np.ndarray] | None = None
-) -> FaceBatch:
-    """The faces of these keys, in this order, on the CPU (see FaceBatch for shapes and ranges).
+) -> PackedFaces:
+    """The faces of these keys, in this order, as bytes.
 
     room: `batch_room` of as many faces, which becomes the batch's memory; None takes new memory.
     """
@@ -135,53 +142,30 @@ def load_faces(
         raise SamaeError("no keys were given; a batch has one face at least")
     image, mask = room or batch_room(len(keys), shard_set.size_px)
     samples = [_load_into(shard_set, key, image[row], mask[row]) for row, key in enumerate(keys)]
-    return FaceBatch(
-        image=torch.from_numpy(image),
-        mask=torch.from_numpy(mask),
-        coefficients=_stack(samples, "coefficients").float(),
-        embedding=_embeddings(shard_set, samples),
-        skin=_stack(samples, "skin").float(),
-        landmarks=_stack(samples, "landmarks").float(),
-        person=torch.from_numpy(shard_set.persons(keys)),
-        keys=tuple(keys),
-    )
+    numbers = {name: _stack(samples, name) for name in NUMBERS}
+    if shard_set.embedder is not None:
+        made = shard_set.embedder.embed(image, numbers["landmarks"].numpy())
+        numbers["embedding"] = torch.from_numpy(np.asarray(made, np.float32))
+    numbers["person"] = torch.from_numpy(shard_set.persons(keys))
+    return PackedFaces(torch.from_numpy(image), torch.from_numpy(mask), numbers, tuple(keys))
 
 
 def _load_into(shard_set: ShardSet, key: str, image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
-    """One sample: its picture and mask into their places (C, S, S) while they are in the core's cache; its fields,
-    without the picture unless an encoder is to see it."""
+    """One sample: its picture and mask into their places, while they are in the core's cache; its other fields."""
     sample = shard_set.read(key, BATCH_FIELDS)
-    sizes = {sample["image"].shape[:2], sample["mask"].shape}
+    picture, visible = sample.pop("image"), sample.pop("mask")
+    sizes = {picture.shape[:2], visible.shape}
     if sizes != {(shard_set.size_px, shard_set.size_px)}:
         raise SamaeError(
             f"the pictures of {key!r} have {sorted(sizes)} px and lie among shards of {shard_set.size_px} px; write "
             "them anew"
         )
-    to_planes(sample["image"], image)
-    to_planes(sample["mask"], mask)
-    if shard_set.embedder is None:
-        del sample["image"]
-    del sample["mask"]
+    image[:], mask[:] = picture, visible
     return sample
 
 
-def _embeddings(shard_set: ShardSet, samples: list[dict[str, Any]]) -> torch.Tensor:
-    """(N, M) unit: those of the shards, or of the encoder that takes their place."""
-    if shard_set.embedder is None:
-        return _stack(samples, "embedding").float()
-    images, landmarks = (np.stack([sample[name] for sample in samples]) for name in ("image", "landmarks"))
-    return torch.from_numpy(np.asarray(shard_set.embedder.embed(images, landmarks), np.float32))
-
-
-def to_planes(picture: np.ndarray, into: np.ndarray) -> None:
-    """A picture (S, S[, C]) uint8 -> (C, S, S) float32 in 0..1 of a batch. Channel by channel straight into the batch:
-    a quarter of the time of permute, contiguous, float and div, and the same numbers."""
-    for channel, plane in zip(cv2.split(picture), into, strict=True):
-        np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
-
-
 def _stack(samples: list[dict[str, Any]], name: str) -> torch.Tensor:
-    return torch.from_numpy(np.stack([sample[name] for sample in samples]))
+    return torch.from_numpy(np.stack([sample[name] for sample in samples])).float()
 
 
 def _check(count: int, split: str, batch_size: int, world_size: int) -> None:

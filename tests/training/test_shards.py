@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from shard_factory import key_of, make_sample, make_shards, write_tar
 
 from faces.errors import SamaeError
 from faces.records import encode_sample
-from training.shards import ShardSet, read_members, split_of, write_index
+from training.members import GAP_BYTES, read_members
+from training.shards import ShardSet, split_of, write_index
 
 HEAD, ENCODER = {"edition": "test-1", "digest": "0"}, {"name": "test", "digest": "1"}
 
@@ -31,6 +33,25 @@ def test_every_sample_comes_back_as_it_went_in(tmp_path: Path) -> None:
 def test_only_the_wanted_fields_are_decoded(tmp_path: Path) -> None:
     shards = make_shards(tmp_path, count=4)
     assert set(shards.read(key_of(1), ("skin", "mask"))) == {"skin", "mask"}
+
+
+def test_after_its_first_read_the_wanted_members_alone_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = make_shards(tmp_path, count=2, size_px=128)
+    asked: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda handle, size, start: asked.append(size) or pread(handle, size, start))
+    whole = [shards.read(key_of(1)) for _ in range(2)]
+    part = shards.read(key_of(1), ("mask", "image", "skin"))
+    for name in ("image", "mask", "albedo", "skin"):
+        np.testing.assert_array_equal(whole[0][name], whole[1][name])
+        assert name == "albedo" or (whole[0][name] == part[name]).all()
+    sizes = {name: len(data) for name, data in encode_sample(make_sample(1, size_px=128)).items()}
+    first, second, *last = asked
+    assert first == shards.row(key_of(1)).size_bytes >= second > sum(sizes.values())
+    assert sizes["albedo.png"] > GAP_BYTES
+    assert sum(last) < first - sizes["albedo.png"]
 
 
 def test_the_manifest_points_at_the_bytes(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_positions_name_the_pictures(shards: ShardSet) -> None:
     stream = Stream(shards, "train", 6, seed=9, rank=1, world_size=3)
     for placed, start in zip(islice(stream.placed_at(12), 3), (12, 18, 24), strict=False):
         assert placed.positions == range(start + 2, start + 4)
-        assert placed.batch.keys == tuple(stream.key_at(position) for position in placed.positions)
+        assert placed.faces.keys == tuple(stream.key_at(position) for position in placed.positions)
 
 
 def test_load_faces_keeps_order_shapes_and_ranges(shards: ShardSet) -> None:
