@@ -1,12 +1,14 @@
 """How far a stage has come: for whoever listens in this process (the terminal of `samae demo`) and the run's page."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 
 import dagster as dg
 
 from assets.ports import Progress
+from training.progress import duration
 
 #: Called as (stage, partition, done, total, note).
 Listener = Callable[[str, str | None, float, float, str], None]
@@ -46,8 +48,5 @@ def reporter(context: dg.AssetExecutionContext, stage: str, on_page: bool = True
 
 
 def time_left(done: float, total: float, elapsed_seconds: float) -> str:
-    """The time a stage still needs at its mean speed so far, as m:ss; a question mark before anything is done."""
-    if done <= 0:
-        return "?"
-    seconds = round(elapsed_seconds * max(total - done, 0) / done)
-    return f"{seconds // 60}:{seconds % 60:02d}"
+    """The time a stage still needs at its mean speed so far, in words; a question mark before anything is done."""
+    return duration(elapsed_seconds * max(total - done, 0) / done if done > 0 else math.inf)

@@ -15,6 +15,7 @@ from typing import Any
 
 from faces.errors import SamaeError
 from faces.files import write_json
+from training.progress import duration
 
 EXIT_NAME = "exit.json"
 PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
@@ -94,7 +95,7 @@ def sentence(event: dict[str, Any]) -> str:
     losses = ", ".join(f"{name} {value:.3f}" for name, value in (event.get("losses") or {}).items())
     speed = f"{event['images_per_s']:.0f} images/s" if event.get("images_per_s") else ""
     left = event.get("seconds_left")
-    left_words = f"{left:.0f} s left" if isinstance(left, float) and left == left else ""
+    left_words = f"{duration(left)} left" if isinstance(left, float) and left == left else ""
     return f"{event['event']}: " + ", ".join(part for part in (place, losses, speed, left_words) if part)
 
 

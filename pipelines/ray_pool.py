@@ -9,6 +9,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -175,6 +177,8 @@ def join_cluster(head: str) -> str:
     last = b""
     for line in node.stdout:
         if b"Ray runtime started" in line:
+            # What the node says later is read and dropped: a full pipe would stop it.
+            threading.Thread(target=deque, args=(node.stdout, 0), daemon=True).start()
             return head
         last = line if line.strip() else last
     raise ConnectionError(last.decode(errors="replace").strip() or "the node ended at once")

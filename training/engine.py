@@ -43,7 +43,6 @@ class RankLost(SamaeError):
     """A collective failed: another rank died, or its host was cut off. The next start goes on."""
 
 
-
 class World:
     """The processes of a run. One process needs no launcher; more come from torchrun's environment.
 

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from faces.errors import SamaeError
-from faces.identity.registry import KNOWN_ENCODERS
-from training.config import Recipe
+from training.config import Recipe, refuse_judge
 from training.losses import feature_distance, identity_distance
 from training.methods.base import EncoderLike
 from training.networks.vgg import FILES, load_vgg, vgg_path
@@ -63,12 +62,7 @@ class FrozenFeatures:
 
 def frozen_features(encoder: EncoderLike, recipe: Recipe, device: torch.device) -> FrozenFeatures:
     """The features of a recipe; SamaeError when the encoder judges, or cannot give what the recipe weighs."""
-    known = KNOWN_ENCODERS.get(encoder.name)
-    if known is not None and known.judge_only:
-        raise SamaeError(
-            f"recipe {recipe.name!r} trains with the encoder {encoder.name!r}, which only judges; "
-            "choose --set identity.encoder=builtin or arcface, else the judgement means nothing"
-        )
+    refuse_judge(recipe, encoder.name)
     path = vgg_path()
     features = FrozenFeatures(encoder, load_vgg(path).to(device) if path else None)
     if recipe.losses.perceptual > 0 and not features.has_maps:

@@ -140,8 +140,8 @@ def test_progress_reaches_who_listens() -> None:
 
 def test_time_left() -> None:
     assert time_left(0, 10, 5) == "?"
-    assert time_left(5, 10, 65) == "1:05"
-    assert time_left(10, 10, 65) == "0:00"
+    assert time_left(5, 10, 65) == "1 min 05 s"
+    assert time_left(10, 10, 65) == "0 s"
 
 
 def test_the_terminal_says_what_was_made_and_what_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,6 +60,7 @@ def test_an_empty_text_may_be_given_and_older_recipes_keep_their_digest() -> Non
         ("train.batch_size=0", "above 0"),
         ("train.keep_checkpoints=1", "at least 2"),
         ("identity.encoder=judge-1", "only judges"),
+        ("identity.encoder=glint360k", "only judges"),
         ("train", "key.key=value"),
         ("train=3", "key: value lines"),
     ],

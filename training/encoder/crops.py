@@ -19,6 +19,7 @@ from faces.files import atomic_folder, digest_of, is_complete
 from faces.identity.crops import crop_matrices, identity_crops
 from faces.landmarks import transform_points
 from training.encoder.recipe import EncoderRecipe
+from training.progress import duration
 
 Report = Callable[[str], None]
 
@@ -107,7 +108,7 @@ def _render_people(
             rows.append(row)
             if len(rows) % 50 == 0:
                 left_s = (time.monotonic() - start_s) / len(rows) * (len(tasks) - len(rows))
-                report(f"people {len(rows)}/{len(tasks)}, {left_s:.0f} s left")
+                report(f"people {len(rows)}/{len(tasks)}, {duration(left_s)} left")
     pictures, masks, landmarks = (np.concatenate(part) for part in zip(*rows, strict=True))
     return pictures, np.repeat(np.arange(len(tasks)), recipe.pictures_per_person), landmarks, masks
 

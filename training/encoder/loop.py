@@ -19,6 +19,7 @@ from training.encoder.blend import Blender
 from training.encoder.crops import CropSet, Report
 from training.encoder.margin import MarginHead
 from training.encoder.recipe import EncoderRecipe
+from training.progress import duration
 from training.verification import Verification, verify
 
 MOMENTUM = 0.9
@@ -173,7 +174,7 @@ def train_encoder(
         ]
         run.save()
         left_s = (time.monotonic() - start_s) / (run.epoch - first) * (recipe.epochs - run.epoch)
-        report(f"epoch {run.epoch}/{recipe.epochs} loss {np.mean(losses):.3f}, {left_s:.0f} s left")
+        report(f"epoch {run.epoch}/{recipe.epochs} loss {np.mean(losses):.3f}, {duration(left_s)} left")
     return run.network.eval()
 
 
