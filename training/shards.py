@@ -94,6 +94,7 @@ class ShardSet:
         head, encoder: {"edition", "digest"} and {"name", "digest"} of what made the coefficients and the embeddings.
         embedder: an encoder whose embeddings replace the stored ones when faces are loaded (training/stream.py), for
             a method that trains with another encoder than the shards were made with; None takes the stored ones.
+        embedded: key -> what `embedder` gave, 2 kB a face at most, so that no face is embedded twice.
         digest: 16 hexadecimal digits; equal digests mean equal samples in equal splits.
     """
 
@@ -103,6 +104,7 @@ class ShardSet:
         self.head: dict[str, str] = dict(index["head"])
         self.encoder: dict[str, str] = dict(index["encoder"])
         self.embedder: EmbedsFaces | None = None
+        self.embedded: dict[str, np.ndarray] = {}
         self.digest = str(index["digest"])
         self.shards: list[dict[str, Any]] = list(index["shards"])
         self._rows = {row.key: row for row in rows if row.status == STATUS_OK}

@@ -26,7 +26,7 @@ import torch
 
 from faces.errors import SamaeError
 from training.batch import FaceBatch, PackedFaces
-from training.shards import ShardSet
+from training.shards import EmbedsFaces, ShardSet
 
 #: What a FaceBatch needs of a sample; the person comes from the manifest.
 NUMBERS = ("coefficients", "embedding", "skin", "landmarks")
@@ -144,8 +144,7 @@ def load_packed(
     samples = [_load_into(shard_set, key, image[row], mask[row]) for row, key in enumerate(keys)]
     numbers = {name: _stack(samples, name) for name in NUMBERS}
     if shard_set.embedder is not None:
-        made = shard_set.embedder.embed(image, numbers["landmarks"].numpy())
-        numbers["embedding"] = torch.from_numpy(np.asarray(made, np.float32))
+        numbers["embedding"] = _embeddings(shard_set.embedder, shard_set.embedded, keys, image, numbers["landmarks"])
     numbers["person"] = torch.from_numpy(shard_set.persons(keys))
     return PackedFaces(torch.from_numpy(image), torch.from_numpy(mask), numbers, tuple(keys))
 
@@ -162,6 +161,19 @@ def _load_into(shard_set: ShardSet, key: str, image: np.ndarray, mask: np.ndarra
         )
     image[:], mask[:] = picture, visible
     return sample
+
+
+def _embeddings(
+    embedder: EmbedsFaces, known: dict[str, np.ndarray], keys: Sequence[str], images: np.ndarray, marks: torch.Tensor
+) -> torch.Tensor:
+    """(N, M) unit vectors of the encoder that takes the place of the shards' own.
+
+    A face is embedded once and by itself: then neither its batch nor where a run was continued shows in the last bit.
+    """
+    for row, key in enumerate(keys):
+        if key not in known:
+            known[key] = np.asarray(embedder.embed(images[row : row + 1], marks[row : row + 1].numpy())[0], np.float32)
+    return torch.from_numpy(np.stack([known[key] for key in keys]))
 
 
 def _stack(samples: list[dict[str, Any]], name: str) -> torch.Tensor:

@@ -24,16 +24,30 @@ def identity_crops(images: torch.Tensor, landmarks_px: torch.Tensor, crop_px: in
     """(N, 3, S, S) sRGB 0..1 and (N, 68, 2) px -> (N, 3, crop_px, crop_px) sRGB 0..1, differentiable in the images.
 
     Pictures more than twice as fine as the crop are averaged down first, so that the bilinear warp does not alias
-    (ours). Outside the picture the border colour is repeated.
+    (ours). Outside the picture the border colour is repeated. A face's crop does not depend on who else is in the batch.
     """
     size_px = images.shape[-1]
     forward = crop_matrices(landmarks_px.detach().cpu().numpy(), crop_px)
-    shrink = 1.0 / np.sqrt(np.abs(np.linalg.det(forward[:, :, :2]))).mean()
-    factor = int(shrink)
-    if factor >= 2 and size_px % factor == 0:
-        images = functional.avg_pool2d(images, factor)
     theta = torch.as_tensor(_sampling_grid(forward, size_px, crop_px), dtype=images.dtype, device=images.device)
     grid = functional.affine_grid(theta, [len(images), 3, crop_px, crop_px], align_corners=False)
+    factors = shrink_factors(forward, size_px)
+    parts = [np.flatnonzero(factors == factor) for factor in np.unique(factors)]
+    crops = [_sample(images[rows], grid[rows], int(factors[rows[0]])) for rows in parts] if len(parts) > 1 else []
+    if not crops:
+        return _sample(images, grid, int(factors[0]) if len(factors) else 1)
+    return torch.cat(crops)[np.argsort(np.concatenate(parts))]
+
+
+def shrink_factors(forward: np.ndarray, size_px: int) -> np.ndarray:
+    """By how much each picture is averaged down before its crop: (N, 2, 3) -> (N,), the largest divisor of the side
+    that leaves the picture at least as fine as the crop."""
+    shrink = 1.0 / np.sqrt(np.abs(np.linalg.det(forward[:, :, :2])))
+    divisors = np.array([n for n in range(1, size_px + 1) if size_px % n == 0])
+    return divisors[np.maximum(np.searchsorted(divisors, shrink, side="right") - 1, 0)]
+
+
+def _sample(images: torch.Tensor, grid: torch.Tensor, factor: int) -> torch.Tensor:
+    images = functional.avg_pool2d(images, factor) if factor > 1 else images
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from faces.errors import SamaeError
 from faces.identity import KNOWN_ENCODERS, encoder_status, load_encoder
-from faces.identity.crops import crop_matrices, identity_crops
+from faces.identity.crops import crop_matrices, identity_crops, shrink_factors
 from faces.identity.encoder import read_encoder, save_encoder
 from faces.identity.iresnet import FrozenPReLU, IResNet, IResNetConfig, folded
 from faces.landmarks import five_points
@@ -56,6 +56,25 @@ def test_a_marked_eye_lands_on_its_place_at_any_picture_size(size_px: int) -> No
     found = np.array([(mass.sum(0) * grid).sum(), (mass.sum(1) * grid).sum()])
     matrix = crop_matrices(points[None], 112)[0]
     assert np.abs(found - (matrix[:, :2] @ np.floor([x, y]) + matrix[:, 2])).max() < 1.0
+
+
+def test_a_crop_does_not_depend_on_who_else_is_in_the_batch() -> None:
+    """A face that fills its picture is averaged down, a small one beside it is not: each by its own size alone."""
+    images = torch.rand(3, 3, 256, 256, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    large, small = face_landmarks(256), (face_landmarks(256) - 128) * 0.2 + 128
+    marks = torch.from_numpy(np.stack([large, small, large]))
+    together = identity_crops(images, marks, 32)
+    alone = [identity_crops(images[row : row + 1], marks[row : row + 1], 32) for row in range(3)]
+    assert torch.equal(together, torch.cat(alone))
+    together.sum().backward()
+    assert images.grad is not None
+    assert (images.grad.flatten(1).abs().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize(("size_px", "scale", "factor"), [(256, 3.2, 2), (256, 4.5, 4), (96, 3.2, 3), (64, 0.4, 1)])
+def test_a_picture_is_averaged_down_by_a_divisor_of_its_side(size_px: int, scale: float, factor: int) -> None:
+    forward = np.array([[[1 / scale, 0, 0], [0, 1 / scale, 0]]])
+    assert shrink_factors(forward, size_px).tolist() == [factor]
 
 
 def test_gradients_reach_the_picture_and_not_the_weights(tmp_path: Path) -> None:

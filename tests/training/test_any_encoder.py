@@ -42,6 +42,25 @@ def test_a_recipe_may_name_another_encoder_than_the_shards(tmp_path: Path, recip
     assert encoder.digest == read_encoder(path).digest
 
 
+def test_a_face_is_embedded_once_and_by_itself(tmp_path: Path) -> None:
+    """However often it is read and beside whom: a continued run sees the same bits as an uninterrupted one."""
+    shards = make_shards(tmp_path / "shards")
+    encoder, seen = read_encoder(other_encoder(tmp_path)), []
+
+    class Counting:
+        def embed(self, images: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+            seen.append(len(images))
+            return encoder.embed(images, landmarks_px)
+
+    shards.embedder = Counting()
+    keys = shards.keys("train")[:3]
+    together = load_faces(shards, keys).embedding
+    assert torch.equal(load_faces(shards, keys[1:]).embedding, together[1:])
+    assert seen == [1, 1, 1]
+    shards.embedded.clear()
+    assert torch.equal(load_faces(shards, keys[2:]).embedding, together[2:])
+
+
 def test_the_shards_own_encoder_leaves_their_embeddings_alone(tmp_path: Path) -> None:
     shards = make_shards(tmp_path / "shards")
     stored = load_faces(shards, shards.keys("train")[:3]).embedding
