@@ -24,7 +24,7 @@ def identity_crops(images: torch.Tensor, landmarks_px: torch.Tensor, crop_px: in
     """(N, 3, S, S) sRGB 0..1 and (N, 68, 2) px -> (N, 3, crop_px, crop_px) sRGB 0..1, differentiable in the images.
 
     Pictures more than twice as fine as the crop are averaged down first, so that the bilinear warp does not alias
-    (ours). Outside the picture the border colour is repeated. A face's crop does not depend on who else is in the batch.
+    (ours). Outside the picture the border colour is repeated. A crop does not depend on who else is in the batch.
     """
     size_px = images.shape[-1]
     forward = crop_matrices(landmarks_px.detach().cpu().numpy(), crop_px)
