@@ -1,6 +1,5 @@
 """swap_evaluation, leaderboard and champion: how good every recipe is, side by side, and which one is released."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import dagster as dg
 from assets.cards import model_card
 from assets.common import result
 from assets.graph import STAGES, provenance
-from assets.judging import judge_export
+from assets.judging import judge_export, loss_curves
 from assets.models import EXPORT
 from assets.plan import Plan
 from assets.ports import Pool, Samae, Tracking
@@ -120,14 +119,7 @@ def best_first(evaluations: list[Any]) -> list[str]:
 
 def training_curves(store: Store, recipe: str) -> dict[str, list[tuple[float, float]]]:
     """Loss -> (kimg, value) points of the run that made a recipe's model; empty when the run's folder is gone."""
-    path = store.runs / str(store.metadata("swap_model", recipe)["run"]) / "stats.jsonl"
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        stats = json.loads(line)
-        for name, value in stats.items():
-            if "/" in name and not name.startswith("perf/") and isinstance(value, float):
-                curves.setdefault(name, []).append((stats["kimg"], value))
-    return curves
+    return loss_curves(store.runs / str(store.metadata("swap_model", recipe)["run"]))
 
 
 def report_settings(plan: Plan, store: Store) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What swap_evaluation and the champion's gate share: one way to judge an export on the frozen pairs of the shards."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ def load_faces_of(folder: Path, keys: Any, encoder: tuple[str, str] | None = Non
         return load_faces(shards, keys)
     finally:
         shards.close()
+
+
+def loss_curves(run_dir: Path) -> dict[str, list[tuple[float, float]]]:
+    """Loss -> (kimg, value) points of a training's folder; empty when it holds none."""
+    path = run_dir / "stats.jsonl"
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        stats = json.loads(line)
+        for name, value in stats.items():
+            if "/" in name and not name.startswith("perf/") and isinstance(value, float):
+                curves.setdefault(name, []).append((stats["kimg"], value))
+    return curves
 
 
 def judge_export(

@@ -2,6 +2,7 @@
 
     samae bench results --json                     the weights samae-64
     samae bench results --set model=RUN/export     other weights of the same size, on the same pairs
+    samae bench results --set model=A/export,B/export --set page=FILE.html     several, and their leaderboard
     samae bench results --set keep=FOLDER          keep the set there, so that the next run only judges
     samae bench results --set picture=FILE.jpg     draw the first four pairs, the two best, median and worst
 
@@ -26,7 +27,14 @@ from faces.errors import SamaeError
 SUMMARY = "The shipped weights on a frozen set of generated people never seen, beside the baselines"
 #: A seed that no training set, demo or test uses.
 SEED = 240_207_370
-DEFAULTS: dict[str, Any] = {"model": "samae-64", "photographs": 240, "pairs": 100, "keep": "", "picture": ""}
+DEFAULTS: dict[str, Any] = {
+    "model": "samae-64",
+    "photographs": 240,
+    "pairs": 100,
+    "keep": "",
+    "picture": "",
+    "page": "",
+}
 #: Our name of a figure -> the judge's.
 FIGURES = {
     "identity_to_source": "identity_similarity",
@@ -39,16 +47,36 @@ FIGURES = {
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
-    """The figures of the weights, and of copy-target, paste-source and true-swap with their names in front."""
+    """The figures of the weights, and of copy-target, paste-source and true-swap with their names in front.
+
+    Of several weights every figure has their name in front; `page` also takes the losses from RUN/stats.jsonl.
+    """
     unknown = sorted(set(settings) - set(DEFAULTS))
     if unknown:
         raise SamaeError(f"bench results knows no {', '.join(unknown)}; its settings are {', '.join(DEFAULTS)}")
     chosen = DEFAULTS | settings
+    models = [name.strip() for name in str(chosen["model"]).split(",")]
     with tempfile.TemporaryDirectory(prefix="samae-results-") as scratch:
-        evaluation = evaluate(chosen, Path(str(chosen["keep"]) or scratch).absolute())
+        home = Path(str(chosen["keep"]) or scratch).absolute()
+        found = {model: evaluate(chosen | {"model": model}, home) for model in models}
+    first = found[models[0]]
     if chosen["picture"]:
-        draw(evaluation, Path(str(chosen["picture"])))
-    return figures(evaluation)
+        draw(first, Path(str(chosen["picture"])))
+    if chosen["page"]:
+        write_page(found, Path(str(chosen["page"])))
+    if len(found) == 1:
+        return figures(first)
+    shared = baselines(first) | {"pairs": len(first.pairs), "protocol": first.pairs.digest}
+    return {f"{e.name}_{key}": value for e in found.values() for key, value in system(e).items()} | shared
+
+
+def write_page(found: dict[str, Any], path: Path) -> None:
+    """The leaderboard of the evaluations (weights -> Evaluation), with the losses of those in a run's folder."""
+    from assets.judging import loss_curves
+    from evaluation.report import write_report
+
+    curves = {evaluation.name: loss_curves(Path(model).parent) for model, evaluation in found.items()}
+    write_report(list(found.values()), {name: losses for name, losses in curves.items() if losses}, None, path)
 
 
 def draw(evaluation: Any, path: Path) -> None:
@@ -92,8 +120,9 @@ def evaluate(chosen: dict[str, Any], home: Path) -> Any:
     head = load_head(plan.head)
     swapper: Any = load_swapper(weights.folder, head=head)
     return judge(
-        swapper, pairs, partial(load_faces_of, shards), [load_encoder(name) for name in plan.judges],
-        true_swaps(plan, home / "cache" / "true_swaps"), head, trained_with=plan.encoder, system_digest=weights.sha256,
+        swapper, pairs, partial(load_faces_of, shards, encoder=(swapper.encoder_source, swapper.encoder_digest)),
+        [load_encoder(name) for name in plan.judges], true_swaps(plan, home / "cache" / "true_swaps"), head,
+        trained_with=swapper.encoder, system_digest=weights.sha256,
     )  # fmt: skip
 
 
@@ -116,17 +145,29 @@ def make_set(environment: dict[str, str]) -> None:
 
 def figures(evaluation: Any) -> dict[str, float | int | str]:
     """Mean and 95 % interval of the system, means of the baselines, digests and counts."""
+    counts = {"pairs": len(evaluation.pairs), "protocol": evaluation.pairs.digest}
+    return system(evaluation) | baselines(evaluation) | counts
+
+
+def system(evaluation: Any) -> dict[str, float | int | str]:
+    """Mean and 95 % interval of the system."""
     found: dict[str, float | int | str] = {}
     for ours, name in FIGURES.items():
         if name in evaluation.summary:
             figure = evaluation.summary[name]
             found[ours] = round(float(figure["mean"]), 4)
             found |= {f"{ours}_{end}": round(float(figure[end]), 4) for end in ("low", "high")}
-    for baseline, summary in evaluation.baselines.items():
-        for ours, name in FIGURES.items():
-            if name in summary:
-                found[f"{baseline.replace('-', '_')}_{ours}"] = round(float(summary[name]["mean"]), 4)
-    return found | {"pairs": len(evaluation.pairs), "protocol": evaluation.pairs.digest}
+    return found
+
+
+def baselines(evaluation: Any) -> dict[str, float | int | str]:
+    """Means of the baselines, with their names in front."""
+    return {
+        f"{baseline.replace('-', '_')}_{ours}": round(float(summary[name]["mean"]), 4)
+        for baseline, summary in evaluation.baselines.items()
+        for ours, name in FIGURES.items()
+        if name in summary
+    }
 
 
 def main() -> None:
