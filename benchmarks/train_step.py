@@ -2,12 +2,15 @@
 
     samae bench train-step [--set size_px=128] [--set batch_size=32] [--json]
 
-Three things run in turns, so that a noisy machine hurts them alike, and medians are compared: the whole step with
-DeepSpeed, the whole step with plain torch, and the bare forward-backward of both networks on inputs prepared before.
+Five things run in turns, so that a noisy machine hurts them alike, and medians are compared: the whole step with
+DeepSpeed, the whole step with plain torch, the bare forward-backward of both networks on inputs prepared before (same
+losses, same number of pictures), and the two things that the loop adds to it: plain torch's step on inputs prepared
+before (`loop_alone`: engine, optimiser, averaged weights, checks), and the preparation alone, on one thread.
 The peak is measured: the best bfloat16 matrix product and 3x3 convolution of this machine, just before.
 """
 
 import io
+import itertools
 import statistics
 import tarfile
 import tempfile
@@ -25,6 +28,7 @@ from faces.identity.registry import load_encoder
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.records import encode_sample
+from training.ahead import Ready
 from training.config import Recipe, load_recipe
 from training.engine import World
 from training.methods.base import Method, build_method
@@ -82,11 +86,13 @@ def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, f
     peak = matrix_peak_flop_per_s(world.device)
     contenders = [_whole_step(engine, session) for engine, session in sessions.items()]
     contenders.append(Contender("bare", _bare_step(method, sessions["ddp"])))
+    contenders.append(Contender("loop_alone", _step_on_kept_inputs(sessions["ddp"])))
+    contenders.append(Contender("prepare_alone", _preparation(sessions["ddp"])))
     _take_turns(contenders, chosen["warmup"], 1, world)
     sessions["deepspeed"].shares.take()
     rounds = max(1, chosen["steps"] // BLOCK)
     _take_turns(contenders, BLOCK, rounds, world)
-    deepspeed_s, ddp_s, bare_s = (statistics.median(contender.seconds) for contender in contenders)
+    deepspeed_s, ddp_s, bare_s, kept_s, prepare_s = (statistics.median(one.seconds) for one in contenders)
     _, shares = sessions["deepspeed"].shares.take()
     spent = deepspeed_s * rounds * (BLOCK + 1)  # the shares know of the uncounted steps, too
     return {
@@ -95,6 +101,8 @@ def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, f
         "bare_images_per_s": batch_size / bare_s,
         "loop_overhead_percent": 100 * (deepspeed_s / bare_s - 1),
         "ddp_loop_overhead_percent": 100 * (ddp_s / bare_s - 1),
+        "loop_alone_overhead_percent": 100 * (kept_s / bare_s - 1),
+        "prepare_alone_percent": 100 * prepare_s / bare_s,
         "data_wait_percent": 100 * shares["data_wait"] / spent,
         "render_percent": 100 * shares["render"] / spent,
         "prepare_beside_percent": 100 * shares["prepare_beside"] / spent,
@@ -135,6 +143,33 @@ def _whole_step(engine: str, session: Session) -> Contender:
         session.means.add(figures)
 
     return Contender(engine, step, coming.settle)
+
+
+def _step_on_kept_inputs(session: Session) -> Callable[[], None]:
+    """The loop's step, on one step's inputs again and again."""
+    again, stop = itertools.repeat(Ready([_prepared(session.method, session)], 1e-9, 1e-9)), Stopper(0)
+
+    def step() -> None:
+        """One update."""
+        session.means.add(update(session, stop, again)[0])
+
+    return step
+
+
+def _preparation(session: Session) -> Callable[[], None]:
+    """What ahead.py's thread does for one step after the other, in this thread."""
+    coming = session.stream.placed_at(0)
+
+    def step() -> None:
+        """Prepare the next step on one thread, as that thread does."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        placed = next(coming)
+        batch = placed.faces.unpacked(session.world.device)
+        session.method.prepare(batch, seed=0, positions=placed.positions, step=1)
+        torch.set_num_threads(threads)
+
+    return step
 
 
 def _bare_step(method: Method, session: Session) -> Callable[[], None]:

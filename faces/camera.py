@@ -87,10 +87,14 @@ def head_to_camera(points_mm: Array, rotation_rad: Array, translation_mm: Array)
 
 def project(points_mm: Array, camera: Camera) -> Array:
     """Camera frame (..., 3) mm -> (..., 3) = (u_px, v_px, depth_mm); torch in, torch out. Depth must be > 0."""
-    depth = points_mm[..., 2:3]
-    scale = camera.focal_px / depth
     if isinstance(points_mm, torch.Tensor):
-        centre = points_mm.new_tensor([camera.centre_x_px, camera.centre_y_px])
-        return torch.cat([points_mm[..., :2] * scale + centre, depth], -1)
-    centre_px = np.asarray([camera.centre_x_px, camera.centre_y_px], dtype=points_mm.dtype)
-    return np.concatenate([points_mm[..., :2] * scale + centre_px, depth], -1)
+        depth, centre = points_mm[..., 2:3], points_mm.new_tensor([camera.centre_x_px, camera.centre_y_px])
+        return torch.cat([points_mm[..., :2] * (camera.focal_px / depth) + centre, depth], -1)
+    depth = points_mm[..., 2]
+    scale = camera.focal_px / depth
+    placed = np.empty_like(points_mm)
+    for axis, centre_px in enumerate((camera.centre_x_px, camera.centre_y_px)):
+        np.multiply(points_mm[..., axis], scale, out=placed[..., axis])
+        placed[..., axis] += points_mm.dtype.type(centre_px)
+    placed[..., 2] = depth
+    return placed

@@ -17,7 +17,7 @@ def crop_matrices(landmarks_px: np.ndarray, crop_px: int) -> np.ndarray:
     landmarks_px = np.asarray(landmarks_px, np.float64)
     if landmarks_px.ndim != 3 or landmarks_px.shape[1:] != (68, 2):
         raise SamaeError(f"landmarks must have the shape (N, 68, 2), not {landmarks_px.shape}")
-    return np.stack([arcface_transform(points, crop_px) for points in landmarks_px])
+    return arcface_transform(landmarks_px, crop_px)
 
 
 def identity_crops(images: torch.Tensor, landmarks_px: torch.Tensor, crop_px: int) -> torch.Tensor:

@@ -90,6 +90,17 @@ def _rasterize_numba(
     return raster
 
 
+def covered(vertices_px: np.ndarray, triangles: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
+    """(N, V, 3) float32, (T, 3) int32 -> (N, H, W) bool: `rasterize(...).covered`, without finding out which triangle
+    it is and where in it; in the calling thread alone."""
+    vertices, faces = _checked(vertices_px, triangles, height_px, width_px)
+    scratch, shown = Scratch(vertices.shape[1], height_px, width_px), []
+    for one in vertices:
+        scratch.find_nearest(one, faces)
+        shown.append(scratch.keys.reshape(height_px, width_px) >= 0)
+    return np.stack(shown) if shown else np.zeros((0, height_px, width_px), bool)
+
+
 class Scratch:
     """Working memory of one thread for meshes of V vertices in pictures of one size (about 20 V + 8 H W bytes)."""
 
@@ -111,16 +122,20 @@ class Scratch:
         depth: np.ndarray,
     ) -> None:
         """One mesh, (V, 3) float32 and (T, 3) int32, both contiguous, into (H, W), (H, W, 3) and (H, W)."""
+        self.find_nearest(vertices, triangles)
+        kernels.resolve_face(
+            triangles.reshape(-1).view(np.uint32), self.xs, self.ys, self.nearness, self.size[0], self.keys,
+            self.ints, self.floats, self.near, triangle.reshape(-1), barycentric.reshape(-1), depth.reshape(-1),
+        )  # fmt: skip
+
+    def find_nearest(self, vertices: np.ndarray, triangles: np.ndarray) -> None:
+        """One mesh's nearest triangle at each pixel into `keys` (see kernels.py); -1 where there is none."""
         corners, placed = triangles.reshape(-1).view(np.uint32), (self.xs, self.ys, self.nearness)
         kernels.snap_vertices(vertices.reshape(-1), *placed)
         kernels.find_cells(*placed, *self.size, self.cells)
         kernels.draw_face(
             corners, *placed, self.cells, *self.size,
             self.ints, self.floats, self.near, self.near.view(np.int32), self.key, self.keys,
-        )  # fmt: skip
-        kernels.resolve_face(
-            corners, *placed, self.size[0], self.keys, self.ints, self.floats, self.near,
-            triangle.reshape(-1), barycentric.reshape(-1), depth.reshape(-1),
         )  # fmt: skip
 
 

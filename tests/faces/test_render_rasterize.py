@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from faces.compiled import over_faces
 from faces.errors import SamaeError
-from faces.render.rasterize import BACKENDS, available_backends, barycentric_at, interpolate, rasterize
+from faces.render.rasterize import BACKENDS, available_backends, barycentric_at, covered, interpolate, rasterize
 from tests.faces.naive_raster import naive_rasterize
 
 
 def assert_same(vertices: np.ndarray, triangles: np.ndarray, height: int, width: int, backend: str = "numba") -> None:
     """Index exactly, barycentrics and depth to 1e-5, for (N, V, 3) vertices."""
     raster = rasterize(vertices, triangles, height, width, backend)
+    np.testing.assert_array_equal(covered(vertices, triangles, height, width), raster.covered)
     for n, mesh in enumerate(vertices):
         triangle, barycentric, depth = naive_rasterize(mesh, triangles, height, width)
         np.testing.assert_array_equal(raster.triangle[n], triangle)
