@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from faces.compiled import kernel
-from faces.synthetic import shading, strands
+from faces.synthetic import ribbons, shading
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.face_hair import Surface
 from faces.synthetic.lighting import Rig
@@ -118,9 +118,10 @@ def _glasses(
             glint += (np.maximum(normal @ unit(lamp[:3] + np.array([0, 0, 1.0])), 0) ** 24)[:, None]
         shade = np.array(scene.glasses_linear) * light + 0.10 * glint * light
         width = thickness * share * camera.focal_px / pixels[:, 2]
-        strands.draw_strands(
+        ribbons.draw_strands(
             colour, depth_mm, ids, pixels[None].astype(np.float32), width[None].astype(np.float32),
             shade[None].astype(np.float32), np.ones(1, np.float32), 3.0, shading.ID_GLASSES,
+            np.ones((1, len(line) - 1), bool),
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.rasterize import rasterize
-from faces.synthetic import accessories, face_hair, film, shading, strands
+from faces.synthetic import accessories, face_hair, film, ribbons, shading, strands
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
 from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
@@ -164,7 +164,7 @@ def _shadow_map(body: Anatomy, posed: Posed, hair: Strands | None, rig: Rig) -> 
     seen = view.project(posed.world_mm)
     depth = rasterize(seen[None], body.mesh.triangles, SHADOW_SIDE, SHADOW_SIDE, "numba-one-core").depth_mm[0]
     if hair is not None:
-        strands.draw_strand_depth(depth, view.project(posed.to_world(hair.points[::2])), float(np.float32(1.3)))
+        ribbons.draw_strand_depth(depth, view.project(posed.to_world(hair.points[::2])), float(np.float32(1.3)))
     return view, depth
 
 
@@ -213,26 +213,26 @@ def _draw_strands(
         seen = normals[:, 2] > -0.45
         made, normals = made.pick(seen), normals[seen]
     world = posed.to_world(made.points)
-    light = 0.30 + 0.70 * strands.strand_light(world, _view_vector(view), shadow, 1.5, 9.0)
-    gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
-    colours = strands.shade_strands(world, normals, made.colour, made.layer, rig.lamps, rig.ambient, light, gloss)
     camera = posed.camera.resized(posed.camera.size_px * SAMPLES)
     pixels = to_pixels(world, camera)
     width_px = (made.width_mm * camera.focal_px / pixels[..., 2]).astype(np.float32)
-    if made.points.shape[1] > 22 or (made.points.shape[1] > 12 and camera.size_px > 640):
-        pixels, colours = strands.refine(pixels), strands.refine(colours)
-        width_px = strands.refine(width_px[..., None])[..., 0]
-    strands.draw_strands(
-        canvas.colour,
-        canvas.depth,
-        canvas.ids,
-        pixels,
-        width_px.astype(np.float32),
-        colours,
-        made.alpha,
-        bias_mm,
-        identity,
-    )
+    finer = made.points.shape[1] > 22 or (made.points.shape[1] > 12 and camera.size_px > 640)
+    if finer:
+        pixels, width_px = strands.refine(pixels), strands.refine(width_px[..., None])[..., 0]
+    gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
+    step = max(64, len(world) // 8 + 1)
+    for k in range(0, len(world), step):
+        part = slice(k, k + step)
+        shown = ribbons.visible_segments(canvas.depth, pixels[part], width_px[part], bias_mm)
+        lit = strands.points_to_light(shown, world.shape[1])
+        light = 0.30 + 0.70 * strands.strand_light(world[part], lit, _view_vector(view), shadow, 1.5, 9.0)
+        colours = strands.shade_strands(
+            world[part], lit, normals[part], made.colour[part], made.layer[part], rig.lamps, rig.ambient, light, gloss
+        )
+        ribbons.draw_strands(
+            canvas.colour, canvas.depth, canvas.ids, pixels[part], width_px[part],
+            strands.refine(colours) if finer else colours, made.alpha[part], bias_mm, identity, shown,
+        )  # fmt: skip
 
 
 def _contact(canvas: _Canvas, size_px: int) -> None:

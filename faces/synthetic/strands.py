@@ -1,4 +1,4 @@
-"""Hair as strands: growth over a head, shading with the Kajiya-Kay model, and a ribbon rasteriser. Numba, one core.
+"""Hair as strands: growth over a head and shading with the Kajiya-Kay model; ribbons.py draws them. Numba, one core.
 
 A strand is P points; it grows from its root by steps of equal length, turning towards its comb direction and gravity,
 kept outside the head by a radial map, and is curled and tangled by sines and noise afterwards. Growth and layers are
@@ -161,12 +161,36 @@ def refine(values: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def strand_light(points: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, fade_mm: float) -> np.ndarray:
-    """Light of the key lamp that reaches strands: (n, P, 3) world -> (n, P), fading over `fade_mm` of hair above."""
+def points_to_light(shown: np.ndarray, steps: int) -> np.ndarray:
+    """(n, S) bool segments to draw -> (n, steps) bool points whose colour they need; S is steps - 1, or twice as many
+
+    when the strands were refined (whose new points read two neighbours on each side).
+    """
+    count, segments = shown.shape
+    out = np.zeros((count, steps), np.bool_)
+    reach, half = (1, 2) if segments >= steps and steps > 1 else (0, 1)
+    for i in range(count):
+        for k in range(segments):
+            if shown[i, k]:
+                for j in range(max(k // half - reach, 0), min(k // half + 1 + reach, steps - 1) + 1):
+                    out[i, j] = True
+    return out
+
+
+@kernel
+def strand_light(
+    points: np.ndarray, lit: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, fade_mm: float
+) -> np.ndarray:
+    """Light of the key lamp that reaches strands: (n, P, 3) world -> (n, P), fading over `fade_mm` of hair above.
+
+    0 at points that are not `lit` (n, P).
+    """
     side = shadow.shape[0]
-    out = np.empty(points.shape[:2], np.float32)
+    out = np.zeros(points.shape[:2], np.float32)
     for i in range(points.shape[0]):
         for k in range(points.shape[1]):
+            if not lit[i, k]:
+                continue
             x, y, z = points[i, k, 0], points[i, k, 1], points[i, k, 2]
             c = (x * view[0] + y * view[1] + z * view[2]) * view[9] + view[10]
             r = (x * view[3] + y * view[4] + z * view[5]) * view[9] + view[11]
@@ -184,19 +208,23 @@ def strand_light(points: np.ndarray, view: np.ndarray, shadow: np.ndarray, sprea
 
 @kernel
 def shade_strands(
-    points: np.ndarray, normals: np.ndarray, colour: np.ndarray, layer: np.ndarray, lamps: np.ndarray,
+    points: np.ndarray, lit: np.ndarray, normals: np.ndarray, colour: np.ndarray, layer: np.ndarray, lamps: np.ndarray,
     ambient: np.ndarray, shadow: np.ndarray, gloss: float,
 ) -> np.ndarray:  # fmt: skip
     """Light strands. points (n, P, 3) and normals (n, 3) in the world frame (x right, y up, z to the viewer).
+
+    lit (n, P) bool: the points whose colour is wanted, the others get 0.
 
     colour (n, 3) linear.  layer (n,) 0 inner .. 1 outer.  lamps (L, 7): direction to the lamp, RGB, softness.
     ambient (2, 3): from above, from below.  shadow (n, P) 0..1 light of the first lamp that arrives.
     Returns (n, P, 3) float32 linear RGB.
     """
     count, steps, _ = points.shape
-    out = np.empty((count, steps, 3), np.float32)
+    out = np.zeros((count, steps, 3), np.float32)
     for i in range(count):
         for k in range(steps):
+            if not lit[i, k]:
+                continue
             a, b = max(k - 1, 0), min(k + 1, steps - 1)
             tx, ty, tz = (
                 points[i, b, 0] - points[i, a, 0],
@@ -230,95 +258,3 @@ def shade_strands(
                 blue += reach * lamps[j, 5] * (colour[i, 2] * (diffuse + second) + first)
             out[i, k, 0], out[i, k, 1], out[i, k, 2] = red, green, blue
     return out
-
-
-@kernel
-def _extent(a: np.ndarray, b: np.ndarray, height: int, width: int) -> tuple[int, int, bool, float]:
-    """First and last line of samples that a segment from a to b (3,) crosses, whether lines are rows, and its slope."""
-    du, dv = b[0] - a[0], b[1] - a[1]
-    tall = abs(dv) >= abs(du)
-    a0, a1 = (a[1], b[1]) if tall else (a[0], b[0])
-    first = max(0, math.ceil(min(a0, a1) - 0.5))
-    last = min((height if tall else width) - 1, math.ceil(max(a0, a1) - 0.5) - 1)
-    if first > last or a1 == a0:
-        return 1, 0, tall, np.float32(0.0)  # type: ignore[return-value]
-    return first, last, tall, (du / dv if tall else dv / du)  # type: ignore[return-value]
-
-
-@kernel
-def _across(centre: float, half: float, alpha: float, opaque: bool) -> tuple[int, int, float]:
-    """First and last sample across a ribbon, and the share that it covers of them."""
-    if half < 0.5:
-        start = math.floor(centre)
-        cover = alpha * (2 * half)
-        return start, start, 1.0 if opaque and cover >= 0.5 else cover
-    return math.floor(centre - half + 0.5), math.floor(centre + half - 0.5), float(alpha)
-
-
-@kernel
-def draw_strands(
-    picture: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, points: np.ndarray, width_px: np.ndarray,
-    colours: np.ndarray, alpha: np.ndarray, bias_mm: float, identity: int,
-) -> None:  # fmt: skip
-    """Draw ribbons into `picture` (H, W, 3) with the depth test of `depth_mm` (H, W), in place.
-
-    points (n, P, 3): u_px, v_px, depth_mm.  width_px (n, P).  colours (n, P, 3).  alpha (n,).  A ribbon thinner than
-    a pixel covers in proportion; an opaque one over half a pixel wide covers it whole. Where coverage is at least a
-    half, depth is written and ids (H, W) becomes `identity`.
-    """
-    height, width = depth_mm.shape
-    steps, one = np.uint64(points.shape[1] - 1), np.uint64(1)
-    for i in range(np.uint64(points.shape[0])):
-        opaque = alpha[i] == 1.0
-        for k in range(steps):
-            first, last, tall, slope = _extent(points[i, k], points[i, k + one], height, width)
-            if first > last:
-                continue
-            u0, v0, z0 = points[i, k, 0], points[i, k, 1], points[i, k, 2]
-            du, dv, z1 = points[i, k + one, 0] - u0, points[i, k + one, 1] - v0, points[i, k + one, 2]
-            a0, a1 = (v0, points[i, k + one, 1]) if tall else (u0, points[i, k + one, 0])
-            w0, w1 = width_px[i, k], width_px[i, k + one]
-            r0, g0, b0 = colours[i, k, 0], colours[i, k, 1], colours[i, k, 2]
-            r1, g1, b1 = colours[i, k + one, 0], colours[i, k + one, 1], colours[i, k + one, 2]
-            stretch = math.sqrt(1 + slope * slope)
-            for m in range(first, last + 1):
-                t = (m + 0.5 - a0) / (a1 - a0)
-                centre = (u0 + du * t) if tall else (v0 + dv * t)
-                half = 0.5 * stretch * (w0 * (1 - t) + w1 * t)
-                start, stop, cover = _across(centre, half, alpha[i], opaque)
-                z = z0 * (1 - t) + z1 * t
-                for c in range(max(start, 0), min(stop, (width if tall else height) - 1) + 1):
-                    y, x = (np.uint64(m), np.uint64(c)) if tall else (np.uint64(c), np.uint64(m))
-                    if z - bias_mm >= depth_mm[y, x]:
-                        continue
-                    picture[y, x, 0] += cover * (r0 * (1 - t) + r1 * t - picture[y, x, 0])
-                    picture[y, x, 1] += cover * (g0 * (1 - t) + g1 * t - picture[y, x, 1])
-                    picture[y, x, 2] += cover * (b0 * (1 - t) + b1 * t - picture[y, x, 2])
-                    if cover >= 0.5:
-                        depth_mm[y, x] = min(z, depth_mm[y, x])
-                        ids[y, x] = identity
-
-
-@kernel
-def draw_strand_depth(depth_mm: np.ndarray, points: np.ndarray, width_px: float) -> None:
-    """The depth that draw_strands leaves of opaque ribbons of one width, in place; for shadow maps."""
-    height, width = depth_mm.shape
-    steps, one = np.uint64(points.shape[1] - 1), np.uint64(1)
-    for i in range(np.uint64(points.shape[0])):
-        for k in range(steps):
-            first, last, tall, slope = _extent(points[i, k], points[i, k + one], height, width)
-            if first > last:
-                continue
-            u0, v0, z0 = points[i, k, 0], points[i, k, 1], points[i, k, 2]
-            du, dv, z1 = points[i, k + one, 0] - u0, points[i, k + one, 1] - v0, points[i, k + one, 2]
-            a0, a1 = (v0, points[i, k + one, 1]) if tall else (u0, points[i, k + one, 0])
-            half = 0.5 * math.sqrt(1 + slope * slope) * width_px
-            for m in range(first, last + 1):
-                t = (m + 0.5 - a0) / (a1 - a0)
-                centre = (u0 + du * t) if tall else (v0 + dv * t)
-                start, stop, _ = _across(centre, half, 1.0, True)
-                z = z0 * (1 - t) + z1 * t
-                for c in range(max(start, 0), min(stop, (width if tall else height) - 1) + 1):
-                    y, x = (np.uint64(m), np.uint64(c)) if tall else (np.uint64(c), np.uint64(m))
-                    if z < depth_mm[y, x]:
-                        depth_mm[y, x] = z
