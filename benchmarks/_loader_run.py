@@ -74,6 +74,7 @@ def decode(folder: Path, workers: int, _: Any) -> Iterator[int]:
             held.append(read_members(stream.read(row.size_bytes), key))
 
     def some(start: int) -> int:
+        """Decode as many pictures as a batch has."""
         for i in range(start, start + BATCH):
             decode_with_ours(held[i % len(held)])
         return BATCH

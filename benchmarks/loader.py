@@ -65,6 +65,7 @@ def figures(answers: dict[Any, list[dict[str, float]]], workers: int, skipped: d
     """The medians by name, the ratios, and who was skipped."""
 
     def median(what: Any, name: str) -> float:
+        """Over the rounds; 0 where nothing was measured."""
         values = [answer[name] for answer in answers.get(what, [])]
         return round(statistics.median(values), 3) if values else 0.0
 

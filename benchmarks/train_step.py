@@ -139,6 +139,7 @@ def _whole_step(engine: str, session: Session) -> Contender:
     stop = Stopper(0)
 
     def step() -> None:
+        """One update, its losses taken into the means as the loop does."""
         figures, _ = update(session, stop, coming)
         session.means.add(figures)
 
@@ -176,6 +177,7 @@ def _bare_step(method: Method, session: Session) -> Callable[[], None]:
     inputs = _prepared(method, session)
 
     def step() -> None:
+        """Forward and backward; the gradients are thrown away."""
         made = method.generator_losses(inputs)
         made.total.backward()
         method.generator.zero_grad(set_to_none=True)

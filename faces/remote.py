@@ -44,6 +44,7 @@ class RemoteFolder:
             return path
 
         def get() -> None:
+            """One attempt: OSError for the wrong size or SHA-256, so that it is tried again."""
             with atomic_file(path) as scratch:
                 self.system.get_file(f"{self.root}/{name}", str(scratch))
                 if size_bytes is not None and scratch.stat().st_size != size_bytes:

@@ -75,8 +75,9 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
                 side, points = found
                 return from_whole_pixels(points) * (image.shape[0] / side), True
         listed = folder / LANDMARKS_JSON
-        if above < 2 and listed.is_file() and name in _landmarks(listed, _changed_ns(listed)):
-            return landmark_points(_landmarks(listed, _changed_ns(listed))[name], f"{listed}: {name}"), False
+        points = listed_points(listed, name) if above < 2 and listed.is_file() else None
+        if points is not None:
+            return points, False
     return found_landmarks(image, str(path)), False
 
 
@@ -90,6 +91,16 @@ def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
     if not faces:
         raise SamaeError(f"no face was found in {name}: choose another picture, or write {LANDMARKS_JSON} beside it")
     return faces[0]
+
+
+def listed_points(listed: Path, name: str) -> np.ndarray | None:
+    """(68, 2) landmarks, our pixels, of the picture that a landmarks.json calls so; None when it does not name it.
+
+    Raises:
+        SamaeError: the file is no object of names and points, or these are not 68 points.
+    """
+    table = _landmarks(listed, _changed_ns(listed))
+    return landmark_points(table[name], f"{listed}: {name}") if name in table else None
 
 
 def _changed_ns(path: Path) -> int:

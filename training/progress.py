@@ -167,6 +167,7 @@ def progress_file() -> OnProgress | None:
     path = Path(name)
 
     def append(event: dict[str, Any]) -> None:
+        """One event as a line of JSON; a full disk loses lines and never the run."""
         clean = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in event.items()

@@ -83,6 +83,7 @@ def read_pairs(path: Path, root: Path) -> list[tuple[Path, Path, bool]]:
     """
 
     def picture(name: str, number: str) -> Path:
+        """LFW's NAME/NAME_0001.jpg."""
         found = root / name / f"{name}_{int(number):04d}.jpg"
         if not found.is_file():
             raise SamaeError(f"{path} names {found}, which is missing: unpack LFW's pictures into {root}")

@@ -219,6 +219,7 @@ def solve_landmarks(
     solved: dict[int, LandmarkSolution] = {}
 
     def solve(first: int, step: int) -> None:
+        """Every step-th chunk of faces."""
         for start in starts[first::step]:
             solved[start] = solve_chunk(tables, observed_px[start : start + CHUNK], camera, settings)
 

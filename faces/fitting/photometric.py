@@ -200,6 +200,7 @@ def solve_pixels(view: FaceView, pictures: np.ndarray, head: MorphableHead, sett
     found = [Photometry(np.zeros(27), np.zeros(len(head.albedo_modes)), float("nan"))] * len(pictures)
 
     def solve(first: int, step: int) -> None:
+        """Every step-th face; one with fewer than 60 pixels of skin stays unsolved."""
         for n in range(first, len(pictures), step):
             pixels = face_pixels(view, n, pictures[n], head, mean[n])
             if len(pixels.colour) >= 60:

@@ -157,6 +157,7 @@ def _stack_global(reader: _Reader, _: Any) -> None:
 
 def _tuple_of(count: int) -> Callable[[_Reader, Any], None]:
     def step(reader: _Reader, _: Any) -> None:
+        """The topmost `count` values become one tuple."""
         values = tuple(reader.stack[-count:])
         del reader.stack[-count:]
         reader.stack.append(values)

@@ -39,6 +39,7 @@ def normals_of(vertices: np.ndarray, triangles: np.ndarray, threads: int | None 
     normals = np.empty_like(flat)
 
     def work(first: int, step: int) -> None:
+        """Every step-th mesh."""
         for n in range(first, len(flat), step):
             sum_face_normals(flat[n], corners, normals[n])
 

@@ -82,6 +82,7 @@ def _rasterize_numba(
     raster = Raster(np.empty(shape, np.int32), np.empty((*shape, 3), np.float32), np.empty(shape, np.float32))
 
     def draw(first: int, step: int) -> None:
+        """Every step-th mesh, in a thread's own working memory."""
         scratch = Scratch(vertices.shape[1], height_px, width_px)
         for n in range(first, len(vertices), step):
             scratch.draw(vertices[n], triangles, raster.triangle[n], raster.barycentric[n], raster.depth_mm[n])
@@ -194,6 +195,7 @@ def interpolate(attributes: Array, triangles: Array, raster: "Raster[Array]") ->
     corners, channels = faces.reshape(-1).view(np.uint32), table.shape[2]
 
     def work(first: int, step: int) -> None:
+        """Every step-th picture."""
         for n in range(first, len(out), step):
             shown, weights = raster.triangle[n].reshape(-1), raster.barycentric[n].reshape(-1)
             rows = table[n if len(table) > 1 else 0]

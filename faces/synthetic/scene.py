@@ -153,6 +153,7 @@ def expression_of(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
     values: dict[str, float] = {}
 
     def pair(name: str, value: float, spread: float = 0.15) -> None:
+        """Left and right of an expression, a little unlike each other."""
         for side in ("_L", "_R"):
             values[name + side] = float(np.clip(value * (1 + spread * rng.standard_normal()), 0, 1))
 

@@ -116,6 +116,7 @@ def _frame(
     base: Scene, seed: int, person_id: int, index: int, t: float, phase: np.ndarray, rate: np.ndarray
 ) -> Scene:  # fmt: skip
     def wave(channel: int) -> float:
+        """How far this movement has swung at the frame, about -1..1."""
         return _wave(channel, t, phase, rate)
 
     yaw, pitch = 0.6 * base.yaw_rad + 0.32 * wave(0), 0.6 * base.pitch_rad + 0.11 * wave(1)

@@ -13,13 +13,12 @@ import cv2
 import numpy as np
 
 from faces.errors import SamaeError
-from faces.files import digest_of, read_json, sha256_file
-from faces.landmarks import from_whole_pixels
+from faces.files import digest_of, sha256_file
 from faces.records import decode_colour
 from training.encoder.recipe import EncoderRecipe
+from training.pictures import LANDMARKS_JSON, found_landmarks, listed_points
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-LANDMARKS = "landmarks.json"
 MASK_SUFFIX = ".mask.png"
 #: Two people train, and two verify.
 LEAST_PEOPLE = 4
@@ -61,7 +60,7 @@ def folder_digest(recipe: EncoderRecipe) -> str:
     people = people_of(recipe)
     root = Path(recipe.data).expanduser()
     sizes = {str(p.relative_to(root)): p.stat().st_size for pictures in people.values() for p in pictures}
-    marks = sha256_file(root / LANDMARKS) if (root / LANDMARKS).is_file() else ""
+    marks = sha256_file(root / LANDMARKS_JSON) if (root / LANDMARKS_JSON).is_file() else ""
     return digest_of({"files": sizes, "landmarks": marks, "crop_px": recipe.crop_px, "held": recipe.held_out_people})
 
 
@@ -98,32 +97,24 @@ def landmark_finder(root: Path) -> FindsLandmarks:
     Raises:
         SamaeError: neither is there, or a picture has no landmarks.
     """
-    if (root / LANDMARKS).is_file():
-        table = read_json(root / LANDMARKS)
+    if (root / LANDMARKS_JSON).is_file():
 
         def listed(path: Path, image: np.ndarray) -> np.ndarray:
-            points = np.asarray(table.get(path.relative_to(root).as_posix(), []), np.float64)
-            if points.shape != (68, 2):
-                raise SamaeError(f"{root / LANDMARKS} has no 68 points for {path.relative_to(root)}: add them")
-            return from_whole_pixels(points)
+            """Those of the set's own file."""
+            points = listed_points(root / LANDMARKS_JSON, path.relative_to(root).as_posix())
+            if points is None:
+                raise SamaeError(f"{root / LANDMARKS_JSON} has no 68 points for {path.relative_to(root)}: add them")
+            return points
 
         return listed
-    from faces.detection import Detector, find_detector_folder
+    from faces.detection import find_detector_folder
 
     if find_detector_folder() is None:
         raise SamaeError(
-            f"{root} has no {LANDMARKS}, and no face detector is installed: write that file (path -> 68 points), or "
-            "put InsightFace's det_10g.onnx and 1k3d68.onnx into a folder named by SAMAE_WEIGHTS"
+            f"{root} has no {LANDMARKS_JSON}, and no face detector is installed: write that file (path -> 68 points), "
+            "or put InsightFace's det_10g.onnx and 1k3d68.onnx into a folder named by SAMAE_WEIGHTS"
         )
-    detector = Detector()
-
-    def found(path: Path, image: np.ndarray) -> np.ndarray:
-        faces = detector.faces(image)
-        if not faces:
-            raise SamaeError(f"no face was found in {path}: remove the picture, or write {LANDMARKS}")
-        return faces[0]
-
-    return found
+    return lambda path, image: found_landmarks(image, str(path))
 
 
 def _mask(path: Path, image: np.ndarray, points: np.ndarray) -> np.ndarray:

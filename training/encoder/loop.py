@@ -32,6 +32,7 @@ def augment(crops: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     count = len(crops)
 
     def draw(low: float, high: float, *shape: int) -> torch.Tensor:
+        """Uniform numbers of one batch, (count, *shape)."""
         return torch.rand(count, *shape, generator=generator) * (high - low) + low
 
     theta = torch.zeros(count, 2, 3)

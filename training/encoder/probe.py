@@ -145,6 +145,7 @@ def probe_saliency(encoder: TorchEncoder, probe: Probe, pairs: int = 8) -> tuple
 
     @torch.inference_mode()
     def embed(x: torch.Tensor) -> torch.Tensor:
+        """Crops -> unit vectors (N, dim)."""
         return functional.normalize(encoder.network(x.contiguous(memory_format=torch.channels_last)).float(), dim=1)
 
     squares = [max(2, round(side * encoder.crop_px / 112)) for side in SQUARES_AT_112]

@@ -54,6 +54,7 @@ class _GroupNorm(torch.autograd.Function):
         count = h * w * (c // ctx.groups)
 
         def pooled(v: torch.Tensor) -> torch.Tensor:
+            """(N, C) sums over pixels -> (N, C) means over pixels and the channels of a group."""
             return (v.view(n, ctx.groups, -1).sum(-1) / count).repeat_interleave(c // ctx.groups, 1)
 
         scale32 = scale.float()
