@@ -59,19 +59,25 @@ class Camera:
 
 def rotation_matrices(rotation_rad: np.ndarray) -> np.ndarray:
     """(N, 3) pitch, yaw, roll in radians -> (N, 3, 3) float64 rotations, R of the module docstring."""
-    rotation = np.asarray(rotation_rad, dtype=np.float64).reshape(-1, 3)
-    return rotation_matrices_torch(torch.from_numpy(rotation)).numpy()
+    rotation = torch.from_numpy(np.asarray(rotation_rad, dtype=np.float64).reshape(-1, 3))
+    # Cosines and sines are torch's, so that both forms give the same bits; the rest would be ten times slower there.
+    rows = _rotation_rows(*torch.cos(rotation).numpy().T, *torch.sin(rotation).numpy().T)
+    return np.stack(rows, -1).reshape(-1, 3, 3)
 
 
 def rotation_matrices_torch(rotation_rad: torch.Tensor) -> torch.Tensor:
     """(N, 3) pitch, yaw, roll in radians -> (N, 3, 3) rotations, differentiable; dtype and device of the input."""
-    (cx, cy, cz), (sx, sy, sz) = torch.cos(rotation_rad).unbind(-1), torch.sin(rotation_rad).unbind(-1)
-    rows = (
+    rows = _rotation_rows(*torch.cos(rotation_rad).unbind(-1), *torch.sin(rotation_rad).unbind(-1))
+    return torch.stack(rows, -1).reshape(*rotation_rad.shape[:-1], 3, 3)
+
+
+def _rotation_rows(cx: Array, cy: Array, cz: Array, sx: Array, sy: Array, sz: Array) -> tuple[Array, ...]:
+    """The nine entries of R, row by row, from the cosines and sines of pitch, yaw and roll."""
+    return (
         cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx,
         sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx,
         -sy, cy * sx, cy * cx,
     )  # fmt: skip
-    return torch.stack(rows, -1).reshape(*rotation_rad.shape[:-1], 3, 3)
 
 
 def head_to_camera(points_mm: Array, rotation_rad: Array, translation_mm: Array) -> Array:

@@ -9,7 +9,7 @@ from faces.render.rasterize import rasterize
 from faces.synthetic.anatomy import BROW_LINE, MAP_SIDE, WINDOW_A, WINDOW_B, WINDOW_MM, Anatomy, beard_density
 from faces.synthetic.hair import Strands
 from faces.synthetic.look import brow_linear
-from faces.synthetic.numerics import unit
+from faces.synthetic.numerics import blend_corners, unit
 from faces.synthetic.person import Person
 from faces.synthetic.scene import Scene
 
@@ -46,10 +46,10 @@ class Surface:
         """Layout (n, 2) -> points (n, 3), normals (n, 3), and (n,) bool whether there is skin."""
         column = np.clip((chart[:, 0] - WINDOW_A) / WINDOW_MM * MAP_SIDE, 0, MAP_SIDE - 1).astype(int)
         row = np.clip((WINDOW_B - chart[:, 1]) / WINDOW_MM * MAP_SIDE, 0, MAP_SIDE - 1).astype(int)
-        triangle, weight = self.triangle[row, column], self.weight[row, column][..., None]
+        triangle, weight = self.triangle[row, column], self.weight[row, column]
         corners = self.anatomy.mesh.triangles[triangle]
-        normal = unit((self.normals[corners] * weight).sum(1))
-        points = (self.vertices[corners] * weight).sum(1) + normal * np.asarray(lift_mm).reshape(-1, 1)
+        normal = unit(blend_corners(self.normals, corners, weight))
+        points = blend_corners(self.vertices, corners, weight) + normal * np.asarray(lift_mm).reshape(-1, 1)
         return points, normal, triangle >= 0
 
 

@@ -10,7 +10,7 @@ from faces.compiled import kernel
 from faces.render.shading import to_srgb
 from faces.synthetic.noise import film_grain
 from faces.synthetic.scene import Scene
-from faces.synthetic.shading import ID_CLOTH, ID_GLASSES, ID_HAIR, ID_NONE, ID_OCCLUDER
+from faces.synthetic.shading import ID_EYE, ID_FACE_HAIR, ID_GLASSES, ID_HAIR, ID_MOUTH, ID_OCCLUDER, ID_SKIN
 
 #: Above this linear value highlights are compressed; below it the picture is exactly sRGB.
 SHOULDER = 0.72
@@ -31,14 +31,19 @@ def _expose(
 ) -> None:
     """Linear light (H, W, 3) -> out (H, W, 3) uint8 by the curve, with grain (512, 512, 3) from a place of the film."""
     height, width, _ = linear.shape
+    spot = np.empty(3 * width, np.int32)
+    for x in range(width):
+        for c in range(3):
+            spot[3 * x + c] = 3 * ((x + column) & 511) + c
     for y in range(height):
-        for x in range(width):
-            for c in range(3):
-                place = math.sqrt(min(max(linear[y, x, c], 0.0), 3.99)) * 4096.0
-                i = int(place)
-                value = curve[i] + (place - i) * (curve[i + 1] - curve[i])
-                value += strength * grain[(y + row) & 511, (x + column) & 511, c] * (1.15 - 0.6 * value)
-                out[y, x, c] = int(min(max(value, 0.0), 1.0) * 255.0 + 0.5)
+        light, film, line = linear[y].reshape(-1), grain[(y + row) & 511].reshape(-1), out[y].reshape(-1)
+        for j in range(np.uint64(3 * width)):
+            place = math.sqrt(min(max(light[j], 0.0), 3.99)) * 4096.0
+            i = np.uint64(np.int32(place))
+            low = curve[i]
+            value = low + (place - np.int32(place)) * (curve[i + np.uint64(1)] - low)
+            value += strength * film[np.uint64(spot[j])] * (1.15 - 0.6 * value)
+            line[j] = np.int32(min(max(value, 0.0), 1.0) * 255.0 + 0.5)
 
 
 def reduce(samples: np.ndarray, size_px: int) -> np.ndarray:
@@ -71,20 +76,19 @@ def coverage(ids: np.ndarray, triangle: np.ndarray, face: np.ndarray, samples: i
     ids, triangle: (k S, k S) of the samples, k = `samples`.  face: (T,) bool triangles of the face region.
     """
     side = ids.shape[0] // samples
-    out = np.zeros((4, side, side), np.float32)
+    out = np.empty((4, side, side), np.float32)
     part = np.float32(1.0 / (samples * samples))
-    for y in range(ids.shape[0]):
-        for x in range(ids.shape[1]):
-            owner = ids[y, x]
-            if owner in (ID_NONE, ID_CLOTH):
-                continue
-            row, column = y // samples, x // samples
-            if owner == ID_HAIR:
-                out[1, row, column] += part
-            elif owner in (ID_GLASSES, ID_OCCLUDER):
-                out[2, row, column] += part
-            else:
-                out[3, row, column] += part
-                if triangle[y, x] >= 0 and face[triangle[y, x]]:
-                    out[0, row, column] += part
+    for row in range(np.uint64(side)):
+        for column in range(np.uint64(side)):
+            visible, hair, before, skin = 0, 0, 0, 0
+            for y in range(row * np.uint64(samples), (row + np.uint64(1)) * np.uint64(samples)):
+                for x in range(column * np.uint64(samples), (column + np.uint64(1)) * np.uint64(samples)):
+                    owner, t = ids[y, x], triangle[y, x]
+                    own = (owner == ID_SKIN) | (owner == ID_EYE) | (owner == ID_MOUTH) | (owner == ID_FACE_HAIR)
+                    hair += owner == ID_HAIR
+                    before += (owner == ID_GLASSES) | (owner == ID_OCCLUDER)
+                    skin += own
+                    visible += own & (t >= 0) & face[np.uint64(max(t, 0))]
+            out[0, row, column], out[1, row, column] = part * np.float32(visible), part * np.float32(hair)
+            out[2, row, column], out[3, row, column] = part * np.float32(before), part * np.float32(skin)
     return out

@@ -9,7 +9,7 @@ from faces.synthetic import strands
 from faces.synthetic.anatomy import SKULL_CENTRE, Anatomy
 from faces.synthetic.hair_styles import STYLES, Style
 from faces.synthetic.noise import tangles
-from faces.synthetic.numerics import smoothstep, unit
+from faces.synthetic.numerics import blend_corners, smoothstep, unit
 from faces.synthetic.scene import Scene
 
 _ROWS, _COLUMNS = 25, 48
@@ -65,10 +65,20 @@ def radial_map(anatomy: Anatomy, vertices_mm: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray((weights @ radius.astype(np.float32)).reshape(_ROWS, _COLUMNS))
 
 
-def recede_mm(hairline: float, points: np.ndarray) -> np.ndarray:
-    """How far the hairline has moved back at points (.., 3) of the mean head, mm; temples recede more."""
+@lru_cache(maxsize=4)
+def _hairline_shares(anatomy: Anatomy, roots: bool) -> tuple[np.ndarray, np.ndarray]:
+    """How far the front and the temples reach at the hair's roots (R,), or at the vertices (V,): 0..1 each."""
+    points = anatomy.mesh.points.astype(np.float32)
+    if roots:
+        corners = anatomy.mesh.triangles[anatomy.roots_triangle]
+        points = (anatomy.mesh.points[corners] * anatomy.roots_weight[..., None]).sum(1)
     front = smoothstep(-55.0, 0.0, points[..., 2])
-    temple = np.exp(-(((np.abs(points[..., 0]) - 34.0) / 16.0) ** 2))
+    return front, np.exp(-(((np.abs(points[..., 0]) - 34.0) / 16.0) ** 2))
+
+
+def recede_mm(hairline: float, anatomy: Anatomy, roots: bool) -> np.ndarray:
+    """How far the hairline has moved back at the roots (R,) or the vertices (V,), mm; temples recede more."""
+    front, temple = _hairline_shares(anatomy, roots)
     return front * (7.0 * hairline + 9.0 * max(hairline, 0.0) * temple).astype(np.float32)
 
 
@@ -146,13 +156,11 @@ def scalp_hair(
         return None
     style = STYLES[scene.hair_style]
     rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x4A12))
-    corners = anatomy.mesh.triangles[anatomy.roots_triangle]
-    mean_roots = (anatomy.mesh.points[corners] * anatomy.roots_weight[..., None]).sum(1)
-    scalp_mm = anatomy.roots_scalp_mm - recede_mm(scene.hairline, mean_roots)
+    scalp_mm = anatomy.roots_scalp_mm - recede_mm(scene.hairline, anatomy, roots=True)
     chosen = np.flatnonzero(scalp_mm + rng.normal(0, 1.2, len(scalp_mm)) > 0.0)[: int(style.strands * detail)]
-    corners, weight = corners[chosen], anatomy.roots_weight[chosen][..., None]
-    roots = (vertices_mm[corners] * weight).sum(1) - SKULL_CENTRE
-    normal = unit((normals[corners] * weight).sum(1))
+    corners, weight = anatomy.mesh.triangles[anatomy.roots_triangle[chosen]], anatomy.roots_weight[chosen]
+    roots = blend_corners(vertices_mm, corners, weight) - SKULL_CENTRE
+    normal = unit(blend_corners(normals, corners, weight))
     clump = _clump_ids(anatomy.roots_chart[chosen], rng)
     n = len(chosen)
     direction = unit(roots)

@@ -47,3 +47,15 @@ def soft_normals(normals: np.ndarray, triangles: np.ndarray, passes: int) -> np.
     for _ in range(passes):
         normals = _spread(normals, triangles)
     return normals
+
+
+@kernel
+def blend_corners(table: np.ndarray, corners: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Points inside triangles: (V, 3) float32, (n, 3) vertex indices, (n, 3) float32 weights -> (n, 3) float32."""
+    out = np.empty((corners.shape[0], 3), table.dtype)
+    for i in range(corners.shape[0]):
+        a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
+        for axis in range(3):
+            first = table[a, axis] * weight[i, 0] + table[b, axis] * weight[i, 1]
+            out[i, axis] = first + table[c, axis] * weight[i, 2]
+    return out

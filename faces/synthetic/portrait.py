@@ -5,6 +5,7 @@ glasses and occluders drawn over it with a depth test -> contact shadows -> back
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -176,15 +177,9 @@ def _draw_mesh(
     raster = rasterize(
         to_pixels(posed.world_mm, posed.camera.resized(side))[None], body.mesh.triangles, side, side, "numba-one-core"
     )
-    rest = body.mesh.points.astype(np.float32)
-    table = np.empty((len(rest), shading.COLUMNS), np.float32)
-    table[:, 0:3], table[:, 3:5], table[:, 5] = normals, body.uv, body.occlusion
-    table[:, 6:9] = vertex_albedo(head, owner, wearer, reading)
-    table[:, 9:12] = rest
-    for eye in (0, 1):
-        ball = body.eye_of == eye
-        table[ball, 9:12] -= (rest[ball].max(0) + rest[ball].min(0)) / 2
-    table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, rest)
+    table = _resting_table(body).copy()
+    table[:, 0:3], table[:, 6:9] = normals, vertex_albedo(head, owner, wearer, reading)
+    table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, body, roots=False)
     numbers = parameters(wearer, scene, _gaze_axes(posed))
     canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
     canvas.albedo = albedo_coefficients(head, table, body, numbers)
@@ -194,6 +189,18 @@ def _draw_mesh(
         canvas.colour, canvas.ids,
     )  # fmt: skip
     return canvas
+
+
+@lru_cache(maxsize=1)
+def _resting_table(body: Anatomy) -> np.ndarray:
+    """The vertex table (V, COLUMNS) of shading.py with what no picture changes: uv, occlusion, place at rest."""
+    rest = body.mesh.points.astype(np.float32)
+    table = np.zeros((len(rest), shading.COLUMNS), np.float32)
+    table[:, 3:5], table[:, 5], table[:, 9:12] = body.uv, body.occlusion, rest
+    for eye in (0, 1):
+        ball = body.eye_of == eye
+        table[ball, 9:12] -= (rest[ball].max(0) + rest[ball].min(0)) / 2
+    return table
 
 
 def _gaze_axes(posed: Posed) -> np.ndarray:

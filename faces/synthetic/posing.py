@@ -1,6 +1,7 @@
 """From person and scene to posed geometry in FFHQ's framing. Ours."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -134,15 +135,20 @@ def _with_body(anatomy: Anatomy, shown: np.ndarray, owner_mm: np.ndarray, turn: 
     """
     weight = anatomy.body_weight[:, None]
     raised = shown + weight * np.array([0.0, 27.0, 0.0], np.float32)
-    height, depth, thickness = NECKLINES[scene.clothes]
-    rest = anatomy.mesh.points
-    cloth_top = _neckline(rest, depth, height)
-    normals = mesh_normals(owner_mm, anatomy.mesh.triangles)
-    cloth = smoothstep(-1.0, -4.0, rest[:, 1] - cloth_top) * anatomy.mesh.is_piece("skin") * (rest[:, 1] < -95)
-    raised = raised + normals * (cloth * thickness)[:, None]
+    raised = raised + mesh_normals(owner_mm, anatomy.mesh.triangles) * _cloth_mm(anatomy, scene.clothes)
     body = rotation_matrices(np.array([[0.0, scene.shoulder_yaw_rad, 0.0]]))[0]
     pivot = turn @ NECK_PIVOT
     return (raised @ turn.T) * (1 - weight) + weight * ((raised - NECK_PIVOT) @ body.T + pivot)
+
+
+@lru_cache(maxsize=len(NECKLINES))
+def _cloth_mm(anatomy: Anatomy, clothes: str) -> np.ndarray:
+    """(V, 1) how far clothes of one kind stand off the skin, mm."""
+    height, depth, thickness = NECKLINES[clothes]
+    rest = anatomy.mesh.points
+    cloth_top = _neckline(rest, depth, height)
+    cloth = smoothstep(-1.0, -4.0, rest[:, 1] - cloth_top) * anatomy.mesh.is_piece("skin") * (rest[:, 1] < -95)
+    return (cloth * thickness)[:, None]
 
 
 def _neckline(rest: np.ndarray, depth: float, height: float) -> np.ndarray:
