@@ -47,6 +47,12 @@ QUIET_ENVIRONMENT = {
 IN_FLIGHT_PER_CORE = 2
 
 
+#: With no answer for so long, the pool looks whether a node was lost. Ray itself starts the tasks of a node that ended
+#: again, but for one whose packets vanished it may wait minutes for an answer that cannot come (seen with 2.60): so
+#: what is still out is given out once more, and the first answer counts.
+LOOK_ROUND_S = 5.0
+
+
 def _call(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
     """Runs in a worker: the answer, or the sentence of a SamaeError (which the caller raises again)."""
     try:
@@ -106,16 +112,24 @@ class RayPool(dg.ConfigurableResource):
         shared = [ray.put(function)]  # once, not once a task: it may carry a network
         waiting: dict[Any, int] = {}
         queue = iter(enumerate(items))
-        done = 0
+        done, nodes = 0, _nodes(ray)
         try:
             while done < len(items):
                 while len(waiting) < limit and (entry := next(queue, None)) is not None:
                     waiting[task.remote(shared, entry[1])] = entry[0]
-                ready, _ = ray.wait(list(waiting), num_returns=1)
+                ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_ROUND_S)
                 for reference in ready:
-                    answers[waiting.pop(reference)] = _answer(ray, reference)
+                    number = waiting.pop(reference)
+                    answers[number] = _answer(ray, reference)
                     done += 1
-                if progress:
+                    for twin in [other for other, of in waiting.items() if of == number]:
+                        del waiting[twin]
+                        ray.cancel(twin, force=False)
+                if not ready:
+                    before, nodes = nodes, _nodes(ray)
+                    again = set(waiting.values()) if before - nodes else ()
+                    waiting |= {task.remote(shared, items[number]): number for number in again}
+                if progress and ready:
                     progress(done, len(items), "")
         finally:
             for reference in waiting:
@@ -182,6 +196,11 @@ def join_cluster(head: str) -> str:
             return head
         last = line if line.strip() else last
     raise ConnectionError(last.decode(errors="replace").strip() or "the node ended at once")
+
+
+def _nodes(ray: Any) -> set[str]:
+    """Nodes of the cluster that live, as far as its head knows."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
 def _answer(ray: Any, reference: Any) -> Any:

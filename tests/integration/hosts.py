@@ -35,6 +35,11 @@ class Hosts:
     def join(self) -> None:
         """Plug the cable in again."""
         ip("-n", self.two, "link", "set", INTERFACE, "up")
+        ip("-n", self.two, "route", "replace", "default", "dev", INTERFACE)
+
+    def on(self, host: str, *command: str) -> list[str]:
+        """The command line that runs a command on a host."""
+        return [*REMOTE_SHELL.split(), host, *command]
 
     def processes(self, host: str) -> list[int]:
         """Whoever runs on a host."""
@@ -67,6 +72,8 @@ def two_hosts() -> Iterator[Hosts]:
             ip("-n", host, "address", "add", f"{host}/24", "dev", INTERFACE)
             ip("-n", host, "link", "set", INTERFACE, "up")
             ip("-n", host, "link", "set", "lo", "up")
+            # Ray finds a host's own address by the way to somewhere far; nothing is ever sent there.
+            ip("-n", host, "route", "add", "default", "dev", INTERFACE)
         yield hosts
     finally:
         for host in (one, two):
