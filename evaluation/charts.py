@@ -11,7 +11,7 @@ from html import escape
 
 #: Marks of the baselines, the same in every chart.
 MARKS = {"copy-target": "square", "paste-source": "triangle", "true-swap": "diamond"}
-SERIES = tuple(f"var(--series-{i})" for i in range(1, 7))
+SERIES = tuple(f"var(--series-{i})" for i in range(1, 11))
 
 
 @dataclass(frozen=True)
@@ -142,19 +142,26 @@ def _labelled(clouds: Sequence[Cloud], x_axis: Axis, y_axis: Axis) -> str:
         marks += mark(cloud.shape, x, y, 6.5, _fill(cloud.colour) if cloud.shape == "dot" else "")
         left, base, box = _free_place(x, y, 8.2 * len(cloud.name), taken, x_axis, y_axis)
         taken.append(box)
+        if abs(base - 4 - y) > FAR_PX:  # a line says whose name it is
+            near = min(max(x, box[0]), box[2])
+            end = box[3] if base < y else box[1]
+            marks = f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{near:.1f}" y2="{end:.1f}"/>' + marks
         names += f'<text class="name" x="{left:.1f}" y="{base:.1f}">{escape(cloud.name)}</text>'
     return marks + names
 
 
+#: A name that stands farther from its mark (px, up or down) gets a line to it.
+FAR_PX = 26.0
 Box = tuple[float, float, float, float]
 
 
 def _free_place(
     x: float, y: float, wide: float, taken: Sequence[Box], x_axis: Axis, y_axis: Axis
 ) -> tuple[float, float, Box]:
-    """Left end, base line and box of a name: right of the mark, left, above, below, or farther down."""
+    """Left end, base line and box of a name: right of the mark, left, above, below, or ever farther up and down."""
     offers = [(x + 11, y + 4), (x - 11 - wide, y + 4), (x - wide / 2, y - 12), (x - wide / 2, y + 21)]
-    offers += [(x + 11, y + 4 + 15 * step) for step in (-1, 1, -2, 2, 3)]
+    for step in range(1, 16):
+        offers += [(left, y + 4 + 15 * way * step) for way in (-1, 1) for left in (x + 11, x - 11 - wide)]
     boxes = [(left, base - 11, left + wide, base + 3) for left, base in offers]
     for (left, base), box in zip(offers, boxes, strict=True):
         inside = box[0] > x_axis.start_px and box[2] < x_axis.end_px + 12 and y_axis.end_px - 8 < box[1]

@@ -158,16 +158,17 @@ def test_a_browser_shows_the_page_without_sideways_scrolling(
 
 
 def test_names_in_a_scatter_do_not_cover_each_other() -> None:
-    clouds = [
-        Cloud(name, "red", [], (0.5 + 0.001 * n, 0.5)) for n, name in enumerate(["samae", "simswap", "blendface"])
-    ]
+    ablations = [f"samae-no-{part}" for part in ("perforation", "mesh-scaling", "skin-colour")]
+    names = ["samae", "simswap", "blendface", *ablations, "samae-vector-condition", "samae-blendface"]
+    clouds = [Cloud(name, "red", [], (0.5 + 0.01 * n, 0.1)) for n, name in enumerate(names)]
     far = [Cloud("far", "red", [], (0.0, 0.0)), Cloud("near", "red", [], (1.0, 1.0))]
     text = scatter([*clouds, *far], "x", "y", "t")
-    spots = re.findall(r'class="name" x="([-\d.]+)" y="([-\d.]+)">(\w+)<', text)
+    spots = re.findall(r'class="name" x="([-\d.]+)" y="([-\d.]+)">([\w-]+)<', text)
     boxes = {name: (float(x), float(y) - 11, float(x) + 7.6 * len(name), float(y) + 3) for x, y, name in spots}
-    assert len(boxes) == 5
+    assert len(boxes) == 10
     for a, b in itertools.combinations(boxes.values(), 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+    assert 'class="leader"' in text  # some had to go far
 
 
 def test_the_leaderboard_has_the_ablations_of_a_recipe(evaluation: Evaluation, tmp_path: Path) -> None:
