@@ -1,6 +1,7 @@
 """Settings of every test: nothing phones home, nothing is written into the user's home folder."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -13,6 +14,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# A shell that starts the tests in its background hands on SIGINT ignored; those that interrupt would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _status = 0
 
