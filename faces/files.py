@@ -5,7 +5,6 @@ is written last and the whole folder is renamed into place, so a reader either s
 """
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -23,7 +22,6 @@ from typing import Any
 from faces.errors import SamaeError
 
 MANIFEST_NAME = "manifest.json"
-LOCK_NAME = ".writer"
 #: The end of a scratch file's or folder's name: who writes it.
 SCRATCH_PATTERN = re.compile(r"\.(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]+)-[0-9a-f]{8}\.tmp$")
 
@@ -121,36 +119,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise _disk_error(error, path) from error
     finally:
         scratch.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def sole_writer(folder: Path, patience_s: float = 10.0) -> Iterator[None]:
-    """Hold a folder as its only writer inside the block, made where it is missing. However a process ends, it lets go.
-
-    Raises:
-        SamaeError: another process still holds it after `patience_s` (one that was killed may take a moment to end).
-    """
-    end = time.monotonic() + patience_s
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = (folder / LOCK_NAME).open("a")
-    except OSError as error:
-        raise _disk_error(error, folder) from None
-    with held as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise SamaeError(
-                        f"another process writes into {folder}: wait until it has ended, or name another folder"
-                    ) from None
-                time.sleep(0.1)
-                continue
-            except OSError:
-                pass  # a file system without locks: as before there were any
-            break
-        yield
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -18,13 +18,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from faces.errors import SamaeError
-from faces.files import sole_writer
 from faces.morphable.base import MorphableHead
 from training.ahead import Ready
 from training.config import Recipe, load_recipe
@@ -146,11 +145,6 @@ def run(session: Session, stop: Stopper) -> Outcome:
     return Outcome(is_finished, session.samples_seen, session.resumed_from, seconds)
 
 
-def _alone_in(run_dir: Path) -> AbstractContextManager[None]:
-    """Rank 0 holds the run's folder: two trainings there would write each other's checkpoints."""
-    return sole_writer(run_dir) if os.environ.get("RANK", "0") == "0" else nullcontext()
-
-
 def train(
     recipe: Recipe,
     shards_dir: Path | str,
@@ -175,7 +169,8 @@ def train(
     """
     run_dir = Path(run_dir)
     stop = Stopper(recipe.train.max_hours)
-    with stop.listening(), closing(ShardSet.open(shards_dir)) as shard_set, _alone_in(run_dir):
+    with stop.listening():
+        shard_set = ShardSet.open(shards_dir)
         world = World(device, recipe.train.patience_s)
         head, encoder = fitting_parts(recipe, shard_set, str(world.device))
         method = build_method(recipe, head, encoder, world.device)
@@ -189,6 +184,8 @@ def train(
             tracker.tags({"diverged" if isinstance(error, Diverged) else "failed": str(error)})
             tracker.close("FAILED")
             raise
+        finally:
+            shard_set.close()
 
 
 def describe(session: Session) -> None:

@@ -19,7 +19,6 @@ from faces.files import (
     read_manifest,
     sha256_bytes,
     sha256_file,
-    sole_writer,
     sweep_scratch,
     write_json,
 )
@@ -137,20 +136,3 @@ def test_scratch_of_a_killed_process_is_swept_and_nothing_else(tmp_path: Path) -
     os.utime(other, (0, 0))
     assert sweep_scratch(tmp_path) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"made", "running"}
-
-
-def test_a_folder_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    refused = pytest.raises(SamaeError, match=r"another process writes into .*run")
-    with sole_writer(folder), refused, sole_writer(folder, patience_s=0.0):
-        pytest.fail("two writers")
-    code = f"from pathlib import Path; from faces.files import sole_writer\nwith sole_writer(Path({str(folder)!r})):\n"
-    code += "    print('held', flush=True); import time; time.sleep(600)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"held\n"
-        with pytest.raises(SamaeError, match="another process"), sole_writer(folder, patience_s=0.0):
-            pytest.fail("two writers")
-        other.kill()
-    with sole_writer(folder):
-        pass
