@@ -59,6 +59,9 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
     with tempfile.TemporaryDirectory(prefix="samae-results-") as scratch:
         home = Path(str(chosen["keep"]) or scratch).absolute()
         found = {model: evaluate(chosen | {"model": model}, home) for model in models}
+    names = [evaluation.name for evaluation in found.values()]
+    if len(set(names)) < len(names):
+        raise SamaeError(f"several of these weights are named {', '.join(sorted(set(names)))}; judge equal names apart")
     first = found[models[0]]
     if chosen["picture"]:
         draw(first, Path(str(chosen["picture"])))

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,10 +48,14 @@ QUIET_ENVIRONMENT = {
 IN_FLIGHT_PER_CORE = 2
 
 
-#: With no answer for so long, the pool looks whether a node was lost. Ray itself starts the tasks of a node that ended
+#: So often the pool looks whether a node was lost. Ray itself starts the tasks of a node that ended
 #: again, but for one whose packets vanished it may wait minutes for an answer that cannot come (seen with 2.60): so
 #: what is still out is given out once more, and the first answer counts.
 LOOK_ROUND_S = 5.0
+
+
+class WorkerLost(SamaeError):
+    """A task's workers were lost more often than Ray starts it again."""
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
@@ -112,7 +117,7 @@ class RayPool(dg.ConfigurableResource):
         shared = [ray.put(function)]  # once, not once a task: it may carry a network
         waiting: dict[Any, int] = {}
         queue = iter(enumerate(items))
-        done, nodes = 0, _nodes(ray)
+        done, nodes, looked = 0, _nodes(ray), time.monotonic()
         try:
             while done < len(items):
                 while len(waiting) < limit and (entry := next(queue, None)) is not None:
@@ -120,13 +125,18 @@ class RayPool(dg.ConfigurableResource):
                 ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_ROUND_S)
                 for reference in ready:
                     number = waiting.pop(reference)
-                    answers[number] = _answer(ray, reference)
+                    try:
+                        answers[number] = _answer(ray, reference)
+                    except WorkerLost:
+                        if number in waiting.values():  # its twin may still answer
+                            continue
+                        raise
                     done += 1
                     for twin in [other for other, of in waiting.items() if of == number]:
                         del waiting[twin]
                         ray.cancel(twin, force=False)
-                if not ready:
-                    before, nodes = nodes, _nodes(ray)
+                if time.monotonic() - looked >= LOOK_ROUND_S:
+                    looked, before, nodes = time.monotonic(), nodes, _nodes(ray)
                     again = set(waiting.values()) if before - nodes else ()
                     waiting |= {task.remote(shared, items[number]): number for number in again}
                 if progress and ready:
@@ -199,8 +209,8 @@ def join_cluster(head: str) -> str:
 
 
 def _nodes(ray: Any) -> set[str]:
-    """Nodes of the cluster that live, as far as its head knows."""
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    """Nodes of the cluster that live and do work, as far as its head knows."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0}
 
 
 def _answer(ray: Any, reference: Any) -> Any:
@@ -209,7 +219,7 @@ def _answer(ray: Any, reference: Any) -> Any:
     except ray.exceptions.RayTaskError as error:
         raise RuntimeError(f"a Ray worker failed:\n{error}") from None
     except ray.exceptions.RayError as error:
-        raise SamaeError(
+        raise WorkerLost(
             f"a Ray worker was lost three times ({type(error).__name__}): memory ran out (set SAMAE_CORES lower) or "
             "its host is gone; start again, what is finished stays"
         ) from None

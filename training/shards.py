@@ -193,6 +193,7 @@ class ShardSet:
             for handle in self._handles.values():
                 os.close(handle)
             self._handles.clear()
+            self._places.clear()  # what is opened again may be other files: read whole and hashed anew
 
     def _handle(self, shard: str) -> int:
         handle = self._handles.get(shard)

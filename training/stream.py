@@ -101,7 +101,7 @@ class Stream:
     def placed_at(self, samples_seen: int) -> Iterator[Placed]:
         """As `at`, packed, with the positions that the methods' random numbers come from."""
         waiting: deque[Future[Placed]] = deque()
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(self._workers, "decode", torch.set_num_threads, (1,)) as pool:
             try:
                 while True:
                     while len(waiting) < self._prefetch:
