@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks._environment import clean_environment
 from evaluation.grids import PAPER
 from faces.errors import SamaeError
+from faces.files import read_json
 
 SUMMARY = "The shipped weights on a frozen set of generated people never seen, beside the baselines"
 #: A seed that no training set, demo or test uses.
@@ -56,12 +57,10 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
         raise SamaeError(f"bench results knows no {', '.join(unknown)}; its settings are {', '.join(DEFAULTS)}")
     chosen = DEFAULTS | settings
     models = [name.strip() for name in str(chosen["model"]).split(",")]
+    refuse_equal_names(models)
     with tempfile.TemporaryDirectory(prefix="samae-results-") as scratch:
         home = Path(str(chosen["keep"]) or scratch).absolute()
         found = {model: evaluate(chosen | {"model": model}, home) for model in models}
-    names = [evaluation.name for evaluation in found.values()]
-    if len(set(names)) < len(names):
-        raise SamaeError(f"several of these weights are named {', '.join(sorted(set(names)))}; judge equal names apart")
     first = found[models[0]]
     if chosen["picture"]:
         draw(first, Path(str(chosen["picture"])))
@@ -71,6 +70,18 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
         return figures(first)
     shared = baselines(first) | {"pairs": len(first.pairs), "protocol": first.pairs.digest}
     return {f"{e.name}_{key}": value for e in found.values() for key, value in system(e).items()} | shared
+
+
+def refuse_equal_names(models: list[str]) -> None:
+    """SamaeError, before any judging, where figures of two weights would go by the same recipe's name."""
+    from training.weights import find_weights
+
+    names = [read_json(find_weights(model).folder / "config.json")["recipe"]["name"] for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SamaeError(
+            f"several of these weights are named {', '.join(twice)}; judge equal names in calls of their own"
+        )
 
 
 def write_page(found: dict[str, Any], path: Path) -> None:

@@ -34,6 +34,7 @@ def reporter(context: dg.AssetExecutionContext, stage: str, on_page: bool = True
     started = last = time.monotonic()
 
     def report(done: float, total: float, note: str = "") -> None:
+        """Tell every listener, and the run's page now and then."""
         nonlocal last
         for listener in _listeners:
             listener(stage, partition, done, total, note)

@@ -44,6 +44,7 @@ def _train(options: Any, reports: list[Report]) -> int:
     from training.train import EXIT_STOPPED, error_code, train
 
     def tell_all(event: dict[str, Any]) -> None:
+        """One event to every report."""
         for report in reports:
             report(event)
 
@@ -79,6 +80,7 @@ def _pipes_report(stack: ExitStack) -> Report | None:
     last = 0.0
 
     def report(event: dict[str, Any]) -> None:
+        """A line on the run's page, progress at most every SECONDS_BETWEEN_LINES."""
         nonlocal last
         now = time.monotonic()
         if event["event"] == "progress" and now - last < SECONDS_BETWEEN_LINES and event["kimg"] < event["total_kimg"]:

@@ -371,18 +371,6 @@ def _one_of(path: str, value: str, allowed: tuple[str, ...]) -> None:
         raise SamaeError(f"recipe key {path!r} is {value!r}; {hint}")
 
 
-def refuse_judge(recipe: Recipe, encoder: str) -> None:
-    """SamaeError where the registry keeps that encoder for judging: it may train nothing."""
-    from faces.identity.registry import KNOWN_ENCODERS  # brings torch: only when a recipe is checked
-
-    known = KNOWN_ENCODERS.get(encoder)
-    if known is not None and known.judge_only:
-        raise SamaeError(
-            f"recipe {recipe.name!r} trains with the encoder {encoder!r}, which only judges; "
-            "choose --set identity.encoder=builtin or arcface, else the judgement means nothing"
-        )
-
-
 def _check(recipe: Recipe) -> None:
     _one_of("method", recipe.method, ("samae", "simswap", "blendface"))
     _one_of("mesh.condition", recipe.mesh.condition, ("image", "vector"))
@@ -391,7 +379,9 @@ def _check(recipe: Recipe) -> None:
     _one_of("discriminator.kind", recipe.discriminator.kind, ("patchgan", "projected"))
     _one_of("train.engine", recipe.train.engine, ("deepspeed", "ddp"))
     _one_of("train.precision", recipe.train.precision, ("bf16", "fp32"))
-    refuse_judge(recipe, recipe.identity.encoder)
+    from faces.identity.registry import refuse_judge  # brings torch: only when a recipe is checked
+
+    refuse_judge(recipe.identity.encoder, recipe.name)
     patch_px = recipe.generator.patch_px if recipe.method == "samae" else 1
     halvings = len(recipe.generator.multipliers) - (recipe.method != "blendface")
     levels = patch_px * 2**halvings

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from faces.errors import SamaeError
-from training.config import Recipe, refuse_judge
+from faces.identity.registry import refuse_judge
+from training.config import Recipe
 from training.losses import feature_distance, identity_distance
 from training.methods.base import EncoderLike
 from training.networks.vgg import FILES, load_vgg, vgg_path
@@ -62,7 +63,7 @@ class FrozenFeatures:
 
 def frozen_features(encoder: EncoderLike, recipe: Recipe, device: torch.device) -> FrozenFeatures:
     """The features of a recipe; SamaeError when the encoder judges, or cannot give what the recipe weighs."""
-    refuse_judge(recipe, encoder.name)
+    refuse_judge(encoder.name, recipe.name)
     path = vgg_path()
     features = FrozenFeatures(encoder, load_vgg(path).to(device) if path else None)
     if recipe.losses.perceptual > 0 and not features.has_maps:

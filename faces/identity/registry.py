@@ -54,6 +54,16 @@ KNOWN_ENCODERS: dict[str, KnownEncoder] = {
 }
 
 
+def refuse_judge(encoder: str, recipe: str) -> None:
+    """SamaeError where a recipe wants to train with an encoder that is kept for judging."""
+    known = KNOWN_ENCODERS.get(encoder)
+    if known is not None and known.judge_only:
+        raise SamaeError(
+            f"recipe {recipe!r} trains with the encoder {encoder!r}, which only judges; "
+            "choose --set identity.encoder=builtin or arcface, else the judgement means nothing"
+        )
+
+
 def search_folders() -> list[Path]:
     """Where weights are looked for: $SAMAE_WEIGHTS, InsightFace's own folder, and what the project ships."""
     named = os.environ.get("SAMAE_WEIGHTS")

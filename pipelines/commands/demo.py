@@ -56,6 +56,7 @@ def make(settings: Settings, plain: bool = True) -> list[Any]:
     with open_instance(settings) as instance, Terminal(plain) as terminal:
 
         def ended(part: Any) -> None:
+            """Show the end of a stage; keep how long it took."""
             terminal.ended(part)
             if not part.fresh:
                 keep_time(settings.home / TIMES_NAME, dataclasses.asdict(part))
