@@ -190,8 +190,8 @@ STAGES: dict[str, Stage] = {
             "folder",
             ("aligned_faces",),
             frozenset({"parquet", "numba"}),
-            "Shape, expression, albedo, pose and light of every face: a morphable head fitted to landmarks and pixels.",
-            code_version="2",
+            "Shape, expression, albedo, pose, light and gaze of every face: a head fitted to landmarks and pixels.",
+            code_version="3",
             settings=_head,
         ),
         Stage(

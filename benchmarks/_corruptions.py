@@ -79,6 +79,17 @@ def _smile(m: Material, percent: float) -> np.ndarray:
     return cv2.remap(m.truth, from_u, from_v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def _glance(m: Material, percent: float) -> np.ndarray:
+    """Both irises moved right between their lids, by so many per cent of the distance of the outer eye corners."""
+    eyes = float(np.linalg.norm(m.landmarks_px[36] - m.landmarks_px[45]))
+    v, u = np.mgrid[: len(m.truth), : len(m.truth)].astype(np.float32)
+    moved = np.zeros_like(u)
+    for eye in (slice(36, 42), slice(42, 48)):
+        x, y = m.landmarks_px[eye].mean(0) - 0.5
+        moved += np.exp(-((u - x) ** 2) / (2 * (0.09 * eyes) ** 2) - (v - y) ** 2 / (2 * (0.05 * eyes) ** 2))
+    return cv2.remap(m.truth, u - moved * (percent / 100 * eyes), v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
 def _edge(m: Material, levels: float) -> np.ndarray:
     """The face brighter than its surroundings, with a hard border."""
     inside = grow(m.mask[None] > 127, 0.005)[0]
@@ -114,6 +125,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (
                {**_WORSE, "light_distance": UP, "background_psnr_db": DOWN}),
     Corruption("smile", "% of the eye distance", (6, 12, 18), _smile,
                {**_WORSE, "expression_mm": UP, "truth_landmark_nme": UP}),
+    Corruption("glance", "% of the eye distance", (1.5, 3, 4.5), _glance, {**_WORSE, "gaze_degrees": UP}),
     Corruption("hard edge", "levels", (6, 20, 60), _edge, {**_WORSE, "seam": UP, "skin_delta_e": UP}),
     Corruption("wrong identity mixed in", "%", (25, 50, 75), lambda m, p: _mixed(m, p, m.stranger),
                {**_WORSE, "identity_similarity": DOWN, "retrieval_top1": DOWN, "retrieval_top5": DOWN, "shape_mm": UP}),

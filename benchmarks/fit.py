@@ -1,8 +1,8 @@
 """`samae bench fit`: how well and how fast faces are fitted, on generated people that nobody was tuned on.
 
-People come from faces/synthetic with a seed of their own, so their shape, pose, light and skin are known exactly. The
-landmark solve is timed without pictures, the full fit with them, batch by batch, both on all the cores that the process
-may use. Issue-sized: `--set people=500`.
+People come from faces/synthetic with a seed of their own, so their shape, pose, gaze, light and skin are known
+exactly. The landmark solve is timed without pictures, the full fit with them, batch by batch, both on all the cores
+that the process may use. Issue-sized: `--set people=500`.
 """
 
 import time
@@ -14,6 +14,7 @@ import numpy as np
 
 from faces.camera import rotation_matrices
 from faces.fitting import Fit, FitSettings, fit
+from faces.fitting.gaze import gaze_vectors, towards_camera
 from faces.fitting.view import skin_triangles
 from faces.masks import face_mask, silhouette
 from faces.morphable.base import MorphableHead
@@ -85,6 +86,7 @@ def measured(found: Fit, truth: dict[str, np.ndarray], head: MorphableHead) -> d
         "ok": found.ok,
         "photometric": found.photometric_error,
         **geometry_figures(found.coefficients, truth["coefficients"], head),
+        **gaze_figures(found.coefficients, truth["coefficients"], head),
         **colour_figures(found.coefficients, truth, head),
         **mask_figures(found.coefficients, truth, head),
     }
@@ -102,6 +104,10 @@ def summary(every: dict[str, np.ndarray]) -> dict[str, float | int | str]:
         "ok_percent": round(100.0 * float(every["ok"].mean()), 1),
         "pose_degrees": mean("pose", 3),
         "pose_degrees_worst": round(float(every["pose"].max()), 3),
+        "gaze_degrees": mean("gaze", 2),
+        "gaze_degrees_median": round(float(np.median(every["gaze"])), 2),
+        "gaze_degrees_straight_ahead": mean("gaze_ahead", 2),
+        "gaze_degrees_at_camera": mean("gaze_camera", 2),
         "surface_mm": mean("surface", 3),
         "surface_mm_unaligned": mean("surface_unaligned", 3),
         "depth_error_percent": mean("depth", 2),
@@ -126,6 +132,18 @@ def geometry_figures(found: np.ndarray, truth: np.ndarray, head: MorphableHead) 
         "surface": np.array([rigid_distance_mm(a, b) for a, b in zip(*shapes, strict=True)]),
         "surface_unaligned": np.linalg.norm(shapes[0] - shapes[1], axis=-1).mean(1),
         "depth": 100.0 * np.abs(depth[0] / depth[1] - 1),
+    }
+
+
+def gaze_figures(found: np.ndarray, truth: np.ndarray, head: MorphableHead) -> dict[str, np.ndarray]:
+    """Angle to the true gaze, degrees: of the fit, of eyes straight ahead, and of eyes that look into the camera."""
+    take = head.layout.take
+    wanted = gaze_vectors(take(truth, "gaze_rad"))
+    camera = towards_camera(rotation_matrices(take(truth, "rotation_rad")), take(truth, "translation_mm"))
+    answers = {"gaze": take(found, "gaze_rad"), "gaze_ahead": np.zeros_like(camera), "gaze_camera": camera}
+    return {
+        name: np.degrees(np.arccos(np.clip((gaze_vectors(answer) * wanted).sum(1), -1, 1)))
+        for name, answer in answers.items()
     }
 
 

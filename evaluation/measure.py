@@ -34,7 +34,7 @@ def expected_landmarks(
 
 
 #: Light under the mean albedo, from few pixels: five times as fast, and only relative light is compared.
-QUICK = FitSettings(light_rounds=0, working_px=48)
+QUICK = FitSettings(light_rounds=0, working_px=48, gaze_px=0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import numpy as np
 from faces.camera import Camera
 from faces.compiled import one_blas_thread
 from faces.errors import SamaeError
+from faces.fitting.gaze import read_gaze
 from faces.fitting.landmarks import solve_landmarks
 from faces.fitting.photometric import solve_pixels
 from faces.fitting.settings import FitSettings
@@ -73,6 +74,9 @@ def fit(
             for start in range(0, len(landmarks), CHUNK):
                 rows = start + np.flatnonzero(good[start : start + CHUNK])
                 if len(rows):
+                    if settings.gaze_px:
+                        gaze = read_gaze(images[rows], landmarks[rows], coefficients[rows], head, settings)
+                        coefficients[rows, head.layout.slices["gaze_rad"]] = gaze
                     error[rows] = _fit_pixels(images[rows], coefficients, rows, head, settings)
     for n in np.flatnonzero(good):
         reason[n] = _judge(nme[n], error[n], images is not None, coefficients[n], settings)

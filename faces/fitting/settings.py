@@ -30,6 +30,7 @@ class FitSettings:
         light_chroma_sigma: how far (natural logarithm) the light's colour may lie from white.
         light_level_sigma, light_level: spread (natural logarithm) and middle of the mean shading of the visible skin; 1
             shows the albedo as it is, lamps in front of a face make it more.
+        gaze_px: side of the picture in which the irises are looked for; 0 leaves every gaze straight ahead.
         max_photometric_error: a fit above this mean colour error (sRGB 0..1) is not ok.
     """
 
@@ -53,6 +54,7 @@ class FitSettings:
     light_chroma_sigma: float = 0.06
     light_level_sigma: float = 0.18
     light_level: float = 1.25
+    gaze_px: int = 160
     max_photometric_error: float = 0.25
 
     def __post_init__(self) -> None:
@@ -60,6 +62,8 @@ class FitSettings:
             raise SamaeError(f"contour is '{self.contour}'; it must be 'sliding', 'fixed' or 'auto'")
         if self.working_px < 16:
             raise SamaeError(f"working_px is {self.working_px}; light needs at least 16 px")
+        if self.gaze_px < 0:
+            raise SamaeError(f"gaze_px is {self.gaze_px}; it must be a side in pixels, or 0 for no gaze")
 
     @property
     def digest(self) -> str:
