@@ -138,15 +138,18 @@ class _Blank(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     use here, and torchvision cannot be imported beside a CPU build of torch."""
 
     def find_spec(self, name: str, *_: Any) -> Any:
+        """A specification for the two packages and all below them; None leaves the rest to Python."""
         ours = name.partition(".")[0] in ("torchvision", "transformers")
         return importlib.machinery.ModuleSpec(name, self, is_package=True) if ours else None
 
     def create_module(self, spec: Any) -> ModuleType:
+        """A module whose every name is an empty class."""
         module = ModuleType(spec.name)
         module.__getattr__ = lambda name: _refuse(name)  # type: ignore[method-assign]
         return module
 
-    def exec_module(self, module: ModuleType) -> None: ...
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to run: the module is empty."""
 
 
 def _refuse(name: str) -> type:

@@ -18,6 +18,7 @@ class MarginHead(nn.Module):
         self.centres = nn.Parameter(torch.randn(people, recipe.dim) * 0.05)
 
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(N, dim) unit embeddings, (N,) labels 0..people-1 -> (N, people) logits for cross entropy."""
         cosine = functional.linear(embeddings, functional.normalize(self.centres, dim=1))
         return margin_logits(cosine, labels, self.recipe.loss, self.recipe.scale, self.recipe.margin)
 

@@ -29,6 +29,7 @@ class SameConv(nn.Conv2d):
     """A convolution padded as TensorFlow's "same": the odd pixel goes right and below."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
         pads = []
         for size, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
@@ -47,6 +48,7 @@ class Separable(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels, EPSILON)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
         return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)))))
 
 
@@ -65,6 +67,7 @@ class Inverted(nn.Module):
         self.is_residual = stride == 1 and channels_in == channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
         h = F.relu6(self.bn2(self.conv_dw(F.relu6(self.bn1(self.conv_pw(x))))))
         h = self.bn3(self.conv_pwl(h))
         return x + h if self.is_residual else h

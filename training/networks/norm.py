@@ -29,6 +29,7 @@ class _GroupNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, eps: float
     ) -> torch.Tensor:
+        """x (N, C, H, W), scale and shift (N, C) -> (N, C, H, W) in x's dtype; what backward needs is kept in ctx."""
         n, c, h, w = x.shape
         rows = _rows(x)
         count = h * w * (c // groups)
@@ -45,6 +46,7 @@ class _GroupNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+        """dL/dy (N, C, H, W) -> dL/dx, dL/dscale, dL/dshift, and None for groups and eps."""
         x, scale, mean, inverse = ctx.saved_tensors
         n, c, h, w = x.shape
         rows, grows = _rows(x), _rows(gradient.to(x.dtype))
