@@ -23,6 +23,7 @@ import psutil
 
 from assets.ports import Progress
 from faces.errors import SamaeError
+from faces.lock import LAUNCHER_NAME, PATIENCE_S, WRITER_NAME, FolderTaken, Say, sole_writer, to_standard_error
 from pipelines.group import descendants, end_groups
 from pipelines.hosts import carried_environment, read_hostfile, require_ranks, torchrun
 from pipelines.node import POLL_SECONDS, POLLS_PER_CENSUS
@@ -34,6 +35,8 @@ PROGRESS_VARIABLE = "SAMAE_PROGRESS"
 EXIT_USER, EXIT_DIVERGED, EXIT_LOST, EXIT_STOPPED = 2, 3, 4, 143
 #: The allocator setting alone gives 1.2-2.1 times the speed of CPU training (fewer page faults).
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
+#: The grace that PATIENCE_S has room for, seconds.
+USUAL_GRACE_S = 60.0
 #: What a node has on top of the grace that it gives its ranks, seconds.
 NODE_GRACE_S = 5.0
 NODE = [sys.executable, "-m", "pipelines.node"]
@@ -50,7 +53,7 @@ class Launcher(dg.ConfigurableResource):
     `gpus_per_rank` is what a Ray job asks for.
     """
 
-    grace_seconds: float = 60.0
+    grace_seconds: float = USUAL_GRACE_S
     launch: str = "local"
     remote_shell: str = "ssh -o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
     master_port: int = 29400
@@ -68,18 +71,23 @@ class Launcher(dg.ConfigurableResource):
         progress: Progress,
     ) -> None:
         """Train to the end. SamaeError with the trainer's own sentence when the user can mend it; dg.Failure else."""
-        run_dir.mkdir(parents=True, exist_ok=True)
-        messages = run_dir / "pipes.jsonl"
-        messages.unlink(missing_ok=True)
-        session = dg.open_pipes_session(
-            context, dg.PipesEnvContextInjector(), dg.PipesFileMessageReader(str(messages)), extras={"recipe": recipe}
-        )
         arguments = trainer_arguments(recipe, overrides, shards, run_dir)
-        with session as pipes:
-            variables = training_environment(ranks) | pipes.get_bootstrap_env_vars() | environment
-            context.log.info(f"training {recipe} with {ranks} rank(s), {self.launch}; log: {run_dir / 'log.txt'}")
-            code = self.start(arguments, ranks, variables, run_dir, progress)
-        _raise_for(code, recipe, run_dir)
+
+        def say(sentence: str) -> None:
+            """To the run's page, and to whoever started this at a terminal."""
+            context.log.warning(sentence)
+            to_standard_error(sentence)
+
+        with sole_launcher(run_dir, self.grace_seconds, say):
+            messages = run_dir / "pipes.jsonl"
+            messages.unlink(missing_ok=True)
+            reader = dg.PipesFileMessageReader(str(messages))
+            extras = {"recipe": recipe}
+            with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), reader, extras=extras) as pipes:
+                variables = training_environment(ranks) | pipes.get_bootstrap_env_vars() | environment
+                context.log.info(f"training {recipe} with {ranks} rank(s), {self.launch}; log: {run_dir / 'log.txt'}")
+                code = self.start(arguments, ranks, variables, run_dir, progress)
+            _raise_for(code, recipe, run_dir)
 
     def start(
         self, arguments: list[str], ranks: int, variables: dict[str, str], run_dir: Path, progress: Progress
@@ -103,6 +111,26 @@ class Launcher(dg.ConfigurableResource):
             meet = hosts[0].name if len(hosts) > 1 else ""
             nodes.append((shell, make_order(command, variables, run_dir, grace) | {"meet": meet}))
         return run_nodes(nodes, run_dir, grace, progress, [host.name for host in hosts])
+
+
+@contextlib.contextmanager
+def sole_launcher(run_dir: Path, grace_seconds: float, say: Say) -> Iterator[None]:
+    """Launch into a run's folder with nobody else launching or training there; asked before anything in it is touched.
+
+    Who holds it gets the time that a stopped training has to end: its launcher may have been killed just now.
+
+    Raises:
+        dg.Failure: another training lives there. One that may be tried again: the holder may have ended by then.
+    """
+    patience_s = PATIENCE_S + max(grace_seconds - USUAL_GRACE_S, 0.0)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(sole_writer(run_dir, LAUNCHER_NAME, patience_s, say))
+            with sole_writer(run_dir, WRITER_NAME, patience_s, say):
+                pass  # rank 0 takes it, on whichever host it is
+        except FolderTaken as error:
+            raise dg.Failure(str(error)) from None
+        yield
 
 
 def trainer_arguments(recipe: str, overrides: list[str], shards: Path, run_dir: Path) -> list[str]:

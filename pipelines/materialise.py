@@ -121,12 +121,25 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tupl
         )
     except dg.Failure as failure:
         raise SamaeError(failure.description or f"{stage} failed; its run on the Dagster page says why") from None
+    except dg.DagsterError as error:
+        if sentence := sentence_of(error):
+            raise SamaeError(sentence) from None
+        raise
     failed = [check for check in result.get_asset_check_evaluations() if not check.passed]
     errors = [check for check in failed if check.severity == dg.AssetCheckSeverity.ERROR]
     if errors:
         found = ", ".join(f"{name}: {value.value}" for name, value in errors[0].metadata.items())
         raise SamaeError(f"the check {errors[0].check_name} of {stage} failed ({found}); nothing further was made")
     return tuple(check.check_name for check in failed)
+
+
+def sentence_of(error: BaseException | None) -> str | None:
+    """What the dg.Failure behind an error says (Dagster hides that of a last attempt behind its own); None: nothing."""
+    while error is not None:
+        if isinstance(error, dg.Failure):
+            return error.description
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def register_partitions(settings: Settings, instance: dg.DagsterInstance) -> None:

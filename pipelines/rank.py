@@ -15,6 +15,7 @@ from typing import Any
 
 from faces.errors import SamaeError
 from faces.files import write_json
+from faces.lock import FolderTaken, sole_writer
 from training.progress import duration
 
 EXIT_NAME = "exit.json"
@@ -27,15 +28,19 @@ Report = Callable[[dict[str, Any]], None]
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code (2: the user can mend it, 3: diverged, 4: another rank was lost, 143: stopped)."""
-    from training.train import parse
+    from training.train import EXIT_MENDABLE, is_main, parse
 
     options = parse(arguments)
-    is_main = os.environ.get("RANK", "0") == "0"
-    with ExitStack() as stack:
-        reports = [report for report in (_file_report(), _pipes_report(stack) if is_main else None) if report]
-        code = _train(options, reports)
-    if is_main:
-        write_json(options.run_dir / EXIT_NAME, {"code": code})
+    if not is_main():
+        return _train(options, [report for report in [_file_report()] if report])
+    try:
+        with sole_writer(options.run_dir):
+            with ExitStack() as stack:
+                code = _train(options, [report for report in (_file_report(), _pipes_report(stack)) if report])
+            write_json(options.run_dir / EXIT_NAME, {"code": code})
+    except FolderTaken as error:  # nothing of the other training's is touched, its exit code included
+        print(f"samae: {error}", file=sys.stderr, flush=True)
+        return EXIT_MENDABLE
     return code
 
 
@@ -57,6 +62,7 @@ def _train(options: Any, reports: list[Report]) -> int:
             mlflow_run_id=options.mlflow_run_id,
             on_progress=tell_all,
             device=options.device,
+            is_held=True,
         )
     except SamaeError as error:
         print(f"samae: {error}", file=sys.stderr, flush=True)

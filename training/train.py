@@ -18,12 +18,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from faces.errors import SamaeError
+from faces.lock import sole_writer
 from faces.morphable.base import MorphableHead
 from training.ahead import Ready
 from training.config import Recipe, load_recipe
@@ -154,22 +155,27 @@ def train(
     mlflow_run_id: str | None = None,
     on_progress: OnProgress | None = None,
     device: str = "auto",
+    is_held: bool = False,
 ) -> Outcome:
     """Train a recipe on a folder of shards, or continue the run that lies in `run_dir`.
+
+    Rank 0 holds the folder as its only writer: a second training there is refused and changes nothing in it.
 
     Args:
         tracking_uri: of MLflow; None tracks nowhere but in the run folder.
         mlflow_run_id: a run made by the caller; None makes one (and continues it after a restart).
         on_progress: called on rank 0 with one dictionary an event (training/progress.py).
         device: "auto", "cpu" or "cuda".
+        is_held: the caller holds the folder already (faces/lock.py).
 
     Raises:
-        Diverged: a loss or gradient is not finite. RankLost: another rank is gone. SamaeError: anything else the user
-            can mend.
+        Diverged: a loss or gradient is not finite. RankLost: another rank is gone. FolderTaken: another training writes
+            there. SamaeError: anything else the user can mend.
     """
     run_dir = Path(run_dir)
+    alone = nullcontext() if is_held or not is_main() else sole_writer(run_dir)
     stop = Stopper(recipe.train.max_hours)
-    with stop.listening():
+    with alone, stop.listening():
         shard_set = ShardSet.open(shards_dir)
         world = World(device, recipe.train.patience_s)
         head, encoder = fitting_parts(recipe, shard_set, str(world.device))
@@ -186,6 +192,11 @@ def train(
             raise
         finally:
             shard_set.close()
+
+
+def is_main() -> bool:
+    """True in rank 0."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def describe(session: Session) -> None:

@@ -6,6 +6,7 @@ from dagster import DagsterExecutionInterruptedError
 
 from assets import models
 from assets.models import MAX_RETRIES, retried, swap_model
+from pipelines.materialise import sentence_of
 
 
 def attempts(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -28,6 +29,20 @@ def attempts(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
 
 def test_a_lost_host_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert attempts(dg.Failure("a rank was killed"), monkeypatch) == 1 + MAX_RETRIES
+
+
+def test_the_last_attempt_says_why_to_whoever_started_it_at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "FIRST_DELAY_S", 0)
+
+    @dg.asset
+    def training(context: dg.AssetExecutionContext) -> None:
+        with retried(context):
+            raise dg.Failure(f"attempt {context.retry_number} lost a host")
+
+    with pytest.raises(dg.DagsterError) as caught:
+        dg.materialize([training])
+    assert sentence_of(caught.value) == f"attempt {MAX_RETRIES} lost a host"
+    assert sentence_of(ValueError()) is None
 
 
 def test_what_the_user_must_mend_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faces.identity.registry import load_encoder
+from faces.morphable.registry import load_head
 from faces.records import encode_sample
 from training.shards import ShardSet, write_index
 
@@ -65,3 +67,22 @@ def make_shards(
     maker = {"edition": "test-1", "digest": "0" * 16}
     encoder = {"name": "test", "digest": "1" * 16}
     return write_index(folder, size_px=sample["size_px"], head=maker, encoder=encoder, splits=everything)
+
+
+def make_real_shards(folder: Path) -> None:
+    """Sixteen smooth pictures with plausible coefficients of the built-in head, which every method trains on."""
+    head, encoder = load_head("builtin"), load_encoder("builtin")
+    samples = []
+    for index in range(16):
+        rng = np.random.default_rng(index)
+        light = np.zeros((1, 27))
+        light[:, ::9] = 2.5
+        rows = head.layout.pack(
+            identity=rng.normal(0, 0.7, (1, head.layout.n_identity)), light=light,
+            translation_mm=np.array([[0.0, 0.0, 1100.0]]), rotation_rad=rng.normal(0, 0.1, (1, 3)),
+        )  # fmt: skip
+        samples.append(make_sample(index, dim=encoder.dim) | {"coefficients": rows[0]})
+    write_tar(folder / "00000.tar", samples)
+    splits = {f"{i:05d}": "validation" if i < 4 else "train" for i in range(16)}
+    makers = {"edition": head.edition, "digest": head.digest}, {"name": encoder.name, "digest": encoder.digest}
+    write_index(folder, size_px=32, head=makers[0], encoder=makers[1], splits=splits)

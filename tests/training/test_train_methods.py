@@ -3,16 +3,14 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from shard_factory import make_sample, write_tar
+from shard_factory import make_real_shards
 from test_train import StopAfter
 from toy import losses_of
 
 from faces.errors import SamaeError
 from faces.identity.registry import load_encoder
-from faces.morphable.registry import load_head
 from training import train as training_train
 from training.config import load_recipe
 from training.export import load_swapper
@@ -30,21 +28,7 @@ SMALL = [
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixteen smooth pictures with plausible coefficients of the built-in head."""
     folder = tmp_path_factory.mktemp("shards")
-    head, encoder = load_head("builtin"), load_encoder("builtin")
-    samples = []
-    for index in range(16):
-        rng = np.random.default_rng(index)
-        light = np.zeros((1, 27))
-        light[:, ::9] = 2.5
-        rows = head.layout.pack(
-            identity=rng.normal(0, 0.7, (1, head.layout.n_identity)), light=light,
-            translation_mm=np.array([[0.0, 0.0, 1100.0]]), rotation_rad=rng.normal(0, 0.1, (1, 3)),
-        )  # fmt: skip
-        samples.append(make_sample(index, dim=encoder.dim) | {"coefficients": rows[0]})
-    write_tar(folder / "00000.tar", samples)
-    splits = {f"{i:05d}": "validation" if i < 4 else "train" for i in range(16)}
-    makers = {"edition": head.edition, "digest": head.digest}, {"name": encoder.name, "digest": encoder.digest}
-    write_index(folder, size_px=32, head=makers[0], encoder=makers[1], splits=splits)
+    make_real_shards(folder)
     return folder
 
 

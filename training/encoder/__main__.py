@@ -1,18 +1,20 @@
 """`python -m training.encoder`: train one encoder and write it as half-precision safetensors."""
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
+from faces.errors import SamaeError
 from training.encoder.fit import fit
 from training.encoder.recipe import EncoderRecipe, load_encoder_recipe
-from training.train import start_with_allocator
+from training.train import EXIT_MENDABLE, start_with_allocator
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: a recipe, and every setting of it as an option."""
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: a recipe, and every setting of it as an option. The exit code; 2: the user can mend it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in asdict(EncoderRecipe()).items():
         if name != "name":
@@ -29,10 +31,15 @@ def main(arguments: list[str] | None = None) -> None:
     out, cache, workers = options["out"], options["cache"], options["workers"]
     changed = {key: value for key, value in options.items() if key not in known and value is not None}
     given = [f"{key}={value}" for key, value in changed.items()]
-    recipe = load_encoder_recipe(options["recipe"] or "builtin", given)
-    fit(recipe, out, cache, workers, lambda line: print(line, flush=True), options["run_dir"], options["device"])
+    try:
+        recipe = load_encoder_recipe(options["recipe"] or "builtin", given)
+        fit(recipe, out, cache, workers, lambda line: print(line, flush=True), options["run_dir"], options["device"])
+    except SamaeError as error:
+        print(f"samae: {error}", file=sys.stderr)
+        return EXIT_MENDABLE
+    return 0
 
 
 if __name__ == "__main__":
     start_with_allocator()
-    main()
+    sys.exit(main())
