@@ -36,9 +36,10 @@ def launch(shards: Path, run_dir: Path, kimg: float) -> str:
     """One step of Dagster that trains; "" when it went well, else why not."""
 
     @dg.asset
-    def training(context: dg.AssetExecutionContext) -> None:
+    def training(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         settings = [*SMALL, f"train.total_kimg={kimg}"]
         launcher.Launcher(grace_seconds=20).train(context, "simswap", settings, shards, run_dir, 1, {}, lambda *_: None)
+        return dg.MaterializeResult()
 
     done = dg.materialize([training], raise_on_error=False)
     failures = [event.step_failure_data for event in done.get_step_failure_events()]
