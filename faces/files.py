@@ -56,11 +56,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def _scratch_beside(path: Path) -> Path:
-    return path.parent / f".{path.name}.{machine_mark()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+    return path.parent / f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
 
 
 @functools.cache
-def machine_mark() -> str:
+def _machine() -> str:
     """Eight digits for where process numbers mean what they mean here: the host since its boot, the container."""
     marks = [socket.gethostname()]
     with contextlib.suppress(OSError):
@@ -85,7 +85,7 @@ def sweep_scratch(folder: Path, old_s: float = 7 * 86400.0) -> int:
 
 def _is_abandoned(path: Path, old_s: float) -> bool:
     owner = SCRATCH_PATTERN.search(path.name)
-    if owner and owner["machine"] == machine_mark():
+    if owner and owner["machine"] == _machine():
         return not _runs(int(owner["process"]))
     try:
         changed_s = max(found.stat().st_mtime for found in (path, *path.rglob("*")))
