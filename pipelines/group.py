@@ -46,13 +46,15 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def _alive(family: Iterable[psutil.Process]) -> list[psutil.Process]:
-    """Those that run; a zombie does not, and a number that another process got since is not one of ours."""
-    alive = []
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if member.is_running() and member.status() != psutil.STATUS_ZOMBIE:
-                alive.append(member)
-    return alive
+    """Those that run."""
+    return [member for member in family if runs(member)]
+
+
+def runs(process: psutil.Process) -> bool:
+    """True while it runs; a zombie does not, and a number that another process got since is not this one."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def group_is_alive(process: "subprocess.Popen[bytes]") -> bool:

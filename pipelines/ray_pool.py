@@ -5,6 +5,7 @@ same SamaeError (a sentence for the user) or into a RuntimeError that holds the 
 """
 
 import atexit
+import logging
 import os
 import socket
 import subprocess
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 from pydantic import PrivateAttr
 
 from assets.ports import Progress
 from faces.errors import SamaeError
-from pipelines.group import end_group
+from pipelines.group import end_group, runs
 
+LOGGER = logging.getLogger(__name__)
 JOIN = "join:"
 #: How long a head may take to answer, and a node that joined its cluster to leave it, seconds.
 NODE_GRACE_S = 10.0
@@ -54,8 +57,25 @@ IN_FLIGHT_PER_CORE = 2
 LOOK_ROUND_S = 5.0
 
 
+#: What lies in the object store of a node that is gone: to free it would end this process too.
+_KEPT: list[Any] = []
+
+
 class WorkerLost(SamaeError):
     """A task's workers were lost more often than Ray starts it again."""
+
+
+class NodeLost(SamaeError):
+    """The node process that ties this driver to its cluster has ended."""
+
+
+def _leave() -> None:
+    """The end of a process whose node is gone: its own handlers, and none of Ray's destructors, which may crash."""
+    atexit.unregister(_leave)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
@@ -93,7 +113,13 @@ class RayPool(dg.ConfigurableResource):
 
     address: str = "local"
     cores: int = 0
-    _started: bool = PrivateAttr(default=False)
+    _node: psutil.Process | None = PrivateAttr(default=None)
+    _given_again: int = PrivateAttr(default=0)
+
+    @property
+    def given_again(self) -> int:
+        """How many tasks of this pool were given out once more because a node of the cluster was lost."""
+        return self._given_again
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None) -> list[Any]:
         """`[function(item) for item in items]`, spread over the cluster; `function` is a module's, not a closure."""
@@ -111,6 +137,7 @@ class RayPool(dg.ConfigurableResource):
 
     def _map_ray(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
         ray = self.start()
+        self._require_node()
         task = ray.remote(num_cpus=1, max_retries=2)(_call_shared)
         limit = max(int(ray.cluster_resources().get("CPU", 1)), 1) * IN_FLIGHT_PER_CORE
         answers: list[Any] = [None] * len(items)
@@ -121,8 +148,10 @@ class RayPool(dg.ConfigurableResource):
         try:
             while done < len(items):
                 while len(waiting) < limit and (entry := next(queue, None)) is not None:
+                    self._require_node()
                     waiting[task.remote(shared, entry[1])] = entry[0]
                 ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_ROUND_S)
+                self._require_node()
                 for reference in ready:
                     number = waiting.pop(reference)
                     try:
@@ -137,14 +166,36 @@ class RayPool(dg.ConfigurableResource):
                         ray.cancel(twin, force=False)
                 if time.monotonic() - looked >= LOOK_ROUND_S:
                     looked, before, nodes = time.monotonic(), nodes, _nodes(ray)
-                    again = set(waiting.values()) if before - nodes else ()
-                    waiting |= {task.remote(shared, items[number]): number for number in again}
+                    if before - nodes and waiting:
+                        again = set(waiting.values())
+                        LOGGER.warning("a node of the Ray cluster is lost: %d tasks are given out again", len(again))
+                        waiting |= {task.remote(shared, items[number]): number for number in again}
+                        self._given_again += len(again)
                 if progress and ready:
                     progress(done, len(items), "")
+        except NodeLost:
+            _KEPT.append((shared, dict(waiting), answers))
+            raise
         finally:
             for reference in waiting:
                 ray.cancel(reference, force=False)
         return answers
+
+    def _require_node(self) -> None:
+        """NodeLost when Ray's node process on this host is gone.
+
+        Asked before whatever needs its object store: there Ray would end this process without a word (2.60, exit 1).
+        """
+        if self._node is not None and not runs(self._node):
+            import ray
+
+            atexit.unregister(ray.shutdown)  # it would end this process before its other handlers ran
+            atexit.unregister(_leave)
+            atexit.register(_leave)
+            raise NodeLost(
+                "Ray's node process on this host has ended (memory ran out, or it was killed): start again, what is "
+                "finished stays; with little memory set SAMAE_CORES lower, or SAMAE_RAY=serial"
+            )
 
     def start(self) -> Any:
         """Connect to (or start) the cluster once a process; returns the ray module."""
@@ -152,9 +203,11 @@ class RayPool(dg.ConfigurableResource):
         import ray
 
         if ray.is_initialized():
+            self._node = local_node(ray)
             return ray
         try:
             self._connect(ray)
+            self._node = local_node(ray)
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
             first = str(error).strip().split("\n")[0]
             raise SamaeError(
@@ -176,7 +229,8 @@ class RayPool(dg.ConfigurableResource):
         """Leave the cluster; one of our own ends with it."""
         import ray
 
-        if ray.is_initialized():
+        node = local_node(ray) if ray.is_initialized() else None
+        if ray.is_initialized() and (node is None or runs(node)):
             ray.shutdown()
 
 
@@ -211,6 +265,21 @@ def join_cluster(head: str) -> str:
 def _nodes(ray: Any) -> set[str]:
     """Nodes of the cluster that live and do work, as far as its head knows."""
     return {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0}
+
+
+#: Node of a cluster -> its process on this host, as it was when this driver came to it.
+_NODE_PROCESSES: dict[str, psutil.Process | None] = {}
+
+
+def local_node(ray: Any) -> psutil.Process | None:
+    """The node process (raylet) of this host that this driver hangs on; None when it cannot be seen from here."""
+    mine = ray.get_runtime_context().get_node_id()
+    if mine not in _NODE_PROCESSES:
+        place = next((node["RayletSocketName"] for node in ray.nodes() if node["NodeID"] == mine), "")
+        found = (one for one in psutil.process_iter(["name", "cmdline"]) if one.info["name"] == "raylet")
+        ours = (one for one in found if any(place in word for word in one.info["cmdline"] or ()))
+        _NODE_PROCESSES[mine] = next(ours, None) if place else None
+    return _NODE_PROCESSES[mine]
 
 
 def _answer(ray: Any, reference: Any) -> Any:

@@ -32,6 +32,8 @@ IMPATIENT = {
     "RAY_health_check_failure_threshold": "3",
 }
 RAY = str(Path(sys.executable).parent / "ray")
+#: What the pool says when it does not wait for a node any longer.
+GIVEN_AGAIN = "a node of the Ray cluster is lost: "
 PREPARE = [sys.executable, "-m", "tests.integration.prepare_shards"]
 JUDGE = [sys.executable, "-m", "tests.integration.judge_weights"]
 ROOT = Path(__file__).parent.parent.parent
@@ -67,14 +69,6 @@ def shards_of(home: Path) -> dict[str, object]:
     return dict(read_manifest(next((home / "shards").iterdir())).files)
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same photographs prepared in one process, with nothing lost."""
-    home = tmp_path_factory.mktemp("reference")
-    ended_well(home, "prepare", begin(home, "prepare", PREPARE, SAMAE_RAY="serial"))
-    return home
-
-
 @pytest.fixture
 def cluster() -> Iterator[Hosts]:
     """Two hosts, each a node with one core; the first is the head."""
@@ -91,6 +85,14 @@ def start_node(hosts: Hosts, host: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
+@pytest.fixture
+def reference(cluster: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same photographs prepared in one process, with nothing lost; after `cluster`, which may skip the test."""
+    home = tmp_path_factory.mktemp("reference")
+    ended_well(home, "prepare", begin(home, "prepare", PREPARE, SAMAE_RAY="serial"))
+    return home
+
+
 def test_preparing_and_judging_go_on_when_a_host_is_cut_off(cluster: Hosts, reference: Path, tmp_path: Path) -> None:
     """The host that stays does the rest: the same bytes, the same figures, and nothing that was finished twice."""
     raw = {"SAMAE_RAW": str(next((reference / "raw").iterdir())), "SAMAE_RAY": f"{cluster.one}:6379"}
@@ -101,6 +103,7 @@ def test_preparing_and_judging_go_on_when_a_host_is_cut_off(cluster: Hosts, refe
     cluster.cut_off()
     ended_well(tmp_path, "prepare", running)
     assert shards_of(tmp_path) == shards_of(reference)
+    assert GIVEN_AGAIN in (tmp_path / "prepare.log").read_text()
 
     cluster.end_all(cluster.two)
     cluster.join()
@@ -110,5 +113,6 @@ def test_preparing_and_judging_go_on_when_a_host_is_cut_off(cluster: Hosts, refe
     cluster.cut_off()
     found = json.loads(ended_well(tmp_path, "judge", running)[-1])
     shutil.rmtree(tmp_path / "cache" / "judged")
+    assert GIVEN_AGAIN in (tmp_path / "judge.log").read_text()
     alone = ended_well(tmp_path, "judge", begin(tmp_path, "judge", JUDGE, **raw | {"SAMAE_RAY": "serial"}))[-1]
     assert found == pytest.approx(json.loads(alone), abs=1e-6, nan_ok=True)

@@ -1,12 +1,43 @@
 """The pool: order, progress, errors. Real Ray is in tests/integration and one slow test; the rest is the serial way."""
 
+import logging
 import os
 import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from faces.errors import SamaeError
-from pipelines.ray_pool import RayPool, _call, join_cluster
+from pipelines import ray_pool
+from pipelines.ray_pool import QUIET_ENVIRONMENT, RayPool, _call, join_cluster
+
+#: A step of Dagster whose cluster loses its only node process after two answers.
+LOSES_ITS_NODE = """
+import atexit, sys
+import dagster as dg
+import numpy as np
+from pipelines.ray_pool import RayPool, local_node
+
+def arrays(count: int) -> np.ndarray:  # large enough for the object store
+    return np.zeros(count)
+
+@dg.asset
+def step() -> None:
+    pool = RayPool(address='local', cores=1)
+    ray = pool.start()
+    pool.map(arrays, [400_000] * 20, lambda done, *_: local_node(ray).kill() if done == 2 else None)
+
+done = dg.materialize([step], raise_on_error=False)
+(failure,) = done.get_step_failure_events()
+print(failure.step_failure_data.error.cause.message)
+print('the program goes on')
+atexit.register(print, 'and ends')
+sys.exit(2)
+"""
 
 
 def double(value: int) -> int:
@@ -53,3 +84,58 @@ def test_a_cluster_that_does_not_answer_is_said_at_once() -> None:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectionError, match="Connection refused"):
             join_cluster(f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+@pytest.mark.slow
+def test_a_lost_node_process_is_a_sentence_and_not_the_end_of_the_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOSES_ITS_NODE], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "NodeLost: Ray's node process on this host has ended" in done.stdout
+    assert "start again, what is finished stays" in done.stdout
+    assert "the program goes on\n" in done.stdout
+    assert "and ends\n" in done.stdout
+
+
+def once_all_may(task: tuple[str, int]) -> int:
+    """Waits for the file `go` of a folder; says that it has begun."""
+    folder, number = Path(task[0]), task[1]
+    (folder / f"begun-{number}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.05)
+    return number
+
+
+@pytest.mark.slow
+def test_tasks_of_a_lost_node_are_given_out_again_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two nodes of one core on this host; one is killed while both work."""
+    for name, value in QUIET_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import the function of this module
+    monkeypatch.setattr(ray_pool, "LOOK_ROUND_S", 0.5)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    pool = RayPool(address=cluster.address)
+    try:
+        second = cluster.add_node(num_cpus=1)
+
+        def lose_it() -> None:
+            while len(list(tmp_path.glob("begun-*"))) < 2:
+                time.sleep(0.05)
+            cluster.remove_node(second, allow_graceful=False)
+            while not pool.given_again:
+                time.sleep(0.05)
+            (tmp_path / "go").touch()
+
+        threading.Thread(target=lose_it, daemon=True).start()
+        with caplog.at_level(logging.WARNING, "pipelines.ray_pool"):
+            assert pool.map(once_all_may, [(str(tmp_path), number) for number in range(3)]) == [0, 1, 2]
+    finally:
+        pool.stop()
+        cluster.shutdown()
+    assert pool.given_again == 3
+    assert "a node of the Ray cluster is lost: 3 tasks are given out again" in caplog.text
