@@ -5,6 +5,7 @@ is written last and the whole folder is renamed into place, so a reader either s
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
@@ -142,8 +144,24 @@ def read_json(path: Path) -> Any:
         raise SamaeError(f"{path} is not valid JSON ({error}); restore or remove it") from None
 
 
+def no_space(error: BaseException | None) -> bool:
+    """True when a full disk (or a spent quota) is behind an error: it, or what it came from, says so.
+
+    SQLite has words for it and no number; its "disk I/O error" counts, since a full disk is what users meet it by.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, sqlite3.OperationalError) and "disk" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _disk_error(error: OSError, path: Path) -> Exception:
-    if error.errno == 28:
+    if no_space(error):
         return SamaeError(f"the disk of {path.parent} is full: free some space and start again; nothing was lost")
     return error
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from faces.errors import SamaeError
+from faces.files import no_space
 
 
 class Page(StrEnum):
@@ -204,6 +205,10 @@ def models_rollback() -> None:
     command.rollback()
 
 
+#: Said where a full disk ends a command: Dagster's own records may be what could not be written.
+DISK_FULL = "the disk is full; what was finished is kept: free some space, and the same command goes on from there"
+
+
 def _is_interruption(error: BaseException) -> bool:
     """Ctrl-C, or what Dagster makes of it and of SIGTERM during a run (by its name: dagster is not imported here)."""
     return isinstance(error, KeyboardInterrupt) or type(error).__name__ == "DagsterExecutionInterruptedError"
@@ -217,6 +222,9 @@ def main() -> None:
         print(f"samae: {error}", file=sys.stderr)
         sys.exit(2)
     except BaseException as error:
+        if no_space(error):
+            print(f"samae: {DISK_FULL}", file=sys.stderr)
+            sys.exit(2)
         if not _is_interruption(error):
             raise
         print("samae: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)

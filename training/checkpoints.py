@@ -11,7 +11,6 @@ taken. A full disk never costs the last good checkpoint: a new one replaces noth
 ever unpickled.
 """
 
-import errno
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from faces.errors import SamaeError
-from faces.files import atomic_folder, read_json, read_manifest, write_json
+from faces.files import atomic_folder, no_space, read_json, read_manifest, write_json
 
 #: name of a group -> tensors by name.
 Groups = Mapping[str, Mapping[str, torch.Tensor]]
@@ -124,7 +123,7 @@ class CheckpointStore:
             shutil.rmtree(path, ignore_errors=True)
 
     def _full(self, error: BaseException) -> Exception:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if no_space(error):
             kept = self._folders()
             what = f"the last good checkpoint, {kept[-1]}, is kept" if kept else "there is no earlier checkpoint"
             return SamaeError(f"the disk that holds {self.folder} is full: {what}; free some space and start again")

@@ -1,7 +1,9 @@
 """faces/files.py: whole or absent, and damage is named."""
 
+import errno
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from faces.files import (
     atomic_folder,
     digest_of,
     is_complete,
+    no_space,
     read_json,
     read_manifest,
     sha256_bytes,
@@ -136,3 +139,23 @@ def test_scratch_of_a_killed_process_is_swept_and_nothing_else(tmp_path: Path) -
     os.utime(other, (0, 0))
     assert sweep_scratch(tmp_path) == 1
     assert {path.name for path in tmp_path.iterdir()} == {"made", "running"}
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        sqlite3.OperationalError("database or disk is full"),
+        sqlite3.OperationalError("disk I/O error"),
+    ],
+)
+def test_a_full_disk_is_recognised_behind_other_errors(behind: Exception) -> None:
+    step, message = RuntimeError("the step failed"), ValueError("while the event was written")
+    step.__cause__, message.__context__ = behind, step
+    assert all(no_space(error) for error in (behind, step, message))
+
+
+def test_other_errors_are_no_full_disk() -> None:
+    for other in (None, OSError(errno.EACCES, "denied"), sqlite3.OperationalError("no such table"), ValueError("disk")):
+        assert not no_space(other)
