@@ -42,6 +42,7 @@ FIGURES = {
     "identity_to_target": "identity_leak",
     "pose_degrees": "pose_degrees",
     "expression_mm": "expression_mm",
+    "gaze_degrees": "gaze_degrees",
     "skin_delta_e": "skin_delta_e",
     "psnr_to_truth_db": "truth_face_psnr_db",
 }
