@@ -58,11 +58,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def _scratch_beside(path: Path) -> Path:
-    return path.parent / f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+    return path.parent / f".{path.name}.{machine_mark()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
 
 
 @functools.cache
-def _machine() -> str:
+def machine_mark() -> str:
     """Eight digits for where process numbers mean what they mean here: the host since its boot, the container."""
     marks = [socket.gethostname()]
     with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def sweep_scratch(folder: Path, old_s: float = 7 * 86400.0) -> int:
 
 def _is_abandoned(path: Path, old_s: float) -> bool:
     owner = SCRATCH_PATTERN.search(path.name)
-    if owner and owner["machine"] == _machine():
+    if owner and owner["machine"] == machine_mark():
         return not _runs(int(owner["process"]))
     try:
         changed_s = max(found.stat().st_mtime for found in (path, *path.rglob("*")))

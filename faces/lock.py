@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from faces.errors import SamaeError
-from faces.files import _machine
+from faces.files import machine_mark
 
 #: The file that a training holds in its run folder, and the one that its launcher holds from before the training
 #: starts until after it has ended.
@@ -84,7 +84,7 @@ def _take(path: Path, patience_s: float, say: Say) -> IO[bytes]:
             say(f"{taken} (waiting up to {patience_s:g} s for its end)")
         if time.monotonic() < end:
             time.sleep(POLL_S)
-        elif holder.get("machine") != _machine() and look == first_look:
+        elif holder.get("machine") != machine_mark() and look == first_look:
             say(f"{path.parent}: its writer on host {holder.get('host')} gave no sign for {patience_s:g} s and is gone")
             path.unlink(missing_ok=True)
             is_heir = True
@@ -125,7 +125,7 @@ def _look(file: IO[bytes]) -> tuple[int, int]:
 
 def _sign(file: IO[bytes]) -> None:
     """Write down who holds it; on a full disk the lock holds all the same, and only its sentence knows less."""
-    holder = {"host": socket.gethostname(), "machine": _machine(), "process": os.getpid()}
+    holder = {"host": socket.gethostname(), "machine": machine_mark(), "process": os.getpid()}
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     with contextlib.suppress(OSError):
         file.truncate(0)
