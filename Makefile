@@ -31,10 +31,10 @@ test: $(STAMP)  ## lint, types, unit tests, definitions, the whole graph once (u
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate -w workspace.yaml
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/dg check defs
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --durations=8
 
 test-slow: $(STAMP)  ## kills, browsers, two hosts (under 30 minutes)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --durations=12
 
 lint: $(STAMP)  ## ruff and mypy alone
 	$(BIN)/ruff check --no-cache .
