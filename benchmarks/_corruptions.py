@@ -125,7 +125,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (
                {**_WORSE, "light_distance": UP, "background_psnr_db": DOWN}),
     Corruption("smile", "% of the eye distance", (6, 12, 18), _smile,
                {**_WORSE, "expression_mm": UP, "truth_landmark_nme": UP}),
-    Corruption("glance", "% of the eye distance", (1.5, 3, 4.5), _glance, {**_WORSE, "gaze_degrees": UP}),
+    Corruption("glance", "% of the eye distance", (1.5, 2.5, 3.5), _glance, {**_WORSE, "gaze_degrees": UP}),
     Corruption("hard edge", "levels", (6, 20, 60), _edge, {**_WORSE, "seam": UP, "skin_delta_e": UP}),
     Corruption("wrong identity mixed in", "%", (25, 50, 75), lambda m, p: _mixed(m, p, m.stranger),
                {**_WORSE, "identity_similarity": DOWN, "retrieval_top1": DOWN, "retrieval_top5": DOWN, "shape_mm": UP}),

@@ -174,9 +174,8 @@ def train(
     """
     run_dir = Path(run_dir)
     alone = nullcontext() if is_held or not is_main() else sole_writer(run_dir)
-    stop = Stopper(recipe.train.max_hours)
-    with alone, stop.listening():
-        shard_set = ShardSet.open(shards_dir)
+    stop, shard_set = Stopper(recipe.train.max_hours), ShardSet.open(shards_dir)
+    with closing(shard_set), alone, stop.listening():
         world = World(device, recipe.train.patience_s)
         head, encoder = fitting_parts(recipe, shard_set, str(world.device))
         method = build_method(recipe, head, encoder, world.device)
@@ -190,8 +189,6 @@ def train(
             tracker.tags({"diverged" if isinstance(error, Diverged) else "failed": str(error)})
             tracker.close("FAILED")
             raise
-        finally:
-            shard_set.close()
 
 
 def is_main() -> bool:
