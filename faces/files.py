@@ -19,9 +19,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from faces.errors import SamaeError
+from faces.errors import SamaeError, causes
 
 MANIFEST_NAME = "manifest.json"
 #: The end of a scratch file's or folder's name: who writes it.
@@ -118,7 +118,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         scratch.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise _disk_error(error, path) from error
+        _raise_disk_error(error, path)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -149,21 +149,18 @@ def no_space(error: BaseException | None) -> bool:
 
     SQLite has words for it and no number; its "disk I/O error" counts, since a full disk is what users meet it by.
     """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if isinstance(error, sqlite3.OperationalError) and "disk" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(
+        (isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT))
+        or (isinstance(one, sqlite3.OperationalError) and "disk" in str(one))
+        for one in causes(error)
+    )
 
 
-def _disk_error(error: OSError, path: Path) -> Exception:
+def _raise_disk_error(error: OSError, path: Path) -> NoReturn:
     if no_space(error):
-        return SamaeError(f"the disk of {path.parent} is full: free some space and start again; nothing was lost")
-    return error
+        sentence = f"the disk of {path.parent} is full: free some space and start again; nothing was lost"
+        raise SamaeError(sentence) from error
+    raise error
 
 
 @dataclass(frozen=True)
@@ -235,7 +232,7 @@ def atomic_folder(path: Path, metadata: dict[str, Any] | None = None) -> Iterato
         write_json(scratch / MANIFEST_NAME, {"files": manifest.files, "metadata": manifest.metadata})
         _swap_in(scratch, path)
     except OSError as error:
-        raise _disk_error(error, path) from error
+        _raise_disk_error(error, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

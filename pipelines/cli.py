@@ -206,7 +206,7 @@ def models_rollback() -> None:
 
 
 #: Said where a full disk ends a command: Dagster's own records may be what could not be written.
-DISK_FULL = "the disk is full; what was finished is kept: free some space, and the same command goes on from there"
+DISK_FULL = "the disk is full or cannot be written; what was finished is kept: make room, and the same command goes on"
 
 
 def _is_interruption(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ import dagster as dg
 
 from assets.graph import STAGES, partitions_of, provenance
 from assets.raw import register_folders
-from faces.errors import SamaeError
+from faces.errors import SamaeError, causes
 from pipelines.settings import Settings
 
 #: Tags of the runs that this module starts.
@@ -134,11 +134,12 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tupl
 
 
 def sentence_of(error: BaseException | None) -> str | None:
-    """What the dg.Failure behind an error says (Dagster hides that of a last attempt behind its own); None: nothing."""
-    while error is not None:
-        if isinstance(error, dg.Failure):
-            return error.description
-        error = error.__cause__ or error.__context__
+    """What the failure behind an error says (Dagster hides that of a last attempt behind its own); None: nothing."""
+    for one in causes(error):
+        if isinstance(one, dg.Failure):
+            return one.description
+        if isinstance(one, SamaeError):
+            return str(one)
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from faces.errors import SamaeError
 from faces.files import write_json
-from faces.lock import FolderTaken, sole_writer
+from faces.lock import sole_writer
 from training.progress import duration
 
 EXIT_NAME = "exit.json"
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
             with ExitStack() as stack:
                 code = _train(options, [report for report in (_file_report(), _pipes_report(stack)) if report])
             write_json(options.run_dir / EXIT_NAME, {"code": code})
-    except FolderTaken as error:  # nothing of the other training's is touched, its exit code included
+    except SamaeError as error:  # the folder is another's (nothing in it is touched, its exit code included) or is full
         print(f"samae: {error}", file=sys.stderr, flush=True)
         return EXIT_MENDABLE
     return code

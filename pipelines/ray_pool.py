@@ -277,7 +277,7 @@ def local_node(ray: Any) -> psutil.Process | None:
     if mine not in _NODE_PROCESSES:
         place = next((node["RayletSocketName"] for node in ray.nodes() if node["NodeID"] == mine), "")
         found = (one for one in psutil.process_iter(["name", "cmdline"]) if one.info["name"] == "raylet")
-        ours = (one for one in found if any(place in word for word in one.info["cmdline"] or ()))
+        ours = (one for one in found if f"--raylet_socket_name={place}" in (one.info["cmdline"] or ()))
         _NODE_PROCESSES[mine] = next(ours, None) if place else None
     return _NODE_PROCESSES[mine]
 

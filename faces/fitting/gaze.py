@@ -115,7 +115,7 @@ def eye_pixels(
     picture: np.ndarray, opening_px: np.ndarray, centre_mm: np.ndarray, radius_mm: float
 ) -> EyePixels | None:
     """What one eye shows: picture (S, S, 3) sRGB 0..1, opening_px (6, 2), ball in the camera frame; None: nothing."""
-    size_px = len(picture)
+    size_px, opening_px = len(picture), np.clip(opening_px, -1e6, 1e6)
     low = np.clip(np.floor(opening_px.min(0)).astype(int) - 1, 0, size_px)
     high = np.clip(np.ceil(opening_px.max(0)).astype(int) + 1, 0, size_px)
     width, height = high - low

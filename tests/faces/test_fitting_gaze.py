@@ -54,7 +54,7 @@ def test_where_the_eyes_look_comes_back(faces):
     straight[:, head.layout.slices["gaze_rad"]] = 0
     found = read_gaze(pictures, points, straight, head, FitSettings())
     assert apart_degrees(found, wanted).max() < 6.0
-    assert apart_degrees(found, wanted).mean() < 3.0 < 0.25 * apart_degrees(0 * wanted, wanted).mean() + 3.0
+    assert apart_degrees(found, wanted).mean() < 3.0
 
 
 def test_the_whole_fit_turns_the_eyes_unless_told_not_to(faces):

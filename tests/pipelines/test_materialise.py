@@ -10,9 +10,10 @@ import pytest
 
 from assets.graph import STAGES, provenance
 from assets.store import Store
+from faces.errors import SamaeError
 from faces.files import write_json
 from pipelines import materialise as engine
-from pipelines.materialise import Made
+from pipelines.materialise import Made, sentence_of
 from pipelines.progress import listening, reporter, time_left
 from pipelines.schedules import stale_recipes
 from pipelines.sensors import new_folders
@@ -158,3 +159,14 @@ def test_every_stage_says_what_it_is_made_from(settings: Settings) -> None:
     assert set(STAGES["champion"].inputs) == {"leaderboard", "swap_model"}
     made_from = provenance("photographs", None, settings.plan, settings.store)
     assert set(made_from) == {"code_version", "settings", "inputs"}
+
+
+def test_the_sentence_behind_an_error_is_found_and_a_circle_ends() -> None:
+    failure, last = dg.Failure("no host answers"), RuntimeError("exceeded max_retries of 2")
+    last.__cause__ = failure
+    assert sentence_of(last) == "no host answers"
+    last.__cause__ = SamaeError("the disk is full")
+    assert sentence_of(last) == "the disk is full"
+    circle = PermissionError("denied")
+    circle.__cause__ = last.__cause__ = circle
+    assert sentence_of(last) is None

@@ -29,7 +29,8 @@ def arrays(count: int) -> np.ndarray:  # large enough for the object store
 def step() -> None:
     pool = RayPool(address='local', cores=1)
     ray = pool.start()
-    pool.map(arrays, [400_000] * 20, lambda done, *_: local_node(ray).kill() if done == 2 else None)
+    node = local_node(ray)
+    pool.map(arrays, [400_000] * 20, lambda done, *_: (node.kill(), node.wait(60)) if done == 2 else None)
 
 done = dg.materialize([step], raise_on_error=False)
 (failure,) = done.get_step_failure_events()
