@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from toy_head import toy_head
 from toy_pictures import toy_coefficients, toy_landmarks
 
+from faces import compiled
 from faces.camera import Camera, rotation_matrices
 from faces.compiled import one_blas_thread
 from faces.errors import SamaeError
@@ -263,6 +264,7 @@ def test_linear_algebra_keeps_to_one_thread_inside_and_is_left_as_it_was() -> No
     def threads() -> list[int]:
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
+    compiled._blas.cache_clear()  # libraries that other tests loaded since (scipy brings its own) count too
     with threadpool_limits(limits=3, user_api="blas"):
         before = threads()
         with one_blas_thread():
