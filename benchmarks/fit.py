@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from evaluation.gaze import angle_degrees
 from faces.camera import rotation_matrices
 from faces.fitting import Fit, FitSettings, fit
 from faces.fitting.gaze import gaze_vectors, towards_camera
@@ -141,10 +142,7 @@ def gaze_figures(found: np.ndarray, truth: np.ndarray, head: MorphableHead) -> d
     wanted = gaze_vectors(take(truth, "gaze_rad"))
     camera = towards_camera(rotation_matrices(take(truth, "rotation_rad")), take(truth, "translation_mm"))
     answers = {"gaze": take(found, "gaze_rad"), "gaze_ahead": np.zeros_like(camera), "gaze_camera": camera}
-    return {
-        name: np.degrees(np.arccos(np.clip((gaze_vectors(answer) * wanted).sum(1), -1, 1)))
-        for name, answer in answers.items()
-    }
+    return {name: angle_degrees(gaze_vectors(answer), wanted) for name, answer in answers.items()}
 
 
 def rigid_distance_mm(a: np.ndarray, b: np.ndarray) -> float:

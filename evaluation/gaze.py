@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from faces.errors import SamaeError
+from faces.fitting.gaze import gaze_vectors
 from faces.landmarks import EYE_LEFT, EYE_RIGHT, transform_points, umeyama
 
 WEIGHTS = Path(__file__).with_name("gaze.safetensors")
@@ -61,17 +62,6 @@ def network_input(images: np.ndarray, landmarks_px: np.ndarray) -> tuple[torch.T
     return pixels.contiguous(), torch.from_numpy(points.reshape(len(points), -1).astype(np.float32))
 
 
-def directions(angles_rad: np.ndarray) -> np.ndarray:
-    """(N, 2) yaw, pitch -> (N, 3) unit vectors: +x right in the picture, +y up, +z to the camera; pitch bows."""
-    yaw, pitch = angles_rad.T
-    return np.stack([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=1)
-
-
-def angles_of(vectors: np.ndarray) -> np.ndarray:
-    """What `directions` undoes: (N, 3) unit vectors -> (N, 2) yaw, pitch in radians."""
-    return np.stack([np.arctan2(vectors[:, 0], vectors[:, 2]), -np.arcsin(np.clip(vectors[:, 1], -1, 1))], axis=1)
-
-
 def turned(vectors: np.ndarray, matrices: np.ndarray, back: bool = False) -> np.ndarray:
     """(N, 3) directions in the picture -> those in the strip, whose eyes are level; `back` the other way."""
     cosine, sine = matrices[:, 0, 0], matrices[:, 1, 0]
@@ -96,12 +86,12 @@ class GazeReader:
         """Pictures by known landmarks: (N, S, S, 3) uint8, (N, 68, 2) px.
 
         Returns:
-            (N, 3) float64 unit vectors in the picture's frame (`directions`), and (N,) the expected error of yaw and
-            pitch, degrees (one standard deviation, by the network's own word).
+            (N, 3) float64 unit vectors in the picture's frame (+x right, +y up, +z to the camera), and (N,) the
+            expected error of yaw and pitch, degrees (one standard deviation, by the network's own word).
         """
         with torch.inference_mode():
             answer = self.network(*network_input(images, landmarks_px)).double().numpy()
-        level = directions(answer[:, :2])
+        level = gaze_vectors(answer[:, :2])
         return turned(level, strip_transforms(landmarks_px), back=True), np.degrees(np.exp(answer[:, 2] / 2))
 
 

@@ -23,7 +23,6 @@ from evaluation.gaze import (
     GazeNetwork,
     GazeReader,
     angle_degrees,
-    angles_of,
     load_reader,
     network_input,
     save_reader,
@@ -32,6 +31,7 @@ from evaluation.gaze import (
 )
 from evaluation.train_locator import degrade
 from faces.camera import rotation_matrices
+from faces.fitting.gaze import gaze_angles
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.synthetic.person import person_from_seed
@@ -118,7 +118,7 @@ def examples(scenes: Scenes, rng: np.random.Generator) -> tuple[torch.Tensor, to
         strip, point = network_input(degrade(shrunk(image, size_px), rng)[None], moved[None])
         strips.append(strip)
         points.append(point)
-        angles.append(angles_of(turned(way[None], strip_transforms(moved[None]))))
+        angles.append(gaze_angles(turned(way[None], strip_transforms(moved[None]))))
     return torch.cat(strips), torch.cat(points), torch.from_numpy(np.concatenate(angles).astype(np.float32))
 
 

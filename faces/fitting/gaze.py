@@ -107,8 +107,7 @@ def towards_camera(turns: np.ndarray, translation_mm: np.ndarray) -> np.ndarray:
     """(N, 3, 3) rotations, (N, 3) -> (N, 2) the gaze (yaw, pitch) into the camera, within FURTHEST_RAD."""
     ahead = -np.asarray(translation_mm, np.float64) * AXIS_SIGNS
     way = np.einsum("nij,ni->nj", turns, ahead / np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-9))
-    angles = np.stack([np.arctan2(way[:, 0], way[:, 2]), -np.arcsin(np.clip(way[:, 1], -1, 1))], 1)
-    return np.clip(angles, -FURTHEST_RAD, FURTHEST_RAD)
+    return np.clip(gaze_angles(way), -FURTHEST_RAD, FURTHEST_RAD)
 
 
 def eye_pixels(
@@ -162,6 +161,11 @@ def gaze_vectors(gaze_rad: np.ndarray) -> np.ndarray:
     """(G, 2) yaw, pitch -> (G, 3) float64 unit vectors in the head frame: where +z goes, as decode turns the balls."""
     angles = np.stack([gaze_rad[:, 1], gaze_rad[:, 0], np.zeros(len(gaze_rad))], 1)
     return rotation_matrices(angles)[:, :, 2]
+
+
+def gaze_angles(vectors: np.ndarray) -> np.ndarray:
+    """What `gaze_vectors` undoes: (N, 3) unit vectors -> (N, 2) yaw, pitch in radians."""
+    return np.stack([np.arctan2(vectors[:, 0], vectors[:, 2]), -np.arcsin(np.clip(vectors[:, 1], -1, 1))], 1)
 
 
 def _lowest(three: np.ndarray) -> float:

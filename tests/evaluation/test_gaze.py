@@ -11,8 +11,6 @@ from evaluation.gaze import (
     WEIGHTS,
     GazeNetwork,
     angle_degrees,
-    angles_of,
-    directions,
     load_reader,
     network_input,
     save_reader,
@@ -23,6 +21,7 @@ from evaluation.metrics import METRIC_VERSION, gaze
 from evaluation.train_gaze import scene_of, shrunk, true_direction
 from faces.errors import SamaeError
 from faces.files import sha256_file
+from faces.fitting.gaze import gaze_angles, gaze_vectors
 from faces.morphable.registry import load_head
 from faces.synthetic.person import person_from_seed
 from faces.synthetic.portrait import Portrait, render_person
@@ -80,9 +79,9 @@ def test_a_wrong_gaze_costs_and_a_copy_does_not(looks: list[list[Portrait]]) -> 
 
 def test_directions_and_angles_undo_each_other() -> None:
     angles = np.random.default_rng(0).uniform(-0.7, 0.7, (20, 2))
-    assert np.allclose(angles_of(directions(angles)), angles)
-    assert np.allclose(directions(np.array([[0.3, 0.0]]))[0, [0, 2]], [np.sin(0.3), np.cos(0.3)])
-    assert directions(np.array([[0.0, 0.3]]))[0, 1] < 0  # a positive pitch looks down
+    assert np.allclose(gaze_angles(gaze_vectors(angles)), angles)
+    assert np.allclose(gaze_vectors(np.array([[0.3, 0.0]]))[0, [0, 2]], [np.sin(0.3), np.cos(0.3)])
+    assert gaze_vectors(np.array([[0.0, 0.3]]))[0, 1] < 0  # a positive pitch looks down
 
 
 def test_a_tilted_picture_gives_a_tilted_direction() -> None:

@@ -7,6 +7,7 @@ import pytest
 from toy_head import toy_head
 from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 
+from evaluation.gaze import angle_degrees
 from faces.errors import SamaeError
 from faces.fitting import FitSettings, fit
 from faces.fitting.gaze import (
@@ -44,7 +45,7 @@ def faces():
 
 
 def apart_degrees(a_rad: np.ndarray, b_rad: np.ndarray) -> np.ndarray:
-    return np.degrees(np.arccos(np.clip((gaze_vectors(a_rad) * gaze_vectors(b_rad)).sum(1), -1, 1)))
+    return angle_degrees(gaze_vectors(a_rad), gaze_vectors(b_rad))
 
 
 def test_where_the_eyes_look_comes_back(faces):
