@@ -18,6 +18,7 @@ from assets.graph import STAGES, encoder_overrides, provenance
 from assets.parts import Parts
 from assets.ports import Pool, Samae
 from assets.tables import OK, chunks, matrix, read_array, read_rows, write_rows
+from faces.lock import sole_writer
 
 
 @dg.asset(**STAGES["identity_embeddings"].spec())
@@ -84,11 +85,12 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
         if found:
             said(float(found[1]), float(found[2]), line)
 
-    with store.write("identity_encoder", name, made_from) as (folder, metadata):
-        cache = store.home / "cache" / "encoders"
-        figures = asdict(fit(recipe, folder / ENCODER_NAME, cache, _cores(), report, run_dir, _device()))
-        metadata |= {key: round(value, 4) for key, value in figures.items()}
-    shutil.rmtree(run_dir, ignore_errors=True)
+    with sole_writer(run_dir):
+        with store.write("identity_encoder", name, made_from) as (folder, metadata):
+            cache = store.home / "cache" / "encoders"
+            figures = asdict(fit(recipe, folder / ENCODER_NAME, cache, _cores(), report, run_dir, _device()))
+            metadata |= {key: round(value, 4) for key, value in figures.items()}
+        shutil.rmtree(run_dir, ignore_errors=True)
     return result(samae, "identity_encoder", name, metadata)
 
 

@@ -61,7 +61,7 @@ def swap_model(
 def train(
     context: dg.AssetExecutionContext, samae: Samae, launcher: Launcher, tracking: Tracking
 ) -> dg.MaterializeResult:
-    """One attempt: train to the end below an MLflow run of its own, which is closed whatever happens."""
+    """One attempt: train to the end as the only one in the run's folder, and keep the export."""
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_model", recipe, plan, store)
     try:
@@ -70,6 +70,19 @@ def train(
         raise dg.Failure(str(error), allow_retries=False) from error
     ranks = ranks_of(samae, recipe)
     run_dir = run_folder(store, recipe, ranks, made_from)
+    with launcher.alone(context, run_dir):
+        run_id = train_tracked(context, samae, launcher, tracking, run_dir, ranks)
+    with store.write("swap_model", recipe, made_from) as (folder, metadata):
+        shutil.copytree(run_dir / EXPORT, folder / EXPORT)
+        metadata |= {"run": run_dir.name, "mlflow_run": run_id}
+    return result(samae, "swap_model", recipe, _page(store, recipe, run_dir, tracking.page(run_id)))
+
+
+def train_tracked(
+    context: dg.AssetExecutionContext, samae: Samae, launcher: Launcher, tracking: Tracking, run_dir: Path, ranks: int
+) -> str:
+    """Train in the run's folder, below an MLflow run of its own, which is closed whatever happens; its id."""
+    recipe, store = context.partition_key, samae.store
     cycle = store.digest("training_shards")
     tags = {"samae.kind": "training", "recipe": recipe, "dagster.run_id": context.run_id, "shards": cycle}
     run_id = tracking.start(run_dir.name, cycle, tags)
@@ -78,7 +91,7 @@ def train(
         launcher.train(
             context,
             recipe,
-            recipe_overrides(plan, recipe),
+            recipe_overrides(samae.plan, recipe),
             store.folder("training_shards"),
             run_dir,
             ranks,
@@ -93,10 +106,7 @@ def train(
         raise
     finally:
         tracking.finish(run_id, status, {})
-    with store.write("swap_model", recipe, made_from) as (folder, metadata):
-        shutil.copytree(run_dir / EXPORT, folder / EXPORT)
-        metadata |= {"run": run_dir.name, "mlflow_run": run_id}
-    return result(samae, "swap_model", recipe, _page(store, recipe, run_dir, tracking.page(run_id)))
+    return run_id
 
 
 def ranks_of(samae: Samae, recipe: str) -> int:

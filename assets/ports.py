@@ -1,6 +1,7 @@
 """What assets need from the floor above, as interfaces (in `dg.ResourceParam`): assets never import pipelines."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +53,10 @@ class Pool(Protocol):
 class Launcher(Protocol):
     """Trains a recipe in processes of its own."""
 
+    def alone(self, context: dg.AssetExecutionContext, run_dir: Path) -> AbstractContextManager[None]:
+        """Hold the run's folder while nobody else launches or trains there; dg.Failure when somebody does."""
+        ...
+
     def train(
         self,
         context: dg.AssetExecutionContext,
@@ -63,7 +68,8 @@ class Launcher(Protocol):
         environment: dict[str, str],
         progress: Progress,
     ) -> None:
-        """Train to the end in run_dir. SamaeError when the user can mend what stopped it; dg.Failure else."""
+        """Train to the end in run_dir, held by `alone`. SamaeError when the user can mend what stopped it; dg.Failure
+        else."""
         ...
 
 

@@ -59,6 +59,16 @@ class Launcher(dg.ConfigurableResource):
     master_port: int = 29400
     gpus_per_rank: int = 0
 
+    def alone(self, context: dg.AssetExecutionContext, run_dir: Path) -> contextlib.AbstractContextManager[None]:
+        """Launch into the run's folder with nobody else there (`sole_launcher`)."""
+
+        def say(sentence: str) -> None:
+            """To the run's page, and to whoever started this at a terminal."""
+            context.log.warning(sentence)
+            to_standard_error(sentence)
+
+        return sole_launcher(run_dir, self.grace_seconds, say)
+
     def train(
         self,
         context: dg.AssetExecutionContext,
@@ -70,24 +80,18 @@ class Launcher(dg.ConfigurableResource):
         environment: dict[str, str],
         progress: Progress,
     ) -> None:
-        """Train to the end. SamaeError with the trainer's own sentence when the user can mend it; dg.Failure else."""
+        """Train to the end in a folder held by `alone`. SamaeError with the trainer's own sentence when the user can
+        mend it; dg.Failure else."""
         arguments = trainer_arguments(recipe, overrides, shards, run_dir)
-
-        def say(sentence: str) -> None:
-            """To the run's page, and to whoever started this at a terminal."""
-            context.log.warning(sentence)
-            to_standard_error(sentence)
-
-        with sole_launcher(run_dir, self.grace_seconds, say):
-            messages = run_dir / "pipes.jsonl"
-            messages.unlink(missing_ok=True)
-            reader = dg.PipesFileMessageReader(str(messages))
-            extras = {"recipe": recipe}
-            with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), reader, extras=extras) as pipes:
-                variables = training_environment(ranks) | pipes.get_bootstrap_env_vars() | environment
-                context.log.info(f"training {recipe} with {ranks} rank(s), {self.launch}; log: {run_dir / 'log.txt'}")
-                code = self.start(arguments, ranks, variables, run_dir, progress)
-            _raise_for(code, recipe, run_dir)
+        messages = run_dir / "pipes.jsonl"
+        messages.unlink(missing_ok=True)
+        reader = dg.PipesFileMessageReader(str(messages))
+        extras = {"recipe": recipe}
+        with dg.open_pipes_session(context, dg.PipesEnvContextInjector(), reader, extras=extras) as pipes:
+            variables = training_environment(ranks) | pipes.get_bootstrap_env_vars() | environment
+            context.log.info(f"training {recipe} with {ranks} rank(s), {self.launch}; log: {run_dir / 'log.txt'}")
+            code = self.start(arguments, ranks, variables, run_dir, progress)
+        _raise_for(code, recipe, run_dir)
 
     def start(
         self, arguments: list[str], ranks: int, variables: dict[str, str], run_dir: Path, progress: Progress

@@ -1,11 +1,17 @@
 """A training that fails is started again; one that was stopped, or that forbids it, is not."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import dagster as dg
 import pytest
 from dagster import DagsterExecutionInterruptedError
 
 from assets import models
 from assets.models import MAX_RETRIES, retried, swap_model
+from assets.store import Store
+from faces.lock import sole_writer
+from pipelines import launcher
 from pipelines.materialise import sentence_of
 
 
@@ -56,3 +62,19 @@ def test_what_was_stopped_stays_stopped(interruption: BaseException, monkeypatch
 
 def test_dagster_has_no_policy_that_would_start_a_stopped_training_again() -> None:
     assert swap_model.op.retry_policy is None
+
+
+def test_a_training_that_finds_its_folder_taken_opens_no_run_in_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "PATIENCE_S", 0.0)
+    made_from = {"recipe": "samae"}
+    for name, value in {"provenance": made_from, "require_room": None, "ranks_of": 1}.items():
+        monkeypatch.setattr(models, name, lambda *_, value=value: value)
+    store = Store(tmp_path, "people")
+    folder = models.run_folder(store, "samae", 1, made_from)
+    samae, no_mlflow = SimpleNamespace(plan=None, store=store), object()
+    context = dg.build_asset_context(partition_key="samae")
+    refused = pytest.raises(dg.Failure, match=f"a training writes into {folder} already")
+    with sole_writer(folder), refused:
+        models.train(context, samae, launcher.Launcher(), no_mlflow)  # type: ignore[arg-type]

@@ -38,7 +38,9 @@ def launch(shards: Path, run_dir: Path, kimg: float) -> str:
     @dg.asset
     def training(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         settings = [*SMALL, f"train.total_kimg={kimg}"]
-        launcher.Launcher(grace_seconds=20).train(context, "simswap", settings, shards, run_dir, 1, {}, lambda *_: None)
+        here = launcher.Launcher(grace_seconds=20)
+        with here.alone(context, run_dir):
+            here.train(context, "simswap", settings, shards, run_dir, 1, {}, lambda *_: None)
         return dg.MaterializeResult()
 
     done = dg.materialize([training], raise_on_error=False)

@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from faces.errors import SamaeError
+from faces.lock import sole_writer
 from training.encoder.fit import fit
 from training.encoder.recipe import EncoderRecipe, load_encoder_recipe
 from training.train import EXIT_MENDABLE, start_with_allocator
@@ -33,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = [f"{key}={value}" for key, value in changed.items()]
     try:
         recipe = load_encoder_recipe(options["recipe"] or "builtin", given)
-        fit(recipe, out, cache, workers, lambda line: print(line, flush=True), options["run_dir"], options["device"])
+        run_dir = options["run_dir"]
+        with sole_writer(run_dir) if run_dir else nullcontext():
+            fit(recipe, out, cache, workers, lambda line: print(line, flush=True), run_dir, options["device"])
     except SamaeError as error:
         print(f"samae: {error}", file=sys.stderr)
         return EXIT_MENDABLE

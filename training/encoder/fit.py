@@ -1,12 +1,10 @@
 """From a recipe to an encoder's file: crops, training, verification on people never seen."""
 
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 from faces.files import atomic_file
 from faces.identity.encoder import save_encoder
-from faces.lock import sole_writer
 from training.encoder.crops import Report, open_crops
 from training.encoder.loop import check, train_encoder
 from training.encoder.recipe import EncoderRecipe
@@ -24,12 +22,10 @@ def fit(
 ) -> Verification:
     """Make the crops, train, verify on people never seen, and write the encoder to `out`.
 
-    Raises:
-        FolderTaken: another training writes into the run folder; nothing in it was touched.
+    Whoever gives a `run_dir` holds it as its only writer (faces/lock.py).
     """
-    with sole_writer(run_dir) if run_dir else nullcontext():
-        crops = open_crops(recipe, cache, workers, report)
-        network = train_encoder(recipe, crops, report, run_dir, device)
+    crops = open_crops(recipe, cache, workers, report)
+    network = train_encoder(recipe, crops, report, run_dir, device)
     figures = check(network, crops)
     metadata = {"licence": "Apache-2.0"} | {key: f"{value:.4f}" for key, value in asdict(figures).items()}
     with atomic_file(out) as scratch:
