@@ -115,12 +115,12 @@ def draw_people(
     if count < 1 or size_px < 32:
         raise SamaeError(f"a set needs 1 person and 32 px at least, not {count} of {size_px}: raise the number")
     settings = _settings(count, size_px, seed)
-    parts, whole = folder / "parts", folder / "whole"
+    whole = folder / "whole"
     if is_complete(whole) and read_manifest(whole).metadata == settings:
         return folder
     _claim(folder, settings)
-    tasks = [(parts, seed, size_px, start, min(start + PART, count)) for start in range(0, count, PART)]
-    tasks = [task for task in tasks if not _part(parts, *task[3:]).is_file()]
+    tasks = [(folder, seed, size_px, start, min(start + PART, count)) for start in range(0, count, PART)]
+    tasks = [task for task in tasks if not part_path(folder, *task[3:]).is_file()]
     started_s, left = time.monotonic(), len(tasks)
     with contextlib.ExitStack() as stack:
         pool = None
@@ -129,8 +129,8 @@ def draw_people(
         for done, _ in enumerate(pool.imap_unordered(_draw_part, tasks) if pool else map(_draw_part, tasks), 1):
             left_s = (time.monotonic() - started_s) / done * (left - done)
             report(f"people {min(count, count - PART * (left - done))}/{count}, {duration(left_s)} left")
-    _gather(parts, whole, count, settings)
-    shutil.rmtree(parts, ignore_errors=True)
+    _gather(folder, count, settings)
+    shutil.rmtree(folder / "parts", ignore_errors=True)
     return folder
 
 
@@ -159,8 +159,9 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     write_json(note, settings)
 
 
-def _part(parts: Path, start: int, stop: int) -> Path:
-    return parts / f"{start:07d}-{stop:07d}.npz"
+def part_path(folder: Path, start: int, stop: int) -> Path:
+    """Where people start .. stop - 1 of a set lie until all of them are drawn; np.load reads it."""
+    return folder / "parts" / f"{start:07d}-{stop:07d}.npz"
 
 
 def _one_thread() -> None:
@@ -173,20 +174,20 @@ def _one_thread() -> None:
 
 def _draw_part(task: tuple[Path, int, int, int, int]) -> int:
     """Draw people start .. stop - 1 and write their part; start. Runs in a worker process."""
-    parts, seed, size_px, start, stop = task
+    folder, seed, size_px, start, stop = task
     rows = [crowded_picture(seed, index, size_px) for index in range(start, stop)]
-    with atomic_file(_part(parts, start, stop)) as scratch, scratch.open("wb") as stream:
+    with atomic_file(part_path(folder, start, stop)) as scratch, scratch.open("wb") as stream:
         np.savez(stream, **{name: np.stack([row[name] for row in rows]) for name in ARRAYS})
     return start
 
 
-def _gather(parts: Path, whole: Path, count: int, settings: dict[str, Any]) -> None:
+def _gather(folder: Path, count: int, settings: dict[str, Any]) -> None:
     """All parts as one memory-mappable file an array."""
-    with atomic_folder(whole, settings) as scratch:
+    with atomic_folder(folder / "whole", settings) as scratch:
         for name in ARRAYS:
             out: np.ndarray | None = None
             for start in range(0, count, PART):
-                with np.load(_part(parts, start, min(start + PART, count)), allow_pickle=False) as part:
+                with np.load(part_path(folder, start, min(start + PART, count)), allow_pickle=False) as part:
                     rows = part[name]
                 if out is None:
                     shape = (count, *rows.shape[1:])
