@@ -176,8 +176,9 @@ def _draw_part(task: tuple[Path, int, int, int, int]) -> int:
     """Draw people start .. stop - 1 and write their part; start. Runs in a worker process."""
     folder, seed, size_px, start, stop = task
     rows = [crowded_picture(seed, index, size_px) for index in range(start, stop)]
+    stacked: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in ARRAYS}
     with atomic_file(part_path(folder, start, stop)) as scratch, scratch.open("wb") as stream:
-        np.savez(stream, **{name: np.stack([row[name] for row in rows]) for name in ARRAYS})
+        np.savez(stream, **stacked)
     return start
 
 
