@@ -122,13 +122,15 @@ def draw_people(
     tasks = [(folder, seed, size_px, start, min(start + PART, count)) for start in range(0, count, PART)]
     tasks = [task for task in tasks if not part_path(folder, *task[3:]).is_file()]
     started_s, left = time.monotonic(), len(tasks)
+    drawn = count - sum(stop - start for *_, start, stop in tasks)
     with contextlib.ExitStack() as stack:
         pool = None
         if workers > 1:
             pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers, _one_thread))
-        for done, _ in enumerate(pool.imap_unordered(_draw_part, tasks) if pool else map(_draw_part, tasks), 1):
+        for done, made in enumerate(pool.imap_unordered(_draw_part, tasks) if pool else map(_draw_part, tasks), 1):
+            drawn += made
             left_s = (time.monotonic() - started_s) / done * (left - done)
-            report(f"people {min(count, count - PART * (left - done))}/{count}, {duration(left_s)} left")
+            report(f"people {drawn}/{count}, {duration(left_s)} left")
     _gather(folder, count, settings)
     shutil.rmtree(folder / "parts", ignore_errors=True)
     return folder
@@ -173,13 +175,13 @@ def _one_thread() -> None:
 
 
 def _draw_part(task: tuple[Path, int, int, int, int]) -> int:
-    """Draw people start .. stop - 1 and write their part; start. Runs in a worker process."""
+    """Draw people start .. stop - 1 and write their part; how many. Runs in a worker process."""
     folder, seed, size_px, start, stop = task
     rows = [crowded_picture(seed, index, size_px) for index in range(start, stop)]
     stacked: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in ARRAYS}
     with atomic_file(part_path(folder, start, stop)) as scratch, scratch.open("wb") as stream:
         np.savez(stream, **stacked)
-    return start
+    return stop - start
 
 
 def _gather(folder: Path, count: int, settings: dict[str, Any]) -> None:
