@@ -45,6 +45,7 @@ FIGURES = {
     "gaze_degrees": "gaze_degrees",
     "skin_delta_e": "skin_delta_e",
     "psnr_to_truth_db": "truth_face_psnr_db",
+    "delta_e_to_truth": "truth_face_delta_e",
 }
 
 
