@@ -1,20 +1,83 @@
-"""Faces in photographs that come without landmarks: InsightFace's detector and its 68-point model, where present.
+"""Faces in photographs that come without landmarks: by the project's own networks, or by InsightFace where present.
 
-The weights (`det_10g.onnx` and `1k3d68.onnx` of the pack buffalo_l) are InsightFace's, for non-commercial research; the
-project ships none. They are looked for before InsightFace is imported, since a missing file there is an
-AssertionError and a missing pack an attempt to download it.
+Ours (faces/finding) are shipped and were trained on generated people alone. InsightFace's weights (`det_10g.onnx` and
+`1k3d68.onnx` of the pack buffalo_l) are for non-commercial research and not shipped; where a user has them they come
+first. SAMAE_LANDMARKS=own or insightface says otherwise. InsightFace's files are looked for before it is imported,
+since a missing file there is an AssertionError and a missing pack an attempt to download it.
 """
 
+import os
+from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from faces.errors import SamaeError
+from faces.files import sha256_file
 from faces.identity.registry import search_folders
 from faces.landmarks import from_whole_pixels
 
 DETECTOR_FILES = ("det_10g.onnx", "1k3d68.onnx")
 _PACKS = (".", "buffalo_l", "models/buffalo_l")
+#: Who may read landmarks: InsightFace where its weights are, else we; we; InsightFace.
+READERS = ("auto", "own", "insightface")
+VARIABLE = "SAMAE_LANDMARKS"
+#: Reader -> what a command says about it.
+ABOUT = {
+    "own": "Samae's own networks, trained on generated people alone (Apache-2.0)",
+    "insightface": "InsightFace's networks, trained on photographs (non-commercial research)",
+}
+
+
+class FaceDetector(Protocol):
+    """What finds faces and their landmarks in a plain photograph."""
+
+    def faces(self, image: np.ndarray) -> list[np.ndarray]:
+        """(H, W, 3) uint8 sRGB -> (68, 2) float64 landmarks of every face, our pixels, the largest face first."""
+        ...
+
+
+def landmark_reader() -> str:
+    """Who reads landmarks here, "own" or "insightface": what SAMAE_LANDMARKS asks for, by default who is there.
+
+    Raises:
+        SamaeError: the variable holds something else.
+    """
+    wanted = os.environ.get(VARIABLE) or READERS[0]
+    if wanted not in READERS:
+        raise SamaeError(f"{VARIABLE} is {wanted!r}: it may be {', '.join(READERS)}")
+    if wanted == "auto":
+        return "insightface" if find_detector_folder() else "own"
+    return wanted
+
+
+def reader_digest() -> str:
+    """Names the reader and, of ours, the weights: part of what is kept with landmarks that were read."""
+    reader = landmark_reader()
+    if reader == "insightface":
+        return reader
+    from faces.finding.detector import WEIGHTS
+
+    return f"own-{sha256_file(WEIGHTS)[:16]}" if WEIGHTS.is_file() else reader
+
+
+def load_detector() -> FaceDetector:
+    """The detector of `landmark_reader()`, loaded once a process.
+
+    Raises:
+        SamaeError: its weights are missing or damaged.
+    """
+    return _load(landmark_reader(), find_detector_folder())
+
+
+@lru_cache(maxsize=2)
+def _load(reader: str, folder: Path | None) -> FaceDetector:
+    if reader == "insightface":
+        return Detector(folder)
+    from faces.finding.detector import load_detector as own
+
+    return own()
 
 
 def find_detector_folder() -> Path | None:
@@ -41,9 +104,9 @@ class Detector:
         folder = folder or find_detector_folder()
         if folder is None:
             raise SamaeError(
-                "finding faces in plain photographs needs InsightFace's det_10g.onnx and 1k3d68.onnx (pack buffalo_l, "
+                "finding faces by InsightFace needs its det_10g.onnx and 1k3d68.onnx (pack buffalo_l, "
                 "non-commercial research): put both into a folder named by SAMAE_WEIGHTS or into "
-                "~/.insightface/models/buffalo_l; a folder in FFHQ layout needs neither"
+                f"~/.insightface/models/buffalo_l, or let Samae's own networks find them: {VARIABLE}=own"
             )
         from insightface.app import FaceAnalysis
 

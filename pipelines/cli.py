@@ -3,6 +3,7 @@
 A SamaeError is printed as its one sentence, and the exit code is 2; so is that of a wrong option.
 """
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,14 @@ class Page(StrEnum):
     mlflow = "mlflow"
 
 
+class LandmarkReader(StrEnum):
+    """Who reads the landmarks of a plain photograph."""
+
+    auto = "auto"
+    own = "own"
+    insightface = "insightface"
+
+
 app = typer.Typer(
     name="samae",
     help="Face swapping from photographs to a judged, registered model. Settings: environment variables SAMAE_*.",
@@ -35,6 +44,13 @@ models_app = typer.Typer(help="The registered models and who is champion.", no_a
 app.add_typer(models_app, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Landmarks = Annotated[
+    LandmarkReader | None,
+    typer.Option(
+        help="Who reads landmarks where none are given: own (ours, trained on generated people), insightface (its "
+        "weights are yours to get), auto (insightface where its weights are, else own). Default: SAMAE_LANDMARKS, auto."
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated.")]
 
 
@@ -124,10 +140,12 @@ def swap(
         typer.Option("--out", "-o", help="Picture to write (swap.png), or folder (swapped) for a folder of targets."),
     ] = None,
     model: Annotated[str, typer.Option(help="champion, a version, a recipe, or a folder.")] = "champion",
+    landmarks: Landmarks = None,
 ) -> None:
     """Put the source's face into the target's picture, or into every picture of a folder."""
     from pipelines.commands import swap as command
 
+    _read_landmarks_by(landmarks)
     command.run(source, target, out, model)
 
 
@@ -155,10 +173,12 @@ def ingest(
     folder: Annotated[Path, typer.Argument(help="Where to write the set in FFHQ layout.")],
     size_px: Annotated[int, typer.Option(min=64, help="Width of the aligned crops, px.")] = 256,
     licence: Annotated[str, typer.Option(help="Licence of the photographs, kept with every face.")] = "unknown",
+    landmarks: Landmarks = None,
 ) -> None:
-    """Align and cut the faces of plain photographs: by landmarks.json beside them, else by InsightFace's weights."""
+    """Align and cut the faces of plain photographs: by landmarks.json beside them, else found by a detector."""
     from pipelines.commands import ingest as command
 
+    _read_landmarks_by(landmarks)
     command.run(photographs, folder, size_px, licence)
 
 
@@ -203,6 +223,12 @@ def models_rollback() -> None:
     from pipelines.commands import models as command
 
     command.rollback()
+
+
+def _read_landmarks_by(reader: LandmarkReader | None) -> None:
+    """Set SAMAE_LANDMARKS for this process and those that it starts, where the option was given."""
+    if reader is not None:
+        os.environ["SAMAE_LANDMARKS"] = reader.value
 
 
 #: Said where a full disk ends a command: Dagster's own records may be what could not be written.

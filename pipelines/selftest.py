@@ -25,6 +25,8 @@ FACES, PEOPLE, SEED = 4, 2, 7
 WEIGHTS = "samae-64"
 #: A fit of a generated face that is further from its landmarks than this is broken (usual: under 2), percent.
 WORST_NME_PERCENT = 5.0
+#: The same for landmarks that are read off a picture, as a share of its width (usual: under 0.015).
+WORST_READING = 0.05
 MOST_SECONDS = 300.0
 SETUP = "run `make setup` again"
 
@@ -165,6 +167,15 @@ class SelfTest:
         """Photographs -> coefficients."""
         _require(bool(np.isfinite(self.coefficients).all()), "coefficients are not numbers")
 
+    def plain_photograph(self) -> None:
+        """A face is found and read without its landmarks, by whoever reads them here."""
+        from faces.detection import load_detector
+
+        found = load_detector().faces(self.images[0])
+        _require(bool(found), "no face was found in a generated photograph")
+        error_px = float(np.linalg.norm(found[0] - self.landmarks_px[0], axis=1).mean())
+        _require(error_px < WORST_READING * PHOTO_PX, f"landmarks are read {error_px:.1f} px off")
+
     def identity_encoder(self) -> None:
         """Photographs -> embeddings."""
         _require(bool(np.isfinite(self.embeddings).all()), "embeddings are not numbers")
@@ -262,6 +273,7 @@ COMPONENTS: dict[str, str] = {
     "generated_faces": SETUP,
     "rasteriser": f"{SETUP}; numba must be able to compile (a C library and a folder it may write)",
     "fit": SETUP,
+    "plain_photograph": f"restore faces/finding/weights (git checkout), or {SETUP}",
     "identity_encoder": f"restore faces/identity/weights (git checkout), or {SETUP}",
     "shard": "free some disk, or name another temporary folder by TMPDIR",
     "training_step": f"{SETUP}; see docs/training.md",

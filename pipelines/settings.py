@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assets.plan import Plan
 from assets.store import Store
+from faces.detection import READERS
 from faces.errors import SamaeError
 
 PREFIX = "SAMAE_"
@@ -40,6 +41,9 @@ class Settings(BaseSettings, Plan):
         description="what starts a command on a host of the hostfile; host and command follow",
     )
     master_port: int = Field(29400, ge=1, le=65535, description="port on the hostfile's first host where ranks meet")
+    landmarks: str = Field(
+        "auto", description="who reads landmarks of plain photographs: own, insightface, auto (it where it can)"
+    )
     webhook: str = Field("", description="address that gets a JSON message when a run fails, http(s)://…; empty: none")
     log_json: bool = Field(False, description="console logs of runs as one JSON object a line, with run ids")
     weekly: bool = Field(False, description="switch on the weekly retraining and the sensors when Dagster starts")
@@ -59,6 +63,13 @@ class Settings(BaseSettings, Plan):
     def _launch(cls, value: str) -> str:
         if value != "local" and not value.startswith(("hosts:", "ray:http://", "ray:https://")):
             raise ValueError(f"{value!r} is neither local, hosts:HOSTFILE nor ray:http://HEAD:8265")
+        return value
+
+    @field_validator("landmarks")
+    @classmethod
+    def _landmarks(cls, value: str) -> str:
+        if value not in READERS:
+            raise ValueError(f"{value!r} is none of {', '.join(READERS)}")
         return value
 
     @field_validator("webhook")

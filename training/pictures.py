@@ -1,9 +1,9 @@
 """Plain pictures in and out of a trained swapper: landmarks, crop, fit, embedding, swap, and the paste back.
 
 Where a picture's 68 landmarks come from, in this order: an entry of ffhq-dataset-v2.json in a folder above it (FFHQ's
-layout, generated sets too); landmarks.json beside it or one folder up (name -> 68 points, FFHQ's pixel convention);
-InsightFace's detector, where its weights are. A picture of FFHQ's layout is a crop already; of any other, FFHQ's crop
-is cut, swapped, and put back at the picture's own size.
+layout, generated sets too); landmarks.json beside it or one folder up (name -> 68 points, FFHQ's pixel convention); a
+face detector, ours or InsightFace's (faces/detection.py). A picture of FFHQ's layout is a crop already; of any other,
+FFHQ's crop is cut, swapped, and put back at the picture's own size.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from faces.albedo import shrink_masks, skin_colour
+from faces.detection import ABOUT, landmark_reader, load_detector
 from faces.errors import SamaeError
 from faces.files import read_json
 from faces.fitting import fit
@@ -32,6 +33,8 @@ FFHQ_JSON, LANDMARKS_JSON = "ffhq-dataset-v2.json", "landmarks.json"
 FIT_PX = 128
 #: Where the mask is below this, a result says nothing about what the network drew there.
 LEAST_MASK = 0.02
+#: Detectors that have read landmarks in this process.
+_ASKED: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
     """(68, 2) landmarks in our pixels, and whether the picture is an FFHQ crop already (see the module).
 
     Raises:
-        SamaeError: no landmarks and no detector, or no face.
+        SamaeError: no landmarks, and no detector or no face.
     """
     path = path.resolve()
     for above, folder in enumerate(list(path.parents)[:3]):
@@ -82,15 +85,29 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
-    """(H, W, 3) uint8 -> (68, 2) landmarks of its largest face by InsightFace's detector, our pixels.
+    """(H, W, 3) uint8 -> (68, 2) landmarks of its largest face by the detector, our pixels.
 
     Raises:
         SamaeError: the detector's weights are missing, or there is no face; `name` is the picture's for the sentence.
     """
-    faces = _detector(name).faces(image)
+    try:
+        faces = load_detector().faces(image)
+    except SamaeError as error:
+        raise SamaeError(
+            f"{name} has no landmarks (in {FFHQ_JSON} or {LANDMARKS_JSON} above it), and {error}"
+        ) from None
+    _ASKED.add(landmark_reader())
     if not faces:
-        raise SamaeError(f"no face was found in {name}: choose another picture, or write {LANDMARKS_JSON} beside it")
+        raise SamaeError(
+            f"no face was found in {name} (by {ABOUT[landmark_reader()]}): choose another picture, or write "
+            f"{LANDMARKS_JSON} beside it"
+        )
     return faces[0]
+
+
+def readers_asked() -> list[str]:
+    """What is to be said of the detectors that have read landmarks in this process, from faces/detection.py."""
+    return [ABOUT[reader] for reader in sorted(_ASKED)]
 
 
 def listed_points(listed: Path, name: str) -> np.ndarray | None:
@@ -132,22 +149,6 @@ def _entries(listing: Path, changed_ns: int) -> dict[str, tuple[float, Any]]:
     """file_path -> (width of the stored picture, 68 points) of a listing in FFHQ's form."""
     images = (entry["image"] for entry in read_json(listing).values())
     return {i["file_path"]: (float(i["pixel_size"][0]), i["face_landmarks"]) for i in images}
-
-
-@lru_cache(maxsize=1)
-def _loaded_detector() -> Any:
-    from faces.detection import Detector
-
-    return Detector()
-
-
-def _detector(name: str) -> Any:
-    try:
-        return _loaded_detector()
-    except SamaeError as error:
-        raise SamaeError(
-            f"{name} has no landmarks (in {FFHQ_JSON} or {LANDMARKS_JSON} above it), and {error}"
-        ) from None
 
 
 def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encoder) -> Portrait:

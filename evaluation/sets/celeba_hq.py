@@ -6,7 +6,7 @@
 
 Target 28000 + n gets source 29000 + n (REFace's protocol). Pairs of one person by the identities are left out; without
 that file persons are unknown, and retrieval counts the source picture alone. Landmarks: landmarks.json ("28000": 68
-points) or InsightFace's detector. A picture that is missing, damaged or without a face fails its pairs.
+points) or the detector. A picture that is missing, damaged or without a face fails its pairs.
 """
 
 from collections.abc import Sequence

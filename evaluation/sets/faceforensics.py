@@ -8,7 +8,7 @@
 Frame n of the source goes onto frame n of the target, n = 0..9, at the middles of ten equal parts of the video (ours;
 the protocol says evenly spaced). Videos with one YouTube id, and those that MegaFS found (its issue 24: 043 with 343,
 179 with 183 and 826), are one person; MegaFS merged to 885 identities by eye and published no list, so some repeats
-stay, and retrieval counts them as strangers. Landmarks: landmarks.json ("071/3": 68 points) or InsightFace's detector.
+stay, and retrieval counts them as strangers. Landmarks: landmarks.json ("071/3": 68 points) or the detector.
 A frame that cannot be decoded or shows no face fails its pairs; nothing falls back to another frame.
 """
 

@@ -16,6 +16,7 @@ import torch
 
 from evaluation.sets.base import PictureSet, Shot
 from faces.camera import Camera
+from faces.detection import reader_digest
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
 from faces.identity.registry import load_encoder
@@ -82,7 +83,7 @@ class PreparedFaces:
         return TrueFrame(row["true_image"], row["true_landmarks"], row["true_mask"])
 
     def _path(self, key: str) -> Path:
-        name = digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, key])
+        name = digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, reader_digest(), key])
         return self.folder / f"{name}.npz"
 
     def _read(self, key: str) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ OPTIONAL: tuple[OptionalWeights, ...] = (
     OptionalWeights(
         "InsightFace detector",
         ("models/buffalo_l/1k3d68.onnx", "buffalo_l/1k3d68.onnx", "1k3d68.onnx"),
-        "landmarks for plain photographs (with det_10g.onnx beside it)",
+        "landmarks of plain photographs in place of our own (with det_10g.onnx beside it)",
         "InsightFace's model pack buffalo_l",
         "non-commercial research",
     ),
@@ -137,6 +137,7 @@ def examine() -> dict[str, Any]:
         "gpus": _gpus(),
         "rasteriser_backends": _rasterisers(problems),
         "encoders": _encoders(problems, settings.encoder, settings.judges),
+        "landmarks": _landmarks(problems),
         "versions": versions,
         "optional_weights": [_status(weights) for weights in OPTIONAL],
         "problems": problems,
@@ -193,6 +194,18 @@ def _encoders(problems: list[str], *wanted: Any) -> list[dict[str, str]]:
     return encoder_status()
 
 
+def _landmarks(problems: list[str]) -> str:
+    """Who reads landmarks of plain photographs here."""
+    from faces.detection import ABOUT, landmark_reader, load_detector
+
+    try:
+        load_detector()
+        return ABOUT[landmark_reader()]
+    except SamaeError as error:
+        problems.append(str(error))
+        return "nobody"
+
+
 def weight_folders() -> list[Path]:
     """Where optional weights are looked for: the registry's folders and SAMAE_WEIGHTS."""
     named = os.environ.get("SAMAE_WEIGHTS")
@@ -222,6 +235,7 @@ def in_words(found: dict[str, Any]) -> str:
         "rasteriser   " + "; ".join(f"{name}: {state}" for name, state in found["rasteriser_backends"].items()),
         f"python       {found['python']}; " + ", ".join(f"{k} {v}" for k, v in found["versions"].items()),
         "encoders     " + ", ".join(f"{e['name']} ({'found' if e['path'] else 'missing'})" for e in found["encoders"]),
+        f"landmarks    of plain photographs are read by {found['landmarks']}",
         "",
         f"optional weights (looked for in {', '.join(map(str, weight_folders()))}; add a folder by SAMAE_WEIGHTS):",
     ]

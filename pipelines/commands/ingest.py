@@ -1,4 +1,4 @@
-"""`samae ingest PHOTOGRAPHS OUT`: plain photographs become a set in FFHQ layout; InsightFace finds the faces, or
+"""`samae ingest PHOTOGRAPHS OUT`: plain photographs become a set in FFHQ layout; a detector finds the faces, or
 `landmarks.json` beside the photographs says where they are."""
 
 from pathlib import Path
@@ -10,11 +10,11 @@ def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
     """Write the set, say what was refused and why, and name the command that uses it."""
     from assets.ingest import REJECTED_NAME, ingest
     from assets.landmark_list import LANDMARKS_NAME
-    from faces.detection import Detector
+    from faces.detection import ABOUT, landmark_reader, load_detector
 
     listed = (photographs / LANDMARKS_NAME).is_file()
-    detector = None if listed else Detector()
-    print(f"faces: {photographs / LANDMARKS_NAME if listed else 'found by InsightFace'}")
+    detector = None if listed else load_detector()
+    print(f"faces: {photographs / LANDMARKS_NAME if listed else f'found by {ABOUT[landmark_reader()]}'}")
     columns = (TextColumn("photographs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
         task = bar.add_task("photographs", total=None)

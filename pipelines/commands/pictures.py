@@ -29,7 +29,14 @@ def fits(folder: Path) -> None:
     draw_pictures(folder)
 
 
-ARTISTS: tuple[Callable[[Path], None], ...] = (people, head, fits)
+def landmarks(folder: Path) -> None:
+    """Landmarks that our own networks read."""
+    from faces.pictures_landmarks import draw_landmarks
+
+    draw_landmarks(folder)
+
+
+ARTISTS: tuple[Callable[[Path], None], ...] = (people, head, fits, landmarks)
 
 
 def run() -> None:

@@ -44,6 +44,10 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
     else:
         _swap_file(swapper, face, Path(target), out)
         print(f"{out}: {target} with the face of {source}")
+    from training.pictures import readers_asked
+
+    for reader in readers_asked():
+        print(f"landmarks: read by {reader}")
 
 
 def _place(target: str, out: Path | None) -> Path:

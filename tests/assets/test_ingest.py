@@ -140,7 +140,7 @@ def test_small_and_cut_faces_are_refused(tmp_path: Path, portrait) -> None:
 def test_missing_weights_and_empty_folders_name_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SAMAE_WEIGHTS", str(tmp_path))
-    with pytest.raises(SamaeError, match=r"det_10g\.onnx and 1k3d68\.onnx .* SAMAE_WEIGHTS"):
+    with pytest.raises(SamaeError, match=r"det_10g\.onnx and 1k3d68\.onnx .* SAMAE_WEIGHTS .*SAMAE_LANDMARKS=own"):
         Detector()
     with pytest.raises(SamaeError, match="holds no PNG, JPEG or WebP"):
         ingest(tmp_path / "nowhere", tmp_path / "set", NoFace())

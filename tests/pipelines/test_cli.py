@@ -107,7 +107,9 @@ def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
         (["evaluate", "--recipe", "samae"], {}, "swap_model [samae] has not been made yet"),
         (["bench", "speed"], {}, "no benchmark is called 'speed'"),
         (["swap", "00001", "00002"], {}, "training_shards has not been made yet"),
-        (["ingest", "/nowhere", "set"], {"HOME": "/nowhere"}, "needs InsightFace's det_10g.onnx"),
+        (["ingest", "/nowhere", "set"], {}, "/nowhere holds no PNG, JPEG or WebP picture"),
+        (["ingest", "/n", "set", "--landmarks", "insightface"], {"HOME": "/nowhere"}, "needs its det_10g.onnx"),
+        (["ingest", "/n", "set"], {"SAMAE_LANDMARKS": "dlib"}, "SAMAE_LANDMARKS is 'dlib'"),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.landmarks import generated
 from faces.errors import SamaeError
 from faces.files import read_json, write_json
 from faces.identity.registry import load_encoder
@@ -94,3 +95,25 @@ def test_what_cannot_be_swapped_is_one_sentence(
         swap.run(str(people), face, tmp_path / "out.png", str(model))
     with pytest.raises(SamaeError, match="no picture file or folder"):
         swap.run(face, "00001", tmp_path / "out.png", str(model))
+
+
+def test_two_plain_pictures_are_swapped_without_landmarks(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
+    for name, picture in zip(("me.jpg", "you.jpg"), generated(2, 5), strict=True):
+        cv2.imwrite(str(tmp_path / name), picture.image[..., ::-1])
+    out = tmp_path / "swapped.png"
+    swap.run(str(tmp_path / "me.jpg"), str(tmp_path / "you.jpg"), out, str(model))
+    assert "trained on generated people alone" in capsys.readouterr().out
+    made, target = cv2.imread(str(out)), cv2.imread(str(tmp_path / "you.jpg"))
+    assert made.shape == target.shape
+    changed = (made != target).any(-1)
+    inside = np.zeros(changed.shape, np.uint8)
+    cv2.fillConvexPoly(inside, cv2.convexHull(picture.faces[0].astype(np.int32)), 1)
+    assert changed[inside > 0].mean() > 0.5
+    assert changed[cv2.dilate(inside, np.ones((61, 61), np.uint8)) == 0].mean() < 0.02
+    cv2.imwrite(str(tmp_path / "wall.jpg"), np.full((200, 300, 3), 90, np.uint8))
+    with pytest.raises(SamaeError, match=r"no face was found in .*wall\.jpg"):
+        swap.run(str(tmp_path / "me.jpg"), str(tmp_path / "wall.jpg"), out, str(model))

@@ -80,6 +80,9 @@ def test_a_picture_without_landmarks_or_file_names_the_mend(tmp_path: Path, monk
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SAMAE_WEIGHTS", raising=False)
     cv2.imwrite(str(tmp_path / "plain.png"), np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(SamaeError, match=r"no face was found in .*plain\.png \(by Samae's own .*landmarks\.json"):
+        landmarks_of(tmp_path / "plain.png", np.zeros((40, 40, 3), np.uint8))
+    monkeypatch.setenv("SAMAE_LANDMARKS", "insightface")
     with pytest.raises(SamaeError, match=r"plain\.png has no landmarks .*det_10g\.onnx"):
         landmarks_of(tmp_path / "plain.png", np.zeros((40, 40, 3), np.uint8))
     head, encoder = load_head("builtin"), load_encoder("builtin")
@@ -105,7 +108,7 @@ def test_landmarks_json_is_checked_and_sought_near_the_picture_only(
     deep.mkdir(parents=True)
     cv2.imwrite(str(deep / "photo.png"), image)
     (tmp_path / "landmarks.json").write_text(json.dumps({"a/b/photo.png": [[1, 2]] * 68}))
-    with pytest.raises(SamaeError, match="has no landmarks"):
+    with pytest.raises(SamaeError, match="no face was found"):
         landmarks_of(deep / "photo.png", image)
     (tmp_path / "a" / "landmarks.json").write_text(json.dumps({"b/photo.png": [[1, 2]] * 67}))
     with pytest.raises(SamaeError, match="has not 68 points"):

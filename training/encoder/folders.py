@@ -1,9 +1,8 @@
-"""Any set with one folder an identity: PEOPLE/NAME/*.jpg, with landmarks.json, or plain where a detector is present.
+"""Any set with one folder an identity: PEOPLE/NAME/*.jpg, with landmarks.json or without.
 
-landmarks.json maps a picture's path below the set's folder to its 68 points, [[x, y], …], pixel centres at
-whole numbers as in FFHQ's JSON. Without it InsightFace's detector finds them, where its weights are. Inner-face masks
-are read from NAME/PICTURE.mask.png where they exist; else they are the hull of the landmarks (ours; BlendFace's are
-parsed).
+landmarks.json maps a picture's path below the set's folder to its 68 points, [[x, y], …], pixel centres at whole
+numbers as in FFHQ's JSON. Without it a detector finds them (faces/detection.py). Inner-face masks are read from
+NAME/PICTURE.mask.png where they exist; else they are the hull of the landmarks (ours; BlendFace's are parsed).
 """
 
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faces.detection import reader_digest
 from faces.errors import SamaeError
 from faces.files import digest_of, sha256_file
 from faces.records import decode_colour
@@ -60,7 +60,7 @@ def folder_digest(recipe: EncoderRecipe) -> str:
     people = people_of(recipe)
     root = Path(recipe.data).expanduser()
     sizes = {str(p.relative_to(root)): p.stat().st_size for pictures in people.values() for p in pictures}
-    marks = sha256_file(root / LANDMARKS_JSON) if (root / LANDMARKS_JSON).is_file() else ""
+    marks = sha256_file(root / LANDMARKS_JSON) if (root / LANDMARKS_JSON).is_file() else reader_digest()
     return digest_of({"files": sizes, "landmarks": marks, "crop_px": recipe.crop_px, "held": recipe.held_out_people})
 
 
@@ -92,10 +92,10 @@ def cut_folder(
 
 
 def landmark_finder(root: Path) -> FindsLandmarks:
-    """(path, picture) -> (68, 2) landmarks, our pixels: out of landmarks.json, else by InsightFace's detector.
+    """(path, picture) -> (68, 2) landmarks, our pixels: out of landmarks.json, else by the detector.
 
-    Raises:
-        SamaeError: neither is there, or a picture has no landmarks.
+    Raises (when called with a picture):
+        SamaeError: a picture has no landmarks, or there is no face in it.
     """
     if (root / LANDMARKS_JSON).is_file():
 
@@ -107,13 +107,6 @@ def landmark_finder(root: Path) -> FindsLandmarks:
             return points
 
         return listed
-    from faces.detection import find_detector_folder
-
-    if find_detector_folder() is None:
-        raise SamaeError(
-            f"{root} has no {LANDMARKS_JSON}, and no face detector is installed: write that file (path -> 68 points), "
-            "or put InsightFace's det_10g.onnx and 1k3d68.onnx into a folder named by SAMAE_WEIGHTS"
-        )
     return lambda path, image: found_landmarks(image, str(path))
 
 
