@@ -140,6 +140,13 @@ def _head(plan: Plan, _: str) -> dict[str, Any]:
     return {"head": head_identity(plan.head)}
 
 
+def _masks(plan: Plan, _: str) -> dict[str, Any]:
+    from faces.readers.cover import WEIGHTS
+    from faces.readers.weights import reader_digest
+
+    return {"head": head_identity(plan.head), "occluders": reader_digest(WEIGHTS)}
+
+
 def _shards(plan: Plan, _: str) -> dict[str, Any]:
     return {"picture_px": plan.picture_px, "head": head_identity(plan.head), "encoder": encoder_identity(plan.encoder)}
 
@@ -210,7 +217,8 @@ STAGES: dict[str, Stage] = {
             ("aligned_faces", "face_coefficients"),
             frozenset({"numpy", "parquet"}),
             "The visible face of every picture (mesh silhouette minus occluders) and its skin colour.",
-            settings=_head,
+            code_version="2",
+            settings=_masks,
         ),
         Stage(
             "identity_embeddings",

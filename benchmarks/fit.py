@@ -17,7 +17,7 @@ from faces.camera import rotation_matrices
 from faces.fitting import Fit, FitSettings, fit
 from faces.fitting.gaze import gaze_vectors, towards_camera
 from faces.fitting.view import skin_triangles
-from faces.masks import face_mask, silhouette
+from faces.masks import OccluderSettings, face_mask, silhouette
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.shading import to_srgb
@@ -25,12 +25,15 @@ from faces.render.shading import to_srgb
 SUMMARY = "fitting: landmark error, pose, surface, light, albedo, masks and speed on held-out generated people"
 #: Seed of the people that this benchmark alone sees.
 HELD_OUT_SEED = 86_028_157
+#: CIE L* of the skin that part dark, medium and light tones: thirds of the range that people are drawn from.
+TONES = (42.0, 56.0)
 #: People rendered and fitted together: bounds the memory at any number of people.
 BATCH = 32
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
-    """Figures of this machine. Settings, all optional: people 96, size_px 224, seed."""
+    """Figures of this machine. Settings, all optional: people 96, size_px 224, seed, occluders network or residual."""
+    way = OccluderSettings(method=str(settings.get("occluders", "network")))
     count, size_px = int(settings.get("people", 96)), int(settings.get("size_px", 224))
     head, spent, rows = load_head("builtin"), np.zeros((2, 2)), []
     for n, truth in enumerate(held_out(int(settings.get("seed", HELD_OUT_SEED)), count, size_px)):
@@ -41,7 +44,7 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
         clock.append(_clocks())
         found = fit(truth["image"], truth["landmarks_px"], head, size_px)
         spent += np.diff([*clock, _clocks()], axis=0)
-        rows.append(measured(found, truth, head))
+        rows.append(measured(found, truth, head, way))
     every = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     return {
         **summary(every),
@@ -62,15 +65,20 @@ def _clocks() -> tuple[float, float]:
 
 
 def held_out(seed: int, count: int, size_px: int) -> Iterator[dict[str, np.ndarray]]:
-    """`count` different people with their truth, BATCH at a time, stacked; `kind` is what covers the face."""
+    """`count` different people with their truth, BATCH at a time, stacked; `kind` is what covers the face, `lightness`
+    the skin's CIE L*."""
     from faces.synthetic.pictures import person_and_scene, render_picture
 
     names = ("image", "landmarks_px", "coefficients", "mask", "skin")
     for first in range(0, count, BATCH):
         indices = range(first, min(first + BATCH, count))
         portraits = [render_picture(seed, index, count, size_px) for index in indices]
-        kinds = [kind_of(person_and_scene(seed, index, count)[1]) for index in indices]
-        yield {name: np.stack([getattr(p, name) for p in portraits]) for name in names} | {"kind": np.array(kinds)}
+        owners = [person_and_scene(seed, index, count) for index in indices]
+        yield {name: np.stack([getattr(p, name) for p in portraits]) for name in names} | {
+            "kind": np.array([kind_of(scene) for _, scene in owners]),
+            "lightness": np.array([person.lightness for person, _ in owners]),
+            "bearded": np.array([person.beard_mm > 0 for person, _ in owners]),
+        }
 
 
 def kind_of(scene: Any) -> str:
@@ -80,16 +88,19 @@ def kind_of(scene: Any) -> str:
     return scene.occluder if scene.occluder != "none" else "hair"
 
 
-def measured(found: Fit, truth: dict[str, np.ndarray], head: MorphableHead) -> dict[str, np.ndarray]:
+def measured(
+    found: Fit, truth: dict[str, np.ndarray], head: MorphableHead, way: OccluderSettings
+) -> dict[str, np.ndarray]:
     """Every figure of every face, (N,) each."""
+    masks = face_mask(truth["image"], found.coefficients, head, way)
     return {
         "nme": found.landmark_nme_percent,
         "ok": found.ok,
         "photometric": found.photometric_error,
         **geometry_figures(found.coefficients, truth["coefficients"], head),
         **gaze_figures(found.coefficients, truth["coefficients"], head),
-        **colour_figures(found.coefficients, truth, head),
-        **mask_figures(found.coefficients, truth, head),
+        **colour_figures(found.coefficients, truth, masks, head),
+        **mask_figures(found.coefficients, truth, masks, head),
     }
 
 
@@ -153,7 +164,9 @@ def rigid_distance_mm(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(p @ (left @ right) - q, axis=-1).mean())
 
 
-def colour_figures(found: np.ndarray, truth: dict[str, np.ndarray], head: MorphableHead) -> dict[str, np.ndarray]:
+def colour_figures(
+    found: np.ndarray, truth: dict[str, np.ndarray], masks: np.ndarray, head: MorphableHead
+) -> dict[str, np.ndarray]:
     """Light (relative error, whole and up to its level), albedo (mean over the skin) and skin tone as Delta E 1976."""
     from faces.albedo import skin_colour
 
@@ -162,7 +175,7 @@ def colour_figures(found: np.ndarray, truth: dict[str, np.ndarray], head: Morpha
     size = np.linalg.norm(lights[1], axis=1)
     vertices = np.unique(head.triangles[skin_triangles(head)])
     albedo = [head.albedo(head.layout.take(c, "albedo"))[:, vertices] for c in (found, truth["coefficients"])]
-    skin = skin_colour(truth["image"], found, face_mask(truth["image"], found, head), head)
+    skin = skin_colour(truth["image"], found, masks, head)
     return {
         "light": np.linalg.norm(lights[0] - lights[1], axis=1) / size,
         "light_shape": np.linalg.norm(level * lights[0] - lights[1], axis=1) / size,
@@ -171,17 +184,22 @@ def colour_figures(found: np.ndarray, truth: dict[str, np.ndarray], head: Morpha
     }
 
 
-def mask_figures(found: np.ndarray, truth: dict[str, np.ndarray], head: MorphableHead) -> dict[str, np.ndarray]:
+def mask_figures(
+    found: np.ndarray, truth: dict[str, np.ndarray], masks: np.ndarray, head: MorphableHead
+) -> dict[str, np.ndarray]:
     """Overlap of the visible face with the truth; covered pixels of the true silhouette: true, found, both."""
-    seen, true = face_mask(truth["image"], found, head) > 127, truth["mask"] > 127
+    seen, true = masks > 127, truth["mask"] > 127
     whole = silhouette(truth["coefficients"], head, truth["image"].shape[1]) > 0.5
-    hidden, marked = whole & ~true, whole & ~seen & (silhouette(found, head, whole.shape[1]) > 0.5)
+    fitted = silhouette(found, head, whole.shape[1]) > 0.5
+    hidden, marked = whole & ~true, whole & ~seen & fitted
     return {
         "iou": (seen & true).sum((1, 2)) / (seen | true).sum((1, 2)),
         "hidden": hidden.sum((1, 2)),
         "marked": marked.sum((1, 2)),
         "caught": (hidden & marked).sum((1, 2)),
-        "kind": truth["kind"],
+        "bare": (true & fitted).sum((1, 2)),
+        "lost": (true & fitted & ~seen).sum((1, 2)),
+        **{name: truth[name] for name in ("kind", "lightness", "bearded")},
     }
 
 
@@ -195,7 +213,26 @@ def occluder_figures(every: dict[str, np.ndarray]) -> dict[str, float | int | st
             figures[f"occluder_recall_percent_{kind}"] = round(100.0 * float(share), 1)
             figures[f"faces_{kind}"] = int(rows.sum())
     precision = every["caught"].sum() / max(every["marked"].sum(), 1)
-    return figures | {"occluder_precision_percent": round(100.0 * float(precision), 1)}
+    return figures | {"occluder_precision_percent": round(100.0 * float(precision), 1)} | lost_figures(every)
+
+
+def lost_figures(every: dict[str, np.ndarray]) -> dict[str, float | int | str]:
+    """Share of the bare pixels in the fitted silhouette that are wrongly taken out: all, beards, thirds of tones."""
+    tone = every["lightness"]
+    groups = {
+        "": np.full(tone.shape, True),
+        "_beard": every["bearded"],
+        "_dark_skin": tone < TONES[0],
+        "_medium_skin": (tone >= TONES[0]) & (tone < TONES[1]),
+        "_light_skin": tone >= TONES[1],
+    }
+    return {
+        f"bare_pixels_lost_percent{name}": round(
+            100.0 * float(every["lost"][rows].sum() / every["bare"][rows].sum()), 2
+        )
+        for name, rows in groups.items()
+        if every["bare"][rows].sum()
+    }
 
 
 def lab(linear: np.ndarray) -> np.ndarray:

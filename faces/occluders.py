@@ -1,22 +1,26 @@
-"""What lies in front of a fitted face (hair, glasses, hands): pixels that the fitted render cannot explain.
+"""What lies in front of a fitted face (hair, glasses, hands): two ways, chosen by `OccluderSettings.method`.
 
-The head's own render, with the fitted light and albedo, predicts every pixel of bare skin. A pixel that differs by many
-robust standard deviations, together with neighbours that do too, is not skin. Brows, eyes, lips, nostrils and the mouth
-always differ (the albedo modes are smooth), so the scale grows near them. Light is forgiven where a shadow explains it:
-a pixel is compared with the prediction times its own best factor within `shadow`. A dark lower face may be a beard,
-which is the face's own, if its hue is the skin's; an open mouth and the eyeballs never count. All numbers are ours.
+"network" (the default) is a small network trained on generated people (faces/readers/cover.py). "residual" needs no
+weights and is kept for comparison: pixels that the fitted render cannot explain. The head's own render, with the fitted
+light and albedo, predicts every pixel of bare skin. A pixel that differs by many robust standard deviations, together
+with neighbours that do too, is not skin. Brows, eyes, lips, nostrils and the mouth always differ (the albedo modes are
+smooth), so the scale grows near them. Light is forgiven where a shadow explains it: a pixel is compared with the
+prediction times its own best factor within `shadow`. A dark lower face may be a beard, which is the face's own, if its
+hue is the skin's; an open mouth and the eyeballs never count. All numbers are ours.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from faces.errors import SamaeError
+from faces.fitting.maps import feature_map, lower_face, own_surface, predicted_images
 from faces.fitting.view import FaceView, shrink_images, view_faces
 from faces.morphable.base import MorphableHead
+from faces.readers.cover import read_cover
 from faces.render.rasterize import interpolate
-from faces.render.shading import shade, to_linear, to_srgb
+from faces.render.shading import to_linear, to_srgb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,8 @@ class OccluderSettings:
     """How occluders are found.
 
     Attributes:
+        method: "network" or "residual". All but `certain` belong to the residual.
+        certain: the network's answer (0..1) is stretched so that the first counts as bare and the second as covered.
         working_px: side of the picture in which they are looked for.
         least_scale: smallest robust standard deviation of a bare pixel, sRGB 0..1.
         weak, strong: a region of pixels above `weak` standard deviations counts when it holds one above `strong`.
@@ -36,6 +42,8 @@ class OccluderSettings:
         grow_px: regions grow by this much (px of the working picture), to cover their soft edge.
     """
 
+    method: str = "network"
+    certain: tuple[float, float] = (0.25, 0.75)
     working_px: int = 96
     least_scale: float = 0.028
     weak: float = 3.0
@@ -48,33 +56,11 @@ class OccluderSettings:
     beard: float = 0.12
     grow_px: float = 1.0
 
-
-@lru_cache(maxsize=8)
-def feature_map(head: MorphableHead, feature_mm: float) -> np.ndarray:
-    """(V, 1) float32: 1 at brows, eyes, nostrils and lips of the mean head, falling to 0 over about `feature_mm`."""
-    points = head.mean_mm[head.landmarks]
-    runs = [(17, 22), (22, 27), (31, 36), (36, 42), (42, 48), (48, 60)]
-    dense = [points[a:b] for a, b in runs] + [(points[a : b - 1] + points[a + 1 : b]) / 2 for a, b in runs]
-    dense += [points[a:b].mean(0, keepdims=True) for a, b in runs[3:]]
-    away = np.full(len(head.mean_mm), np.inf, np.float32)
-    for point in np.concatenate(dense):
-        np.minimum(away, np.linalg.norm(head.mean_mm - point, axis=-1), out=away)
-    return np.exp(-0.5 * np.square(away / feature_mm))[:, None].astype(np.float32)
-
-
-@lru_cache(maxsize=8)
-def lower_face(head: MorphableHead) -> np.ndarray:
-    """(V, 1) float32: 1 below the nose, where beards grow, 0 above it."""
-    points = head.mean_mm[head.landmarks]
-    base, lip = points[33, 1], points[51, 1]
-    return np.clip((base - head.mean_mm[:, 1:2]) / max(base - lip, 1.0), 0.0, 1.0).astype(np.float32)
-
-
-@lru_cache(maxsize=8)
-def own_surface(head: MorphableHead) -> np.ndarray:
-    """(T,) float32: 0 for eyeballs and what an open mouth shows, whose looks the albedo modes cannot say, else 1."""
-    inside = np.array([any(word in name for word in ("eye", "mouth", "teeth", "tongue")) for name in head.part_names])
-    return (~inside)[head.parts].astype(np.float32)
+    def __post_init__(self) -> None:
+        if self.method not in ("network", "residual"):
+            raise SamaeError(f"occluders are found by 'network' or 'residual', not by {self.method!r}")
+        if not 0.0 <= self.certain[0] < self.certain[1] <= 1.0:
+            raise SamaeError(f"certain is {self.certain}; it must be two rising shares of 0..1")
 
 
 def residuals(pictures: np.ndarray, predicted: np.ndarray, least: np.ndarray, most: float) -> np.ndarray:
@@ -84,13 +70,6 @@ def residuals(pictures: np.ndarray, predicted: np.ndarray, least: np.ndarray, mo
     forgiven = np.clip(factor, least, most)[..., None]
     away = np.sqrt(np.square(pictures - to_srgb(forgiven * bare)).mean(-1))
     return away.astype(np.float32)
-
-
-def predicted_images(coefficients: np.ndarray, view: FaceView, head: MorphableHead) -> np.ndarray:
-    """The fitted render, own albedo and light, (N, S, S, 3) float32 sRGB 0..1; 0 off the mesh."""
-    colours = head.albedo(head.layout.take(coefficients, "albedo"))
-    albedo = interpolate(colours, head.triangles, view.raster)
-    return to_srgb(shade(albedo, view.normals, head.layout.take(coefficients, "light"))).astype(np.float32)
 
 
 def deviations(
@@ -135,7 +114,13 @@ def clean_regions(deviation: np.ndarray, face: np.ndarray, settings: OccluderSet
 def find_occluders(
     images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, settings: OccluderSettings
 ) -> np.ndarray:
-    """(N, S, S, 3) uint8, (N, D) -> (N, w, w) float32 0..1 at the working size: 1 where something covers the face."""
+    """What covers the fitted face: (N, S, S, 3) uint8, (N, D) -> (N, w, w) float32 0..1, 1 where it is covered.
+
+    w is S for the network and the working size for the residual. Raises SamaeError where the weights are damaged.
+    """
+    if settings.method == "network":
+        low, high = settings.certain
+        return np.clip((read_cover(images, coefficients, head) - low) / (high - low), 0.0, 1.0)
     size_px = min(settings.working_px, images.shape[1])
     view = view_faces(coefficients, head, size_px)
     deviation = deviations(shrink_images(images, size_px), coefficients, view, head, settings)

@@ -1,7 +1,9 @@
 """Pictures of docs/: fits drawn over photographs, masks, perforation confusion. `python -m faces.pictures_fit`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,7 +11,16 @@ import numpy as np
 from faces.camera import Camera
 from faces.files import atomic_file
 from faces.fitting import Fit, fit
-from faces.masks import PerforationSettings, face_mask, feather, mesh_scales, perforate, silhouette, swap_mask
+from faces.masks import (
+    OccluderSettings,
+    PerforationSettings,
+    face_mask,
+    feather,
+    mesh_scales,
+    perforate,
+    silhouette,
+    swap_mask,
+)  # fmt: skip
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.pictures_photograph import astronaut
@@ -20,10 +31,16 @@ SIZE_PX = 256
 #: Seed of the people shown, and which of its pictures: glasses, hair over the face, dark and light skin, turned heads.
 SEED = 977
 GAP_PX = 4
+#: What covers the faces of occluders.jpg, over PLAIN.
+PLAIN: dict[str, Any] = {"glasses": "none", "occluder": "none", "hair_style": "short"}
+COVERED: tuple[dict[str, Any], ...] = (
+    {"hair_style": "fringe"}, {"hair_style": "curly"}, {"glasses": "square"}, {"glasses": "sunglasses"},
+    {"occluder": "hand"}, {"occluder": "strand", "hair_style": "long_wavy"},
+)  # fmt: skip
 
 
 def draw_pictures(out_dir: Path, count: int = 6) -> list[Path]:
-    """Write fits, masks, perforation and photograph.jpg (each below 400 kB) into out_dir; returns their paths."""
+    """Write fits, masks, occluders, perforation and photograph.jpg (each below 400 kB) into out_dir; their paths."""
     from faces.synthetic.pictures import render_picture
 
     head = load_head("builtin")
@@ -34,6 +51,7 @@ def draw_pictures(out_dir: Path, count: int = 6) -> list[Path]:
     sheets = {
         "fits.jpg": fit_rows(images, landmarks, found, head),
         "masks.jpg": mask_rows(images, found.coefficients, head),
+        "occluders.jpg": occluder_rows(head),
         "perforation.jpg": perforation_rows(images, found.coefficients, head),
         "photograph.jpg": photograph_row(head),
     }
@@ -68,6 +86,24 @@ def mask_rows(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead)
     swap = swap_mask(visible, neighbour, np.clip(whole - visible, 0, 1))
     soft = feather(swap, 8.0)
     return [images, tinted(images, visible), outlined(images, whole, neighbour, swap), tinted(images, soft)]
+
+
+def occluder_rows(head: MorphableHead) -> list[np.ndarray]:
+    """Faces behind things; the visible face by the residual, by the network, and in truth."""
+    from faces.synthetic.person import person_from_seed
+    from faces.synthetic.portrait import render_person
+    from faces.synthetic.scene import scene_from_seed
+
+    portraits = []
+    for index, changes in enumerate(COVERED):
+        person = person_from_seed(SEED, index)
+        scene = replace(scene_from_seed(SEED, index, person), **(PLAIN | changes))
+        portraits.append(render_person(person, scene, SIZE_PX))
+    images = np.stack([p.image for p in portraits])
+    found = fit(images, np.stack([p.landmarks_px for p in portraits]), head, SIZE_PX).coefficients
+    shown = [face_mask(images, found, head, OccluderSettings(method=way)) for way in ("residual", "network")]
+    shown.append(np.stack([p.mask for p in portraits]))
+    return [images, *(tinted(images, masks / np.float32(255)) for masks in shown)]
 
 
 def perforation_rows(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead) -> list[np.ndarray]:

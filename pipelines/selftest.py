@@ -95,6 +95,16 @@ class SelfTest:
         return np.asarray(found.coefficients, np.float32)
 
     @cached_property
+    def visible(self) -> np.ndarray:
+        """(N, S, S) uint8 masks of the visible faces."""
+        from faces.masks import face_mask
+
+        masks = face_mask(self.images, self.coefficients, self.head)
+        share = (masks > 127).mean(axis=(1, 2))
+        _require(bool(np.all((share > 0.05) & (share < 0.6))), "the masks show no faces")
+        return masks
+
+    @cached_property
     def embeddings(self) -> np.ndarray:
         """(N, M) float32, unit length."""
         found = np.asarray(self.encoder.embed(self.images, self.landmarks_px), np.float32)
@@ -119,9 +129,8 @@ class SelfTest:
     def _samples(self) -> Iterator[dict[str, Any]]:
         from assets.aligned import resize
         from faces.albedo import neutral_albedo, skin_colour
-        from faces.masks import face_mask
 
-        masks = face_mask(self.images, self.coefficients, self.head)
+        masks = self.visible
         albedo = neutral_albedo(self.images, self.coefficients, self.head)
         skin = np.asarray(skin_colour(self.images, self.coefficients, masks, self.head), np.float32)
         for index in range(FACES):
@@ -175,6 +184,10 @@ class SelfTest:
         _require(bool(found), "no face was found in a generated photograph")
         error_px = float(np.linalg.norm(found[0] - self.landmarks_px[0], axis=1).mean())
         _require(error_px < WORST_READING * PHOTO_PX, f"landmarks are read {error_px:.1f} px off")
+
+    def masks(self) -> None:
+        """Photographs and coefficients -> visible faces, by the network that sees what covers them."""
+        _require(self.visible.dtype == np.uint8, "masks are not bytes")
 
     def identity_encoder(self) -> None:
         """Photographs -> embeddings."""
@@ -274,6 +287,7 @@ COMPONENTS: dict[str, str] = {
     "rasteriser": f"{SETUP}; numba must be able to compile (a C library and a folder it may write)",
     "fit": SETUP,
     "plain_photograph": f"restore faces/finding/weights (git checkout), or {SETUP}",
+    "masks": f"restore faces/readers/weights (git checkout), or {SETUP}",
     "identity_encoder": f"restore faces/identity/weights (git checkout), or {SETUP}",
     "shard": "free some disk, or name another temporary folder by TMPDIR",
     "training_step": f"{SETUP}; see docs/training.md",

@@ -10,7 +10,16 @@ from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 from faces.camera import Camera
 from faces.errors import SamaeError
 from faces.fitting import fit
-from faces.masks import MeshScaleSettings, face_mask, feather, mesh_scales, occluder_mask, silhouette, swap_mask
+from faces.masks import (
+    MeshScaleSettings,
+    OccluderSettings,
+    face_mask,
+    feather,
+    mesh_scales,
+    occluder_mask,
+    silhouette,
+    swap_mask,
+)  # fmt: skip
 from faces.render.mesh_image import render_mesh
 
 SIZE_PX = 128
@@ -51,12 +60,14 @@ def test_a_painted_hand_and_a_strand_are_taken_out(portraits):
             top = tuple(int(v) for v in face[19] + [0, -14])
             cv2.line(canvas, top, tuple(int(v) for v in face[[27, 31]].mean(0)), colour, 4)
     coefficients = fit(covered, points, head, SIZE_PX).coefficients
-    found = occluder_mask(covered, coefficients, head) > 0.5
+    # The network knows people; what this head shows is the residual's.
+    residual = OccluderSettings(method="residual")
+    found = occluder_mask(covered, coefficients, head, residual) > 0.5
     face = silhouette(coefficients, head, SIZE_PX) > 0.5
     true = (truth > 0) & face
     overlap = (found & true).sum() / (found | true).sum()
     assert overlap > 0.6
-    mask = face_mask(covered, coefficients, head)
+    mask = face_mask(covered, coefficients, head, residual)
     assert mask[true].mean() / 255 < 0.15
     assert mask[face & ~true].mean() / 255 > 0.9
 

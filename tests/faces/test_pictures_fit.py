@@ -7,10 +7,10 @@ import pytest
 from faces.pictures_fit import draw_pictures, outlined, sheet
 
 
-def test_four_small_pictures_are_drawn(tmp_path):
+def test_five_small_pictures_are_drawn(tmp_path):
     pytest.importorskip("skimage", reason="scikit-image (extra `dev`) brings the photograph")
     paths = draw_pictures(tmp_path, count=1)
-    assert [p.name for p in paths] == ["fits.jpg", "masks.jpg", "perforation.jpg", "photograph.jpg"]
+    assert [p.name for p in paths] == ["fits.jpg", "masks.jpg", "occluders.jpg", "perforation.jpg", "photograph.jpg"]
     for path in paths:
         assert path.stat().st_size <= 400_000
         assert cv2.imread(str(path)).std() > 10
