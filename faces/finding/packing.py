@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-#: Bits a weight.
+#: Bits a weight where nobody says otherwise; 2 to 8.
 BITS = 6
 _SHRINK = np.linspace(0.6, 1.0, 9)
 
@@ -28,23 +28,24 @@ def folded(network: nn.Module) -> nn.Module:
     return quick
 
 
-def packed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def packed(state: dict[str, torch.Tensor], bits_each: int = BITS) -> dict[str, torch.Tensor]:
     """A folded network's state -> for every weight NAME.bits (bytes) and NAME.step (C,), for every bias NAME, half."""
     tensors = {}
     for name, value in state.items():
         if value.ndim < 2:
             tensors[name] = value.half()
             continue
-        steps, size = rounded(value.flatten(1).double().numpy())
-        bits = np.unpackbits((steps + 2 ** (BITS - 1)).astype(np.uint8).reshape(-1, 1), axis=1)[:, 8 - BITS :]
+        steps, size = rounded(value.flatten(1).double().numpy(), bits_each)
+        whole = (steps + 2 ** (bits_each - 1)).astype(np.uint8)
+        bits = np.unpackbits(whole.reshape(-1, 1), axis=1)[:, 8 - bits_each :]
         tensors[f"{name}.bits"] = torch.from_numpy(np.packbits(bits))
         tensors[f"{name}.step"] = torch.from_numpy(size)
     return tensors
 
 
-def rounded(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def rounded(weights: np.ndarray, bits_each: int = BITS) -> tuple[np.ndarray, np.ndarray]:
     """(C, K) -> whole steps (C, K) and the size of a step of each row (C,) float16."""
-    most = 2 ** (BITS - 1) - 1
+    most = 2 ** (bits_each - 1) - 1
     largest = np.maximum(np.abs(weights).max(1), 1e-4) / most
     best = np.full(len(weights), np.inf)
     steps, size = np.zeros(weights.shape), np.zeros(len(weights), np.float16)
@@ -57,7 +58,9 @@ def rounded(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return steps, size
 
 
-def unpacked(tensors: dict[str, torch.Tensor], like: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def unpacked(
+    tensors: dict[str, torch.Tensor], like: dict[str, torch.Tensor], bits_each: int = BITS
+) -> dict[str, torch.Tensor]:
     """What `packed` made -> the state, float32, in the shapes of `like`; what is missing is left out."""
     state = {}
     for name, value in like.items():
@@ -65,8 +68,8 @@ def unpacked(tensors: dict[str, torch.Tensor], like: dict[str, torch.Tensor]) ->
             state[name] = tensors[name].float()
         elif f"{name}.bits" in tensors:
             count = value.numel()
-            bits = np.unpackbits(tensors[f"{name}.bits"].numpy())[: count * BITS].reshape(-1, BITS)
-            steps = bits @ (2 ** np.arange(BITS - 1, -1, -1)) - 2 ** (BITS - 1)
+            bits = np.unpackbits(tensors[f"{name}.bits"].numpy())[: count * bits_each].reshape(-1, bits_each)
+            steps = bits @ (2 ** np.arange(bits_each - 1, -1, -1)) - 2 ** (bits_each - 1)
             size = tensors[f"{name}.step"].float().reshape(-1, *[1] * (value.ndim - 1))
             state[name] = torch.from_numpy(steps.astype(np.float32)).reshape(value.shape) * size
     return state

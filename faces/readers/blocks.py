@@ -1,6 +1,5 @@
-"""Building blocks of the small networks: residual blocks, a U-Net, folding of batch norms, one thread a face. Ours."""
+"""Building blocks of the small networks: residual blocks, a U-Net, one thread a face. Ours."""
 
-import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,30 +8,19 @@ from itertools import pairwise
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from faces.compiled import over_faces
 
 _threads = threading.RLock()
 
 
-class ConvNorm(nn.Module):
-    """3x3 (or `side`) convolution without bias and batch norm; foldable into one convolution."""
+class ConvNorm(nn.Sequential):
+    """3x3 (or `side`) convolution without bias and batch norm: (N, C, H, W) -> (N, C', H / stride, W / stride)."""
 
     def __init__(self, channels_in: int, channels_out: int, side: int = 3, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels_out, side, stride, side // 2, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(channels_out)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, C', H / stride, W / stride)."""
-        return self.norm(self.conv(x))
-
-    def fold(self) -> None:
-        """Put the norm into the convolution, unless that was done before."""
-        if isinstance(self.norm, nn.Identity):
-            return
-        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, side, stride, side // 2, bias=False), nn.BatchNorm2d(channels_out)
+        )
 
 
 class ResidualBlock(nn.Module):
@@ -78,15 +66,6 @@ class SmallUNet(nn.Module):
             x = functional.interpolate(torch.relu(grow(x)), scale_factor=2, mode="nearest")
             x = mix(torch.cat([x, levels.pop()], 1))
         return functional.pixel_shuffle(self.out(x), 2)
-
-
-def folded(network: nn.Module) -> nn.Module:
-    """A frozen copy for inference with every batch norm folded into its convolution, channels last."""
-    quick = copy.deepcopy(network).eval().requires_grad_(False)
-    for module in quick.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
-    return quick.to(memory_format=torch.channels_last)
 
 
 @contextmanager
