@@ -43,7 +43,7 @@ class OccluderSettings:
     """
 
     method: str = "network"
-    certain: tuple[float, float] = (0.25, 0.75)
+    certain: tuple[float, float] = (0.35, 0.85)
     working_px: int = 96
     least_scale: float = 0.028
     weak: float = 3.0

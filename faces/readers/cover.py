@@ -26,8 +26,10 @@ from faces.render.mesh_image import posed_vertices
 from faces.render.rasterize import interpolate, rasterize
 
 WEIGHTS = FOLDER / "occluders.safetensors"
-#: Side of the square that the network sees, and how much larger than the face it is.
+#: Side of the square that the network is trained on, of the one it reads in (larger: frames and strands are thin; more
+#: than 176 px loses beards), and how much larger than the face the square is.
 CLOSE_PX = 144
+READ_PX = 176
 CLOSE_MARGIN = 1.2
 #: photograph 3, render 3, silhouette, features, lower face, eyeballs and open mouth.
 CHANNELS = 10
@@ -35,7 +37,7 @@ WIDTHS = (16, 32, 64, 64)
 
 
 class CoverNetwork(SmallUNet):
-    """(N, 10, 144, 144) in 0..1 -> (N, 1, 144, 144) logits of "covered"."""
+    """(N, 10, S, S) in 0..1 -> (N, 1, S, S) logits of "covered"; S a multiple of 16."""
 
     def __init__(self) -> None:
         super().__init__(CHANNELS, 1, WIDTHS)
@@ -43,49 +45,51 @@ class CoverNetwork(SmallUNet):
 
 @dataclass(frozen=True, eq=False)
 class CloseViews:
-    """N faces in squares of CLOSE_PX. `matrices` (N, 2, 3) lead from the picture to its square, our pixels."""
+    """N faces in squares. `matrices` (N, 2, 3) lead from the picture to its square, our pixels."""
 
     view: FaceView
     matrices: np.ndarray
 
 
-def close_views(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> CloseViews:
-    """(N, D) fits of pictures of size_px -> the meshes in squares about their face regions."""
+def close_views(coefficients: np.ndarray, head: MorphableHead, size_px: int, side_px: int) -> CloseViews:
+    """(N, D) fits of pictures of size_px -> the meshes in squares of side_px about their face regions."""
     vertices_px, vertex_normals = posed_vertices(head, coefficients, Camera.centred(size_px))
     region = vertices_px[:, head.face_region, :2]
     low, high = region.min(1), region.max(1)
     side = np.maximum(CLOSE_MARGIN * (high - low).max(-1), 4.0)
-    zoom = np.nan_to_num(CLOSE_PX / side, nan=1.0)
-    shift = np.nan_to_num(0.5 * CLOSE_PX - zoom[:, None] * (low + high) / 2, posinf=0.0, neginf=0.0)
+    zoom = np.nan_to_num(side_px / side, nan=1.0)
+    shift = np.nan_to_num(0.5 * side_px - zoom[:, None] * (low + high) / 2, posinf=0.0, neginf=0.0)
     matrices = np.zeros((len(zoom), 2, 3))
     matrices[:, 0, 0] = matrices[:, 1, 1] = zoom
     matrices[..., 2] = shift
     close = vertices_px.copy()
     close[..., :2] = vertices_px[..., :2] * zoom[:, None, None] + shift[:, None]
-    raster = rasterize(close.astype(np.float32), head.triangles, CLOSE_PX, CLOSE_PX)
+    raster = rasterize(close.astype(np.float32), head.triangles, side_px, side_px)
     normals = interpolate(vertex_normals, head.triangles, raster)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     face = head.face_triangles[raster.triangle] & (raster.triangle >= 0)
     return CloseViews(FaceView(raster, normals, face), matrices)
 
 
-def closely(picture: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(S, S[, C]) uint8 and its matrix -> (CLOSE_PX, CLOSE_PX[, C]) uint8; averaged first where it shrinks much."""
+def closely(picture: np.ndarray, matrix: np.ndarray, side_px: int = CLOSE_PX) -> np.ndarray:
+    """(S, S[, C]) uint8 and its matrix -> (side_px, side_px[, C]) uint8; averaged first where it shrinks much."""
     shrink = int(1.0 / max(float(matrix[0, 0]), 1e-3))
     if shrink >= 2:
         side = max(len(picture) // shrink, 1)
         ratio = side / len(picture)
         picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
         matrix = np.concatenate([matrix[:, :2] / ratio, matrix[:, 2:]], 1)
-    return warp(picture, matrix, CLOSE_PX)
+    return warp(picture, matrix, side_px)
 
 
-def network_inputs(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead) -> tuple[np.ndarray, np.ndarray]:
-    """(N, S, S, 3) uint8, (N, D) -> (N, CLOSE_PX, CLOSE_PX, CHANNELS) uint8 and the matrices (N, 2, 3)."""
-    close = close_views(coefficients, head, images.shape[1])
+def network_inputs(
+    images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, side_px: int = CLOSE_PX
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, S, S, 3) uint8, (N, D) -> (N, side_px, side_px, CHANNELS) uint8 and the matrices (N, 2, 3)."""
+    close = close_views(coefficients, head, images.shape[1], side_px)
     view = close.view
     maps = np.concatenate([feature_map(head, 7.0), lower_face(head)], 1)
-    planes = np.zeros((len(images), CLOSE_PX, CLOSE_PX, CHANNELS), np.float32)
+    planes = np.zeros((len(images), side_px, side_px, CHANNELS), np.float32)
     planes[..., 3:6] = predicted_images(coefficients, view, head)
     planes[..., 7:9] = interpolate(maps, head.triangles, view.raster)
     planes[..., 9] = (own_surface(head)[view.raster.triangle] < 0.5) & (view.raster.triangle >= 0)
@@ -93,7 +97,7 @@ def network_inputs(images: np.ndarray, coefficients: np.ndarray, head: Morphable
         planes[n, ..., 6] = fill_holes(one)
     inputs = np.rint(255.0 * np.clip(planes, 0.0, 1.0)).astype(np.uint8)
     for n, image in enumerate(images):
-        inputs[n, ..., :3] = closely(image, close.matrices[n])
+        inputs[n, ..., :3] = closely(image, close.matrices[n], side_px)
     return inputs, close.matrices
 
 
@@ -109,7 +113,7 @@ def read_cover(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead
     0 outside the square about the face. The same bits in any batch and with any number of threads.
     """
     network, size_px = load_cover(), images.shape[1]
-    inputs, matrices = network_inputs(images, coefficients, head)
+    inputs, matrices = network_inputs(images, coefficients, head, READ_PX)
     back = invert_transform(matrices)
     out = np.zeros(images.shape[:3], np.float32)
 
