@@ -68,9 +68,9 @@ class Settings(BaseSettings, Plan):
     @field_validator("landmarks")
     @classmethod
     def _landmarks(cls, value: str) -> str:
-        if value not in READERS:
+        if value and value not in READERS:
             raise ValueError(f"{value!r} is none of {', '.join(READERS)}")
-        return value
+        return value or READERS[0]
 
     @field_validator("webhook")
     @classmethod
