@@ -236,7 +236,10 @@ def test_a_frame_without_landmarks_or_detector_fails_with_its_reason(
     del marks["000/4"]
     (forensics / "landmarks.json").write_text(json.dumps(marks))
     faces = faces_of(open_faceforensics(forensics), tmp_path / "kept")
+    monkeypatch.setenv("SAMAE_LANDMARKS", "insightface")
     assert "det_10g.onnx" in faces.missing("000/4")
+    monkeypatch.setenv("SAMAE_LANDMARKS", "own")
+    assert faces.missing("000/4") == ""  # read by our networks, and not the kept failure of the other reader
     marks["000/4"] = [[1, 2]]
     (forensics / "landmarks.json").write_text(json.dumps(marks))
     broken: FaceForensics = open_faceforensics(forensics)
