@@ -13,12 +13,12 @@ from tests.integration.conftest import samae
 from training.config import load_recipe
 from training.weights import SHIPPED_FOLDER, find_weights, shipped_for, shipped_names
 
-#: A cut of the protocol of docs/results.md: small enough for a test. Measured when the fit learned to read gaze.
+#: A cut of the protocol of docs/results.md: small enough for a test. Measured when masks came from a network.
 CUT = ("photographs=48", "pairs=24")
 KEPT = {
-    "identity_to_source": (0.708, 0.02),
-    "psnr_to_truth_db": (23.96, 0.3),
-    "skin_delta_e": (1.26, 0.2),
+    "identity_to_source": (0.710, 0.02),
+    "psnr_to_truth_db": (24.41, 0.3),
+    "skin_delta_e": (1.33, 0.2),
     "gaze_degrees": (5.7, 1.0),
 }
 

@@ -21,9 +21,9 @@ COMMANDS = {
     "bench": ["--json", "--list", "--set", "name"],
     "train": ["--dry-run", "--ranks", "--set", "--recipe"],
     "evaluate": ["--json", "--pairs", "--protocol", "--recipe", "--report"],
-    "swap": ["--model", "--out", "-o", "source", "target"],
+    "swap": ["--landmarks", "--model", "--out", "-o", "source", "target"],
     "synth": ["--count", "--people", "--seed", "--size-px", "--video", "folder"],
-    "ingest": ["--licence", "--size-px", "folder", "photographs"],
+    "ingest": ["--landmarks", "--licence", "--size-px", "folder", "photographs"],
     "metrics": ["--host", "--port"],
     "pictures": [],
 }
