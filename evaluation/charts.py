@@ -192,8 +192,16 @@ def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> str:
     return "".join(parts)
 
 
-def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, title: str) -> str:
-    """Curves over x, one colour a series: raw values faint, a running mean strong. For small multiples."""
+def line_chart(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    x_label: str,
+    title: str,
+    colours: Mapping[str, str] | None = None,
+) -> str:
+    """Curves over x, one colour a series: a running mean strong, behind one alone its raw values faint.
+
+    For small multiples. `colours`: name -> colour, the series' own order without.
+    """
     width, height = 300, 170
     finite = {n: [(x, y) for x, y in pts if math.isfinite(x) and math.isfinite(y)] for n, pts in series.items()}
     points = [p for pts in finite.values() for p in pts]
@@ -210,9 +218,9 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str
         place = f'x="{x_axis.at(tick):.1f}" y="{height - 18}"'
         body += f'<text class="tick" {place} text-anchor="middle">{tick_text(tick)}</text>'
     body += f'<text class="label" x="{width - 10}" y="{height - 3}" text-anchor="end">{escape(x_label)}</text>'
-    for number, pts in enumerate(finite.values()):
-        colour = SERIES[number % len(SERIES)]
-        body += _polyline(pts, x_axis, y_axis, colour, "raw") if len(pts) > 8 else ""
+    for number, (name, pts) in enumerate(finite.items()):
+        colour = (colours or {}).get(name, SERIES[number % len(SERIES)])
+        body += _polyline(pts, x_axis, y_axis, colour, "raw") if len(pts) > 8 and len(finite) == 1 else ""
         body += _polyline(running_mean(pts), x_axis, y_axis, colour, "line")
     return _svg(width, height, title, body)
 

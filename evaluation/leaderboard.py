@@ -52,7 +52,7 @@ def leaderboard_page(
         "parallel": _profile(ranked, infos, colours),
         "legend": [(e.name, colours[e.name]) for e in ranked],
         "ablations": ablations(ranked, infos),
-        "curves": parts.curve_charts(curves),
+        "curves": parts.curve_charts(curves, colours),
         "reading": reading(first),
         "provenance": [{"title": "The judge", "rows": parts.judge_rows(first)}, *parts.setting_groups(settings)],
     }

@@ -88,18 +88,22 @@ def scatter_of(
     return Markup(charts.scatter(clouds, labels[0], labels[1], f"{labels[0]} against {labels[1]}", better))
 
 
-def curve_charts(curves: Curves | None) -> list[dict[str, Any]]:
-    """One small chart a loss: those of one method by name, those of several as 'recipe · loss'."""
-    flat: dict[str, Curve] = {}
+def curve_charts(curves: Curves | None, colours: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """One small chart a loss: that of one method, or a line a recipe (recipe -> loss -> points) in its colour.
+
+    Of several recipes, the losses that most of them have come first.
+    """
+    lines: dict[str, dict[str, Curve]] = {}
     for name, value in (curves or {}).items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name} · {loss}": points for loss, points in value.items()}
-        else:
-            flat[name] = value
+        for loss, points in value.items() if isinstance(value, Mapping) else [(name, value)]:
+            if len(points) > 1:
+                lines.setdefault(loss, {})[name] = points
     return [
-        {"title": name, "chart": Markup(charts.line_chart({name: points}, "kimg", f"{name} over pictures seen"))}
-        for name, points in flat.items()
-        if len(points) > 1
+        {
+            "title": loss if len(colours or {}) < 2 or len(named) > 1 else f"{next(iter(named))} · {loss}",
+            "chart": Markup(charts.line_chart(named, "kimg", f"{loss} over pictures seen", colours)),
+        }
+        for loss, named in sorted(lines.items(), key=lambda item: -len(item[1]))
     ]
 
 

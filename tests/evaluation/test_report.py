@@ -16,6 +16,7 @@ from evaluation.evaluation import Evaluation
 from evaluation.gate import decide
 from evaluation.judge import judge
 from evaluation.report import write_report
+from evaluation.report_parts import curve_charts
 from evaluation.rows import column, in_order, system_rows
 from faces.errors import SamaeError
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
@@ -110,6 +111,16 @@ def test_the_leaderboard_orders_and_shows_the_verdict(evaluation: Evaluation, tm
     assert "2 recipes, one judge" in text
     assert "promoted over weak" in text
     assert "weak · reconstruction" in text
+
+
+def test_a_loss_that_several_recipes_have_is_one_chart_with_a_line_each() -> None:
+    curves = {"a": CURVES, "b": CURVES | {"mask": CURVES["reconstruction"]}, "c": {"mask": [(0.0, 1.0)]}}
+    shared, own = curve_charts(curves, {"a": "red", "b": "blue", "c": "green"})
+    assert (shared["title"], own["title"]) == ("reconstruction", "b · mask")
+    assert [shared["chart"].count(f'style="stroke:{colour}"') for colour in ("red", "blue", "green")] == [1, 1, 0]
+    assert own["chart"].count('class="raw"') == own["chart"].count('class="line"') == 1
+    (alone,) = curve_charts(CURVES)
+    assert alone["title"] == "reconstruction"
 
 
 def test_different_pairs_are_not_compared(evaluation: Evaluation, tmp_path: Path) -> None:
