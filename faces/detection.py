@@ -111,8 +111,15 @@ class Detector:
         from insightface.app import FaceAnalysis
 
         modules = ["detection", "landmark_3d_68"]
-        self._app = FaceAnalysis(name=str(folder), allowed_modules=modules, providers=["CPUExecutionProvider"])
-        self._app.prepare(ctx_id=-1, det_thresh=least_score, det_size=(640, 640))
+        try:
+            self._app = FaceAnalysis(name=str(folder), allowed_modules=modules, providers=["CPUExecutionProvider"])
+            self._app.prepare(ctx_id=-1, det_thresh=least_score, det_size=(640, 640))
+        except Exception as error:  # onnxruntime's own kinds, and AssertionError
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise SamaeError(
+                f"InsightFace's weights in {folder} cannot be loaded ({first}): get them anew, or let Samae's own "
+                f"networks find faces: {VARIABLE}=own"
+            ) from None
 
     def faces(self, image: np.ndarray) -> list[np.ndarray]:
         """(H, W, 3) uint8 sRGB -> (68, 2) float64 landmarks of every face, our pixels, the largest face first."""

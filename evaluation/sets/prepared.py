@@ -16,13 +16,14 @@ import torch
 
 from evaluation.sets.base import PictureSet, Shot
 from faces.camera import Camera
-from faces.detection import reader_digest
+from faces.detection import load_detector, reader_digest
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
 from faces.identity.registry import load_encoder
 from faces.landmarks import ffhq_crop, ffhq_transform, transform_points
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
+from faces.readers import cover, weights
 from faces.synthetic.posing import frame
 from training.batch import FaceBatch
 from training.pictures import FIT_PX, face_of_crop, found_landmarks
@@ -83,7 +84,8 @@ class PreparedFaces:
         return TrueFrame(row["true_image"], row["true_landmarks"], row["true_mask"])
 
     def _path(self, key: str) -> Path:
-        name = digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, reader_digest(), key])
+        readers = (reader_digest(), weights.reader_digest(cover.WEIGHTS))
+        name = digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, *readers, key])
         return self.folder / f"{name}.npz"
 
     def _read(self, key: str) -> dict[str, np.ndarray]:
@@ -104,6 +106,9 @@ class PreparedFaces:
         head = load_head(self.head)
         if isinstance(shot, str):
             return _nobody(head, self.size_px, load_encoder(self.encoder).dim, shot)
+        cover.load_cover()  # what is wrong with the installation ends the run; what is wrong with a picture is its row
+        if shot.landmarks_px is None:
+            load_detector()
         try:
             face = self._face(key, shot, head)
         except SamaeError as error:

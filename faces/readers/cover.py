@@ -2,8 +2,9 @@
 
 The network sees a square close to the face: the photograph, the fitted render (own albedo and light), the silhouette,
 and where brows, eyes, nostrils, lips, the lower face and the eyeballs are by the mesh. It was trained on generated
-people (training/reading/occluders.py), whose coverage is known exactly. One face at a time, so that a mask is the same
-in any batch.
+people (training/reading/occluders.py), whose coverage is known exactly. One face at a time, on one thread: a
+mask is the same with any number of threads, and in any batch but for a grey level in some hundred thousand pixels (what
+goes in is made batch by batch, and the last bits of the mesh depend on its size).
 """
 
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def load_cover(path: Path = WEIGHTS) -> nn.Module:
 def read_cover(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead) -> np.ndarray:
     """(N, S, S, 3) uint8, (N, D) -> (N, S, S) float32 0..1: how surely something covers the fitted face there.
 
-    0 outside the square about the face. The same bits in any batch and with any number of threads.
+    0 outside the square about the face. The same bits with any number of threads; in another batch, see the module.
     """
     network, size_px = load_cover(), images.shape[1]
     inputs, matrices = network_inputs(images, coefficients, head, READ_PX)

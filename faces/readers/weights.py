@@ -36,7 +36,7 @@ def load_reader(network: nn.Module, path: Path) -> nn.Module:
     for file in (path, note):
         if not file.is_file():
             raise SamaeError(f"{file} is missing: install the project anew, or set the file back")
-    if sha256_file(path) != read_json(note).get("sha256"):
+    if sha256_file(path) != noted_sha256(path):
         raise SamaeError(f"{path} does not match the SHA-256 in {note.name}: it is damaged; set both files back")
     quick = folded(network).to(memory_format=torch.channels_last)
     try:
@@ -47,6 +47,15 @@ def load_reader(network: nn.Module, path: Path) -> nn.Module:
     return quick
 
 
+def noted_sha256(path: Path) -> str:
+    """The SHA-256 of a network's weights as its .json says; SamaeError when that file says none."""
+    note = path.with_suffix(".json")
+    try:
+        return str(read_json(note)["sha256"])
+    except (KeyError, TypeError):
+        raise SamaeError(f"{note} names no SHA-256: it is damaged; install the project anew, or set it back") from None
+
+
 def reader_digest(path: Path) -> str:
-    """16 hexadecimal digits of the SHA-256 of a network's weights, as its .json says."""
-    return str(read_json(path.with_suffix(".json"))["sha256"])[:16]
+    """16 hexadecimal digits of the SHA-256 of a network's weights, as its .json says; SamaeError as noted_sha256."""
+    return noted_sha256(path)[:16]

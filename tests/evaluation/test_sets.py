@@ -227,7 +227,7 @@ def test_damaged_faceforensics_names_the_mend(forensics: Path, tmp_path: Path) -
         open_faceforensics(forensics)
 
 
-def test_a_frame_without_landmarks_or_detector_fails_with_its_reason(
+def test_a_frame_without_landmarks_is_read_or_the_run_says_what_its_reader_needs(
     forensics: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -237,9 +237,10 @@ def test_a_frame_without_landmarks_or_detector_fails_with_its_reason(
     (forensics / "landmarks.json").write_text(json.dumps(marks))
     faces = faces_of(open_faceforensics(forensics), tmp_path / "kept")
     monkeypatch.setenv("SAMAE_LANDMARKS", "insightface")
-    assert "det_10g.onnx" in faces.missing("000/4")
+    with pytest.raises(SamaeError, match=r"det_10g\.onnx"):  # the installation's fault is no picture's row
+        faces.missing("000/4")
     monkeypatch.setenv("SAMAE_LANDMARKS", "own")
-    assert faces.missing("000/4") == ""  # read by our networks, and not the kept failure of the other reader
+    assert faces.missing("000/4") == ""
     marks["000/4"] = [[1, 2]]
     (forensics / "landmarks.json").write_text(json.dumps(marks))
     broken: FaceForensics = open_faceforensics(forensics)

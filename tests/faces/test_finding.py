@@ -204,3 +204,13 @@ def test_a_place_that_shows_nothing_is_dropped(shipped: own.OwnDetector) -> None
 
     image = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
     assert read_face(shipped.points, image, Proposal(np.array([100.0, 100.0]), 90.0, 0.0, 1.0), 0.5) is None
+
+
+def test_damaged_weights_of_insightface_are_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("insightface", reason="insightface is not installed")
+    from faces.detection import DETECTOR_FILES, Detector
+
+    for name in DETECTOR_FILES:
+        (tmp_path / name).write_bytes(b"no model")
+    with pytest.raises(SamaeError, match=r"cannot be loaded .*SAMAE_LANDMARKS=own"):
+        Detector(tmp_path)

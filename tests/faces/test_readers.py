@@ -138,3 +138,13 @@ def test_settings_are_checked():
         OccluderSettings(method="magic")
     with pytest.raises(SamaeError, match="rising"):
         OccluderSettings(certain=(0.8, 0.2))
+
+
+@pytest.mark.parametrize("note", ["[]", "{}"])
+def test_a_note_without_a_digest_is_one_sentence(tmp_path, note):
+    path = tmp_path / "occluders.safetensors"
+    shutil.copy(cover.WEIGHTS, path)
+    path.with_suffix(".json").write_text(note)
+    for ask in (reader_digest, lambda p: load_reader(cover.CoverNetwork(), p)):
+        with pytest.raises(SamaeError, match=r"occluders\.json names no SHA-256"):
+            ask(path)
