@@ -286,7 +286,7 @@ COMPONENTS: dict[str, str] = {
     "generated_faces": SETUP,
     "rasteriser": f"{SETUP}; numba must be able to compile (a C library and a folder it may write)",
     "fit": SETUP,
-    "plain_photograph": f"restore faces/finding/weights (git checkout), or {SETUP}",
+    "plain_photograph": f"restore faces/finding/weights (git checkout), {SETUP}, or set SAMAE_LANDMARKS=own",
     "masks": f"restore faces/readers/weights (git checkout), or {SETUP}",
     "identity_encoder": f"restore faces/identity/weights (git checkout), or {SETUP}",
     "shard": "free some disk, or name another temporary folder by TMPDIR",
