@@ -43,6 +43,8 @@ _LAST = 0x7FFFFFFF
 _BLOCK, PITCH = 512, 528
 _B1, _B2, _B3, _B4, _B5 = (u64(PITCH * j) for j in range(1, 6))
 _U1, _U2, _U3 = u64(1), u64(2), u64(3)
+#: Longest side of a triangle (1/1024 px) whose edge functions fit into 32 bits up to 8 px beside it.
+_MEDIUM = i32(16 << SUBPIXEL_BITS)
 #: Sorts of triangle: 0 covers nothing, 1 one centre, 2 two across, 3 two down, 4 two by two, 5 anything else.
 _SORTS = 6
 
@@ -222,6 +224,48 @@ def draw_large(
 
 
 @kernel
+def draw_medium(
+    t: int, corners: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray,
+    width: int, height: int, keys: np.ndarray,
+) -> bool:  # fmt: skip
+    """As draw_large, eight pixels of a row at a time in 32 bits; False where the triangle is too large for that."""
+    a, b, c = u64(corners[3 * t]), u64(corners[3 * t + 1]), u64(corners[3 * t + 2])
+    ax, ay, bx, by, cx, cy = xs[a], ys[a], xs[b], ys[b], xs[c], ys[c]
+    low_x, high_x, low_y, high_y = min(ax, bx, cx), max(ax, bx, cx), min(ay, by, cy), max(ay, by, cy)
+    left, right = max((low_x + _UP) >> _BITS, _ZERO), min((high_x + _UP) >> _BITS, i32(width))
+    top, bottom = max((low_y + _UP) >> _BITS, _ZERO), min((high_y + _UP) >> _BITS, i32(height))
+    lanes = i32(i32(right - left + i32(7)) & i32(-8))
+    if max(high_x - low_x, high_y - low_y) > _MEDIUM or lanes > width:
+        return False
+    start = min(left, i32(width - lanes))
+    px, py = i32((start << _BITS) + _HALF), i32((top << _BITS) + _HALF)
+    ax, ay, bx, by, cx, cy = i32(ax - px), i32(ay - py), i32(bx - px), i32(by - py), i32(cx - px), i32(cy - py)
+    dx0, dy0, dx1, dy1, dx2, dy2 = i32(cx - bx), i32(cy - by), i32(ax - cx), i32(ay - cy), i32(bx - ax), i32(by - ay)
+    row0, row1, row2 = i32(dy0 * bx - dx0 * by), i32(dy1 * cx - dx1 * cy), i32(dy2 * ax - dx2 * ay)
+    area = i32(row0 + row1 + row2)
+    if area == _ZERO:
+        return True
+    flip = i32(area >> _TOP)
+    bias0 = i32(~(i32((((dy0 << _TILT) - dx0) ^ flip) - flip) >> _TOP))
+    bias1 = i32(~(i32((((dy1 << _TILT) - dx1) ^ flip) - flip) >> _TOP))
+    bias2 = i32(~(i32((((dy2 << _TILT) - dx2) ^ flip) - flip) >> _TOP))
+    na, nb, nc, inverse, index = nearness[a], nearness[b], nearness[c], 1.0 / f64(area), i64(_LAST - t)
+    down0, down1, down2 = i32(dx0 << _BITS), i32(dx1 << _BITS), i32(dx2 << _BITS)
+    right0, right1, right2 = i32(dy0 << _BITS), i32(dy1 << _BITS), i32(dy2 << _BITS)
+    for y in range(top, bottom):
+        row = keys[i64(y) * width + start : i64(y) * width + start + lanes]
+        for i in range(lanes):
+            lane = i32(i)
+            e0, e1, e2 = i32(row0 - lane * right0), i32(row1 - lane * right1), i32(row2 - lane * right2)
+            outside = (((e0 ^ flip) - flip) + bias0) | (((e1 ^ flip) - flip) + bias1) | (((e2 ^ flip) - flip) + bias2)
+            near = f32((f64(e0) * na + f64(e1) * nb + f64(e2) * nc) * inverse)
+            old, key = row[i], (i64(near.view(np.int32)) << 32) | index
+            row[i] = max(old, key) if i32(outside) >= _ZERO else old
+        row0, row1, row2 = i32(row0 + down0), i32(row1 + down1), i32(row2 + down2)
+    return True
+
+
+@kernel
 def draw_block(
     first: int, n: int, corners: np.ndarray, xs: np.ndarray, ys: np.ndarray, nearness: np.ndarray, cells: np.ndarray,
     width: int, height: int, ints: np.ndarray, floats: np.ndarray, near: np.ndarray, near_bits: np.ndarray,
@@ -249,7 +293,9 @@ def draw_block(
                 step = shift + step_x + step_y * width
                 enter(m, first, listed, placed, step, width, near_bits[b:], miss1, key, pixel, keys)
     for i in range(count[5]):
-        draw_large(first + lists[5 * b + i], corners, xs, ys, nearness, width, height, keys)
+        t = first + lists[5 * b + i]
+        if not draw_medium(t, corners, xs, ys, nearness, width, height, keys):
+            draw_large(t, corners, xs, ys, nearness, width, height, keys)
 
 
 @kernel

@@ -13,7 +13,7 @@ from faces.synthetic import ribbons, shading
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.face_hair import Surface
 from faces.synthetic.lighting import Rig
-from faces.synthetic.numerics import mesh_normals, unit
+from faces.synthetic.numerics import unit
 from faces.synthetic.posing import Posed, to_pixels
 from faces.synthetic.scene import Scene
 
@@ -151,7 +151,7 @@ def _hand(
     """Four fingers that rest on the cheek, and the heel of the hand below the jaw."""
     side = scene.occluder_side
     rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x4A4D))
-    surface = Surface(anatomy, posed.owner_mm, mesh_normals(posed.owner_mm, anatomy.mesh.triangles))
+    surface = Surface(anatomy, posed.owner_mm, posed.owner_normals)
     shift = rng.uniform(-6, 10)
     centres, radii = [], []
     for finger, (length, radius) in enumerate(((58.0, 8.0), (70.0, 8.6), (64.0, 8.4), (48.0, 7.6))):

@@ -40,7 +40,8 @@ class Anatomy:
     """Static facts of the head. V vertices, T triangles, R hair roots.
 
     Attributes:
-        features: (512, 512, N_FEATURES) uint8, channels as in shading.py: distances -8 .. 8 mm, densities 0..1.
+        features: (512, 512, N_FEATURES) int32, channels as in shading.py: distances -8 .. 8 mm, densities 0..1 as 8-bit
+            numbers; each packs the four corners of its texel's square: own, right, below, below right.
         uv: (V, 2) float32 of the window, 0..1.  scalp_mm: (V,) float32 signed distance to the hairline, > 0 in the
             hair.
         occlusion: (V,) float32 0..1, share of the sky a vertex sees.  material: (T,) int8.  fine: (T,) bool, shaded at
@@ -214,7 +215,9 @@ def _features(m: Mesh) -> np.ndarray:
     maps[..., s.SHADOW_LID] = _soft(((16, 2), (20, 8), (28, 13), (37, 13.5), (46, 10), (53, 4), (47, 0), (32, 4)), 3.0)
     for distance in (s.LIP, s.LID):
         maps[..., distance] = (maps[..., distance] + s.FEATURE_MM) / (2 * s.FEATURE_MM)
-    return np.round(np.clip(maps, 0.0, 1.0) * 255).astype(np.uint8)
+    texels = np.round(np.clip(maps, 0.0, 1.0) * 255).astype(np.uint8)
+    corners = [np.roll(texels, (-dy, -dx), (0, 1)) for dy in (0, 1) for dx in (0, 1)]
+    return np.ascontiguousarray(np.stack(corners, -1)).view(np.int32)[..., 0]
 
 
 def _scalp_mm(m: Mesh) -> np.ndarray:

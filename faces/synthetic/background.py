@@ -56,7 +56,9 @@ def _discs(picture: np.ndarray, rng: np.random.Generator, count: int, tint: np.n
         layer = np.zeros((_SIDE, _SIDE), np.float32)
         cv2.circle(layer, centre, radius, 1.0, -1, cv2.LINE_AA, 4)
         colour = tint * rng.uniform(0.7, 1.3, 3) * strength * rng.uniform(0.3, 1.0)
-        picture += layer[..., None] * colour.astype(np.float32)
+        left, top = (max((place - radius) // 16 - 2, 0) for place in centre)
+        right, bottom = ((place + radius) // 16 + 3 for place in centre)
+        picture[top:bottom, left:right] += layer[top:bottom, left:right, None] * colour.astype(np.float32)
 
 
 def _wall(rng: np.random.Generator) -> np.ndarray:

@@ -24,9 +24,10 @@ from faces.synthetic.pictures import default_people, picture_of, render_picture
 
 GENERATOR = "people-4"
 JSON_NAME = "ffhq-dataset-v2.json"
-#: Pictures a work unit.
-UNIT = 16
+#: Pictures a work unit: few, since at the end of a set the workers wait for the slowest one's last unit.
+UNIT = 4
 _LICENCE = "Public Domain Dedication (CC0)"
+_LICENCE_NAME = "LICENSE.txt"
 _LICENCE_URL = "https://creativecommons.org/publicdomain/zero/1.0/"
 _LICENCE_TEXT = (
     "The pictures in this folder show generated people: nobody in them exists.\n"
@@ -148,6 +149,10 @@ def _write_unit(folder: Path, unit: range, settings: SetSettings) -> dict[str, A
         found = read_json(record)
         if found["tag"] == tag:
             return found["entries"]
+    for name in {Path(image_path(index, settings.size_px)).parent for index in unit}:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        if not (folder / name / _LICENCE_NAME).exists():
+            write_bytes(folder / name / _LICENCE_NAME, _LICENCE_TEXT.encode())
     entries = {f"{index}": _write_picture(folder, index, settings) for index in unit}
     write_json(record, {"tag": tag, "entries": entries})
     return entries
@@ -159,10 +164,6 @@ def _write_picture(folder: Path, index: int, settings: SetSettings) -> dict[str,
     portrait = render_picture(settings.seed, index, settings.people, settings.size_px)
     name = image_path(index, settings.size_px)
     path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    licence = path.parent / "LICENSE.txt"
-    if not licence.exists():
-        write_bytes(licence, _LICENCE_TEXT.encode())
     data = encode_png(portrait.image, fast=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     scratch.write_bytes(data)

@@ -31,18 +31,26 @@ def _expose(
 ) -> None:
     """Linear light (H, W, 3) -> out (H, W, 3) uint8 by the curve, with grain (512, 512, 3) from a place of the film."""
     height, width, _ = linear.shape
-    spot = np.empty(3 * width, np.int32)
-    for x in range(width):
-        for c in range(3):
-            spot[3 * x + c] = 3 * ((x + column) & 511) + c
+    count, turn = 3 * width, 3 * grain.shape[1]
+    place, index, film = np.empty(count), np.empty(count, np.int32), np.empty(count, np.float32)
+    low, high = np.empty((2, count), np.float32)
     for y in range(height):
-        light, film, line = linear[y].reshape(-1), grain[(y + row) & 511].reshape(-1), out[y].reshape(-1)
-        for j in range(np.uint64(3 * width)):
-            place = math.sqrt(min(max(light[j], 0.0), 3.99)) * 4096.0
-            i = np.uint64(np.int32(place))
-            low = curve[i]
-            value = low + (place - np.int32(place)) * (curve[i + np.uint64(1)] - low)
-            value += strength * film[np.uint64(spot[j])] * (1.15 - 0.6 * value)
+        light, line, reel = linear[y].reshape(-1), out[y].reshape(-1), grain[(y + row) & 511].reshape(-1)
+        done = 0
+        while done < count:
+            start = (done + 3 * column) % turn
+            more = min(turn - start, count - done)
+            film[done : done + more] = reel[start : start + more]
+            done += more
+        for j in range(np.uint64(count)):
+            place[j] = math.sqrt(min(max(light[j], 0.0), 3.99)) * 4096.0
+            index[j] = np.int32(place[j])
+        for j in range(np.uint64(count)):
+            i = np.uint64(index[j])
+            low[j], high[j] = curve[i], curve[i + np.uint64(1)]
+        for j in range(np.uint64(count)):
+            value = low[j] + (place[j] - index[j]) * (high[j] - low[j])
+            value += strength * film[j] * (1.15 - 0.6 * value)
             line[j] = np.int32(min(max(value, 0.0), 1.0) * 255.0 + 0.5)
 
 
@@ -75,20 +83,28 @@ def coverage(ids: np.ndarray, triangle: np.ndarray, face: np.ndarray, samples: i
 
     ids, triangle: (k S, k S) of the samples, k = `samples`.  face: (T,) bool triangles of the face region.
     """
-    side = ids.shape[0] // samples
-    out = np.empty((4, side, side), np.float32)
+    side, wide = ids.shape[0] // samples, ids.shape[1]
+    out, counts = np.empty((4, side, side), np.float32), np.empty((4, wide), np.int32)
+    inside = np.empty(wide, np.bool_)
     part = np.float32(1.0 / (samples * samples))
+    visible, hair, before, skin = counts[0], counts[1], counts[2], counts[3]
     for row in range(np.uint64(side)):
-        for column in range(np.uint64(side)):
-            visible, hair, before, skin = 0, 0, 0, 0
-            for y in range(row * np.uint64(samples), (row + np.uint64(1)) * np.uint64(samples)):
+        counts[:] = 0
+        for y in range(row * np.uint64(samples), (row + np.uint64(1)) * np.uint64(samples)):
+            owners, shown = ids[y], triangle[y]
+            for x in range(np.uint64(wide)):
+                inside[x] = face[np.uint64(max(shown[x], 0))]
+            for x in range(np.uint64(wide)):
+                owner = owners[x]
+                own = (owner == ID_SKIN) | (owner == ID_EYE) | (owner == ID_MOUTH) | (owner == ID_FACE_HAIR)
+                visible[x] += np.int32(own & (shown[x] >= 0) & inside[x])
+                hair[x] += np.int32(owner == ID_HAIR)
+                before[x] += np.int32((owner == ID_GLASSES) | (owner == ID_OCCLUDER))
+                skin[x] += np.int32(own)
+        for kind in range(4):
+            for column in range(np.uint64(side)):
+                total = np.int32(0)
                 for x in range(column * np.uint64(samples), (column + np.uint64(1)) * np.uint64(samples)):
-                    owner, t = ids[y, x], triangle[y, x]
-                    own = (owner == ID_SKIN) | (owner == ID_EYE) | (owner == ID_MOUTH) | (owner == ID_FACE_HAIR)
-                    hair += owner == ID_HAIR
-                    before += (owner == ID_GLASSES) | (owner == ID_OCCLUDER)
-                    skin += own
-                    visible += own & (t >= 0) & face[np.uint64(max(t, 0))]
-            out[0, row, column], out[1, row, column] = part * np.float32(visible), part * np.float32(hair)
-            out[2, row, column], out[3, row, column] = part * np.float32(before), part * np.float32(skin)
+                    total += counts[kind, x]
+                out[kind, row, column] = part * np.float32(total)
     return out

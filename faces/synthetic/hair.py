@@ -9,7 +9,7 @@ from faces.synthetic import strands
 from faces.synthetic.anatomy import SKULL_CENTRE, Anatomy
 from faces.synthetic.hair_styles import STYLES, Style
 from faces.synthetic.noise import tangles
-from faces.synthetic.numerics import blend_corners, smoothstep, unit
+from faces.synthetic.numerics import blend_corners, shift, smoothstep, unit
 from faces.synthetic.scene import Scene
 
 _ROWS, _COLUMNS = 25, 48
@@ -182,7 +182,7 @@ def scalp_hair(
     locks = (style.clump * np.linspace(0, 1, style.steps) ** 0.8).astype(np.float32)
     strands.gather(points, clump, locks, 1024)
     _curl(points, style, scene, clump, rng)
-    points = np.ascontiguousarray(points + SKULL_CENTRE)
+    shift(points.reshape(-1, 3), SKULL_CENTRE)
     colour = _colours(scene, clump, rng)
     width = style.width / np.sqrt(detail) * rng.uniform(0.75, 1.25, (n, 1)) * np.linspace(1.0, 0.45, style.steps) ** 0.8
     made = Strands(
@@ -218,7 +218,7 @@ def loose_lock(
         0.6, 50.0, 0.0, 0.4, steps,
     )  # fmt: skip
     strands.gather(points, np.zeros(n, np.int64), np.linspace(0, 0.5, steps).astype(np.float32), 1)
-    points = np.ascontiguousarray(points + SKULL_CENTRE)
+    shift(points.reshape(-1, 3), SKULL_CENTRE)
     picked = rng.integers(0, len(hair.colour), n)
     width = np.repeat(np.linspace(0.9, 0.4, steps, dtype=np.float32)[None], n, 0)
     return Strands(

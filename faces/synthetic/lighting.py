@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faces.compiled import kernel
 from faces.render.shading import directional_light
 from faces.synthetic.numerics import unit
 from faces.synthetic.scene import Lamp, Scene
@@ -74,10 +75,16 @@ class ShadowView:
         column and row in texels, depth in mm (smaller is nearer the lamp).
         """
         seen = points @ self.axes.T
-        out = np.empty(points.shape, np.float32)
-        out[..., :2] = seen[..., :2] * self.scale + self.offset
-        out[..., 2] = 2000.0 - seen[..., 2]
-        return out
+        _to_texels(seen.reshape(-1, 3), np.array([self.scale, *self.offset], np.float32))
+        return seen
+
+
+@kernel
+def _to_texels(seen: np.ndarray, window: np.ndarray) -> None:
+    """Places along a view's axes (n, 3) float32, mm -> column, row and depth, in place; window: scale, two offsets."""
+    for i in range(np.uint64(seen.shape[0])):
+        seen[i, 0], seen[i, 1] = seen[i, 0] * window[0] + window[1], seen[i, 1] * window[0] + window[2]
+        seen[i, 2] = np.float32(2000.0) - seen[i, 2]
 
 
 def shadow_view(direction: np.ndarray, points: np.ndarray, side: int) -> ShadowView:
@@ -85,7 +92,7 @@ def shadow_view(direction: np.ndarray, points: np.ndarray, side: int) -> ShadowV
     forward = unit(direction.astype(np.float32))
     right = unit(np.cross(np.array([0.0, 1.0, 0.001], np.float32), forward))
     axes = np.stack([right, np.cross(forward, right), forward]).astype(np.float32)
-    seen = points @ axes.T
-    low, high = seen[:, :2].min(0), seen[:, :2].max(0)
+    across = np.ascontiguousarray((points @ axes.T)[:, :2].T)
+    low, high = np.array([column.min() for column in across]), np.array([column.max() for column in across])
     scale = float((side - 4) / max(float((high - low).max()), 1.0))
     return ShadowView(axes, scale, (side / 2 - (low + high) / 2 * scale).astype(np.float32), side)

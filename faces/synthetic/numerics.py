@@ -42,6 +42,15 @@ def _spread(normals: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     return out
 
 
+@kernel
+def shift(points: np.ndarray, by: np.ndarray) -> None:
+    """Add `by` (3,) to points (n, 3) in place, both float32 (numpy takes the three axes one point at a time)."""
+    for i in range(np.uint64(points.shape[0])):
+        points[i, 0] += by[0]
+        points[i, 1] += by[1]
+        points[i, 2] += by[2]
+
+
 def soft_normals(normals: np.ndarray, triangles: np.ndarray, passes: int) -> np.ndarray:
     """(V, 3) float32 unit normals averaged with their neighbours' `passes` times: light that spreads under skin."""
     for _ in range(passes):

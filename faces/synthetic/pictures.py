@@ -9,6 +9,8 @@ moles, freckles, age
 * Skin tone: kept from the target in the reading "face" (as SAMAE defines a swap), the source's on all skin in "full".
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from faces.errors import SamaeError
@@ -32,10 +34,14 @@ def picture_of(seed: int, index: int, people: int) -> tuple[int, int]:
     if index < 0 or people < 1:
         raise SamaeError(f"picture {index} of {people} people does not exist; the index starts at 0, people at 1")
     block, place = divmod(index, people)
-    order = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x91C, seed, people, block]))).permutation(
-        people
-    )
-    return int(order[place]), index
+    return int(_order(seed, people, block)[place]), index
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, people: int, block: int) -> np.ndarray:
+    """(people,) who is on the pictures of one block."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x91C, seed, people, block])))
+    return rng.permutation(people)
 
 
 def person_and_scene(seed: int, index: int, people: int) -> tuple[Person, Scene]:

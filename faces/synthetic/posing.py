@@ -11,7 +11,7 @@ from faces.landmarks import ffhq_transform
 from faces.morphable.base import MorphableHead
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.look import NECKLINES
-from faces.synthetic.numerics import mesh_normals, smoothstep
+from faces.synthetic.numerics import mesh_normals, shift, smoothstep
 from faces.synthetic.person import Person
 from faces.synthetic.scene import Scene
 
@@ -24,6 +24,7 @@ class Posed:
 
     Attributes:
         owner_mm, head_mm: (V, 3) float32, head frame: of the picture's owner, and of what is shown (differs in a swap).
+        owner_normals: (V, 3) float32 unit normals of owner_mm.
         rotation_rad, translation_mm: (3,) pose.  gaze_rad: (2,) in the head frame.  expression: (E,).
         turn: (3, 3) the head's rotation; head frame -> world frame without translation.
         world_mm: (V, 3) float32 camera-centred world frame (x right, y up, z to the viewer), shoulders and clothes in
@@ -32,6 +33,7 @@ class Posed:
     """
 
     owner_mm: np.ndarray
+    owner_normals: np.ndarray
     head_mm: np.ndarray
     rotation_rad: np.ndarray
     translation_mm: np.ndarray
@@ -45,7 +47,7 @@ class Posed:
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Head frame (..., 3) -> world frame, rigid with the head, float32."""
         moved = points.reshape(-1, 3) @ self.turn.T.astype(np.float32)
-        moved += (self.translation_mm * np.array([1.0, -1.0, -1.0])).astype(np.float32)
+        shift(moved, (self.translation_mm * np.array([1.0, -1.0, -1.0])).astype(np.float32))
         return moved.reshape(points.shape)
 
 
@@ -120,35 +122,48 @@ def pose(head: MorphableHead, anatomy: Anatomy, owner: Person, wearer: Person, s
     rotation, translation = frame(mine[head.landmarks], scene.pitch_rad, scene.yaw_rad, camera)
     turn = rotation_matrices(rotation[None])[0]
     offset = translation * np.array([1.0, -1.0, -1.0])
-    world = _with_body(anatomy, shown, mine, turn, scene) + offset
+    normals = mesh_normals(mine, anatomy.mesh.triangles)
+    world = _with_body(anatomy, shown, normals, turn, scene) + offset
     landmarks = to_pixels(shown[head.landmarks] @ turn.T + offset, camera)[:, :2]
     return Posed(
-        mine, shown.astype(np.float32), rotation, translation, gaze, expression, turn, world.astype(np.float32),
-        landmarks.astype(np.float32), camera,
+        mine, normals, shown.astype(np.float32), rotation, translation, gaze, expression, turn,
+        world.astype(np.float32), landmarks.astype(np.float32), camera,
     )  # fmt: skip
 
 
-def _with_body(anatomy: Anatomy, shown: np.ndarray, owner_mm: np.ndarray, turn: np.ndarray, scene: Scene) -> np.ndarray:
+def _with_body(anatomy: Anatomy, shown: np.ndarray, normals: np.ndarray, turn: np.ndarray, scene: Scene) -> np.ndarray:
     """Head vertices turned; neck and shoulders bent towards the body's own pose;
 
     clothes thickened. World, no offset.
     """
-    weight = anatomy.body_weight[:, None]
-    raised = shown + weight * np.array([0.0, 27.0, 0.0], np.float32)
-    raised = raised + mesh_normals(owner_mm, anatomy.mesh.triangles) * _cloth_mm(anatomy, scene.clothes)
+    raised = shown.astype(np.float64)
+    below, weight = _below(anatomy)
+    raised[below] = shown[below] + weight * np.array([0.0, 27.0, 0.0], np.float32)
+    clothed, thickness = _cloth_mm(anatomy, scene.clothes)
+    raised[clothed] += normals[clothed] * thickness
     body = rotation_matrices(np.array([[0.0, scene.shoulder_yaw_rad, 0.0]]))[0]
-    pivot = turn @ NECK_PIVOT
-    return (raised @ turn.T) * (1 - weight) + weight * ((raised - NECK_PIVOT) @ body.T + pivot)
+    pivot, placed = turn @ NECK_PIVOT, raised @ turn.T
+    bent = weight * ((raised[below] - NECK_PIVOT) @ body.T + pivot)
+    placed[below] = placed[below] * (1 - weight) + bent
+    return placed
+
+
+@lru_cache(maxsize=1)
+def _below(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (n,) that move with the body, and by how much (n, 1)."""
+    below = np.flatnonzero(anatomy.body_weight)
+    return below, anatomy.body_weight[below, None]
 
 
 @lru_cache(maxsize=len(NECKLINES))
-def _cloth_mm(anatomy: Anatomy, clothes: str) -> np.ndarray:
-    """(V, 1) how far clothes of one kind stand off the skin, mm."""
+def _cloth_mm(anatomy: Anatomy, clothes: str) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (n,) under clothes of one kind, and how far these stand off the skin, mm (n, 1)."""
     height, depth, thickness = NECKLINES[clothes]
     rest = anatomy.mesh.points
     cloth_top = _neckline(rest, depth, height)
     cloth = smoothstep(-1.0, -4.0, rest[:, 1] - cloth_top) * anatomy.mesh.is_piece("skin") * (rest[:, 1] < -95)
-    return (cloth * thickness)[:, None]
+    clothed = np.flatnonzero(cloth)
+    return clothed, (cloth * thickness)[clothed, None]
 
 
 def _neckline(rest: np.ndarray, depth: float, height: float) -> np.ndarray:

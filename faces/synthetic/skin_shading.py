@@ -67,18 +67,34 @@ def _noise(w: np.ndarray, q: np.ndarray, n: int, packed: np.ndarray, u_scale: fl
 
 
 @kernel
-def _features(w: np.ndarray, n: int, maps: np.ndarray) -> None:
-    """Bilinear samples of the 8-bit maps (S, S, N_FEATURES) at the block's uv."""
-    side = maps.shape[0]
+def _features(w: np.ndarray, q: np.ndarray, places: np.ndarray, n: int, maps: np.ndarray, p: np.ndarray) -> None:
+    """Bilinear samples of the packed maps (S, S, N_FEATURES) at the block's uv.
+
+    A map that the picture multiplies by 0 is left as it was.
+    """
+    side, flat = maps.shape[0], maps.reshape(-1)
     for i in range(u64(n)):
         x = min(max(w[u64(s.UV * PITCH) + i] * side - 0.5, 0.0), side - 1.001)
         y = min(max(w[u64((s.UV + 1) * PITCH) + i] * side - 0.5, 0.0), side - 1.001)
-        ix, iy = u64(x), u64(y)
-        fx, fy = x - i64(ix), y - i64(iy)
-        a, b, c, d = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
-        m0, m1, m2, m3 = maps[iy, ix], maps[iy, ix + u64(1)], maps[iy + u64(1), ix], maps[iy + u64(1), ix + u64(1)]
-        for k in range(u64(s.N_FEATURES)):
-            w[u64(_FEATURES) + k * u64(PITCH) + i] = (a * m0[k] + b * m1[k] + c * m2[k] + d * m3[k]) * (1.0 / 255.0)
+        ix, iy = i32(x), i32(y)
+        w[u64(_FX) + i], w[u64(_FY) + i] = x - ix, y - iy
+        places[i] = i32(i32(i32(iy * i32(side)) + ix) * i32(s.N_FEATURES))
+    for k in range(u64(s.N_FEATURES)):
+        unused = (
+            ((k == s.FRECKLE) & (p[s.P_FRECKLES] == 0))
+            | ((k == s.BEARD) & (p[s.P_STUBBLE] == 0))
+            | ((k == s.SHADOW_LID) & (p[s.P_EYESHADOW] == 0))
+        )
+        if unused:
+            continue
+        for i in range(u64(n)):
+            q[i] = flat[u64(places[i]) + k]
+        for i in range(u64(n)):
+            fx, fy, four = w[u64(_FX) + i], w[u64(_FY) + i], q[i]
+            a, b, c, d = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+            m0, m1 = i32(four & i32(255)), i32(i32(four >> i32(8)) & i32(255))
+            m2, m3 = i32(i32(four >> i32(16)) & i32(255)), i32(i32(four >> i32(24)) & i32(255))
+            w[u64(_FEATURES) + k * u64(PITCH) + i] = (a * m0 + b * m1 + c * m2 + d * m3) * (1.0 / 255.0)
     for i in range(u64(n)):
         lip, lid = u64(_FEATURES + s.LIP * PITCH) + i, u64(_FEATURES + s.LID * PITCH) + i
         w[lip] = (2.0 * w[lip] - 1.0) * s.FEATURE_MM
@@ -155,8 +171,8 @@ def _paint(w: np.ndarray, n: int, p: np.ndarray, c: int, melanin_share: float, b
 def _skin(
     w: np.ndarray, q: np.ndarray, n: int, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray
 ) -> None:
-    """Albedo and gloss of a block of skin."""
-    _features(w, n, features)
+    """Albedo and gloss of a block of skin. q (2 PITCH,) int32: working memory."""
+    _features(w, q, q[PITCH:], n, features, p)
     near_hair = False
     for i in range(u64(n)):
         w[u64(_U) + i] = w[u64(s.UV * PITCH) + i] * 512.0 + p[s.P_NOISE_U]
@@ -268,39 +284,54 @@ def _mean_corners(
 
 
 @kernel
-def _lit_share(c: float, r: float, depth: float, shadow: np.ndarray, spread: float) -> float:
-    """Share 0..1 of the key lamp at a place of the shadow map: 4 x 4 taps over `spread` texels; 4 where they agree."""
+def _more_taps(c: float, r: float, depth: float, shadow: np.ndarray, spread: float, total: float) -> float:
+    """Share 0..1 of the key lamp at a place of the shadow map: the 12 inner taps of 4 x 4 added to the outer four's."""
     side = shadow.shape[0]
-    total, taps = 0.0, 0
-    for round_ in range(2):
-        for t in range(4 if round_ == 0 else 12):
-            if round_ == 0:
-                i, j = (t & 1) * 3, (t >> 1) * 3
-            else:
-                i, j = (1 + (t & 1), (t >> 1) * 3) if t < 4 else (t & 3, 1 + (t >> 2 & 1))
-            ix, iy = int(c + (i - 1.5) * spread), int(r + (j - 1.5) * spread)
-            taps += 1
-            if ix < 0 or iy < 0 or ix >= side or iy >= side:
-                total += 1.0
-            else:
-                total += 1.0 - min(1.0, max(0.0, (depth - shadow[u64(iy), u64(ix)] - 3.0) / 4.0))
-        if total == 0.0 or total == 4.0:
-            break
-    return total / taps
+    for t in range(12):
+        i, j = (1 + (t & 1), (t >> 1) * 3) if t < 4 else (t & 3, 1 + (t >> 2 & 1))
+        ix, iy = int(c + (i - 1.5) * spread), int(r + (j - 1.5) * spread)
+        if ix < 0 or iy < 0 or ix >= side or iy >= side:
+            total += 1.0
+        else:
+            total += 1.0 - min(1.0, max(0.0, (depth - shadow[u64(iy), u64(ix)] - 3.0) / 4.0))
+    return total / 16
 
 
 @kernel
-def _key_light(w: np.ndarray, n: int, lamps: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float) -> None:
-    """Share of the key lamp that reaches each sample of a block. view (12,): three axes, scale, two offsets."""
+def _key_light(
+    w: np.ndarray, q: np.ndarray, n: int, lamps: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float
+) -> None:
+    """Share of the key lamp that reaches each sample of a block: 4 x 4 taps over `spread` texels of the shadow map,
+
+    or the outer four where they agree. view (12,): three axes, scale, two offsets.
+    """
     lx, ly, lz = lamps[0, 0], lamps[0, 1], lamps[0, 2]
+    side, flat = i32(shadow.shape[0]), shadow.reshape(-1)
     for i in range(u64(n)):
         nx, ny, nz = w[u64(_NX) + i], w[u64(_NY) + i], w[u64(_NZ) + i]
+        x, y, z = w[u64(_WX) + i] + 1.5 * nx, w[u64(_WY) + i] + 1.5 * ny, 1.5 * nz - w[u64(_Z) + i]
+        w[u64(_U) + i] = (x * view[0] + y * view[1] + z * view[2]) * view[9] + view[10]
+        w[u64(_V) + i] = (x * view[3] + y * view[4] + z * view[5]) * view[9] + view[11]
+        w[u64(_FX) + i] = 2000.0 - (x * view[6] + y * view[7] + z * view[8])
+        w[u64(_LIT) + i] = 0.0
+    for t in range(4):
+        right, down = ((t & 1) * 3 - 1.5) * spread, ((t >> 1) * 3 - 1.5) * spread
+        for i in range(u64(n)):
+            ix, iy = i32(w[u64(_U) + i] + right), i32(w[u64(_V) + i] + down)
+            inside = (ix >= i32(0)) & (iy >= i32(0)) & (ix < side) & (iy < side)
+            q[i] = i32(i32(iy * side) + ix) if inside else i32(-1)
+        for i in range(u64(n)):
+            w[u64(_FY) + i] = flat[u64(max(q[i], i32(0)))]
+        for i in range(u64(n)):
+            share = 1.0 - min(1.0, max(0.0, (w[u64(_FX) + i] - w[u64(_FY) + i] - 3.0) / 4.0))
+            w[u64(_LIT) + i] += share if q[i] >= i32(0) else 1.0
+    for i in range(u64(n)):
+        nx, ny, nz, total = w[u64(_NX) + i], w[u64(_NY) + i], w[u64(_NZ) + i], w[u64(_LIT) + i]
         lit = 1.0
         if nx * lx + ny * ly + nz * lz > -0.35:
-            x, y, z = w[u64(_WX) + i] + 1.5 * nx, w[u64(_WY) + i] + 1.5 * ny, 1.5 * nz - w[u64(_Z) + i]
-            c = (x * view[0] + y * view[1] + z * view[2]) * view[9] + view[10]
-            r = (x * view[3] + y * view[4] + z * view[5]) * view[9] + view[11]
-            lit = _lit_share(c, r, 2000.0 - (x * view[6] + y * view[7] + z * view[8]), shadow, spread)
+            lit = total / 4
+            if total != 0.0 and total != 4.0:
+                lit = _more_taps(w[u64(_U) + i], w[u64(_V) + i], w[u64(_FX) + i], shadow, spread, total)
         w[u64(_LIT) + i] = lit
 
 
@@ -339,12 +370,12 @@ def shade_samples(
     width: int, picture: np.ndarray, ids: np.ndarray,
 ) -> None:  # fmt: skip
     """Shade the samples of one kind (SKIN_LIST, CLOTH_LIST, else the mouth) of a raster, all flat; see shade_mesh."""
-    w, q = np.zeros(_WORK), np.empty(PITCH, np.int32)
+    w, q = np.zeros(_WORK), np.empty(2 * PITCH, np.int32)
     height = depth.shape[0] // width
     for first in range(0, listed.shape[0], BLOCK):
         n = min(BLOCK, listed.shape[0] - first)
         _mean_corners(listed, first, n, triangle, weight, depth, faces, table, width, height, focal_px, w)
-        _key_light(w, n, lamps, view, shadow, spread)
+        _key_light(w, q, n, lamps, view, shadow, spread)
         if kind == s.SKIN_LIST:
             _skin(w, q, n, features, noise, p, moles)
             _light(w, n, lamps, ambient, 0.30)
@@ -366,12 +397,12 @@ def survey_samples(
     width: int,
 ) -> np.ndarray:  # fmt: skip
     """(n, COLUMNS + 1) float64: the table's columns at the samples listed, and the key lamp's share."""
-    w, out = np.zeros(_WORK), np.empty((listed.shape[0], s.COLUMNS + 1))
+    w, q, out = np.zeros(_WORK), np.empty(PITCH, np.int32), np.empty((listed.shape[0], s.COLUMNS + 1))
     height = depth.shape[0] // width
     for first in range(0, listed.shape[0], BLOCK):
         n = min(BLOCK, listed.shape[0] - first)
         _mean_corners(listed, first, n, triangle, weight, depth, faces, table, width, height, focal_px, w)
-        _key_light(w, n, lamps, view, shadow, spread)
+        _key_light(w, q, n, lamps, view, shadow, spread)
         for k in range(s.COLUMNS):
             out[first : first + n, k] = w[k * PITCH : k * PITCH + n]
         out[first : first + n, s.COLUMNS] = w[_LIT : _LIT + n]
@@ -380,7 +411,8 @@ def survey_samples(
 
 @kernel
 def _albedo_at(table: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np.ndarray) -> np.ndarray:
-    out, w, q, moles = np.empty((table.shape[0], 3)), np.zeros(_WORK), np.empty(PITCH, np.int32), np.empty((0, 3))
+    out, w, moles = np.empty((table.shape[0], 3)), np.zeros(_WORK), np.empty((0, 3))
+    q = np.empty(2 * PITCH, np.int32)
     for first in range(0, table.shape[0], BLOCK):
         n = min(BLOCK, table.shape[0] - first)
         for k in range(s.COLUMNS):
