@@ -111,17 +111,34 @@ def perforate(
     """
     settings = settings or PerforationSettings()
     base = numpy_masks(mask)
-    draws = rng.random((len(base), 8 + 2 * 6 * MOST_SHAPES), dtype=np.float32)
+    draws = mask_draws(rng, len(base))
     if not settings.enabled:
         return like(base.copy(), mask)
     other = None if silhouettes_other is None else numpy_masks(silhouettes_other)
     hidden = None if occluders is None else numpy_masks(occluders)
     result = np.empty_like(base)
     for n in range(len(base)):
-        inside = (base[n] >= 0.5).astype(np.uint8)
         shape, cover = (None if masks is None else masks[n] for masks in (other, hidden))
-        result[n] = np.maximum(_grown(inside, shape, cover, draws[n], settings), base[n])
+        result[n] = perforate_one(base[n], shape, cover, draws[n], settings)
     return like(result, mask)
+
+
+def mask_draws(rng: np.random.Generator, count: int | None = None) -> np.ndarray:
+    """The random numbers of `count` masks (N, D), or of one (D,), float32 0..1."""
+    width = 8 + 2 * 6 * MOST_SHAPES
+    return rng.random(width if count is None else (count, width), dtype=np.float32)
+
+
+def perforate_one(
+    mask: np.ndarray,
+    other: np.ndarray | None,
+    hidden: np.ndarray | None,
+    draws: np.ndarray,
+    settings: PerforationSettings,
+) -> np.ndarray:
+    """`perforate` of one face: mask, another's silhouette and occluders (S, S) float32 0..1, `mask_draws` (D,)."""
+    inside = (mask >= 0.5).astype(np.uint8)
+    return np.maximum(_grown(inside, other, hidden, draws, settings), mask)
 
 
 def _grown(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from training.config import IdentitySettings
-from training.methods.base import generator_at
+from training.methods.base import generators_at
 
 #: Rec. 601 luma, the grey that contrast and saturation turn about.
 LUMA = (0.299, 0.587, 0.114)
@@ -20,7 +20,7 @@ _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3
 def jitter_factors(settings: IdentitySettings, seed: int, positions: Sequence[int]) -> torch.Tensor:
     """(N, 4) float32: factors of brightness, contrast and saturation (1: unchanged), hue in turns (0: unchanged)."""
     widths = np.array([settings.brightness, settings.contrast, settings.saturation, settings.hue])
-    draws = np.stack([generator_at(seed, position, "jitter").uniform(-1, 1, 4) for position in positions])
+    draws = np.stack([rng.uniform(-1, 1, 4) for rng in generators_at(seed, positions, "jitter")])
     return torch.from_numpy((draws * widths + np.array([1, 1, 1, 0])).astype(np.float32))
 
 
@@ -28,16 +28,17 @@ def colour_jitter(images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """(N, 3, S, S) sRGB 0..1 and (N, 4) factors of `jitter_factors` -> the same, clipped to 0..1.
 
     Brightness multiplies, contrast moves about the mean luma, saturation about the luma, hue turns the chroma plane of
-    YIQ (torchvision turns HSV's hue; the turn of YIQ is linear in the pixels: ours).
+    YIQ (torchvision turns HSV's hue; the turn of YIQ is linear in the pixels: ours). Nothing is clipped in between, so
+    all four are one matrix and one offset a picture.
     """
-    brightness, contrast, saturation, hue = (f[:, None, None, None].to(images) for f in factors.unbind(1))
-    luma = images.new_tensor(LUMA)[:, None, None]
-    x = images * brightness
-    mean = (x * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    x = mean + (x - mean) * contrast
-    grey = (x * luma).sum(1, keepdim=True)
-    x = grey + (x - grey) * saturation
-    return torch.einsum("nij,njhw->nihw", hue_matrices(hue.flatten()), x).clamp(0, 1)
+    brightness, contrast, saturation, hue = (f[:, None, None].to(images) for f in factors.unbind(1))
+    luma = images.new_tensor(LUMA)
+    pixels = images.flatten(2)
+    mean = (pixels.mean(2) * luma).sum(1)[:, None, None] * brightness
+    grey = luma.expand(3, 3)
+    colour = hue_matrices(hue.flatten()) @ (grey + (torch.eye(3).to(images) - grey) * saturation)
+    offset = colour.sum(2, keepdim=True) * mean * (1 - contrast)
+    return torch.baddbmm(offset, colour * (brightness * contrast), pixels).clamp_(0, 1).view(images.shape)
 
 
 def hue_matrices(turns: torch.Tensor) -> torch.Tensor:
@@ -52,7 +53,7 @@ def hue_matrices(turns: torch.Tensor) -> torch.Tensor:
 
 def flips(seed: int, positions: Sequence[int]) -> torch.Tensor:
     """(N,) bool: which pictures of the training order are mirrored (half of them)."""
-    return torch.tensor([bool(generator_at(seed, position, "flip").integers(2)) for position in positions])
+    return torch.tensor([bool(rng.integers(2)) for rng in generators_at(seed, positions, "flip")])
 
 
 #: iBUG-68 index of each landmark in the mirrored picture.

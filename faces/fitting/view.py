@@ -78,6 +78,16 @@ def fill_holes(mask: np.ndarray) -> np.ndarray:
     return padded[1:-1, 1:-1] != 2
 
 
+def fill_all_holes(masks: np.ndarray) -> np.ndarray:
+    """(N, S, S) bool -> bool: `fill_holes` of each, by one flood round all of them laid in a strip."""
+    count, size_px = len(masks), masks.shape[1]
+    strip = np.zeros((count * (size_px + 1) + 1, size_px + 2), np.uint8)
+    inner = strip[1:].reshape(count, size_px + 1, size_px + 2)[:, :size_px, 1:-1]
+    inner[:] = masks
+    cv2.floodFill(strip, None, (0, 0), 2)
+    return inner != 2
+
+
 def shrink_images(images: np.ndarray, size_px: int) -> np.ndarray:
     """(N, S, S, 3) uint8 -> (N, size_px, size_px, 3) float32 sRGB 0..1, area-averaged when smaller."""
     how = cv2.INTER_AREA if images.shape[1] > size_px else cv2.INTER_LINEAR

@@ -9,7 +9,7 @@ from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 from faces.errors import SamaeError
 from faces.fitting import FitSettings, fit
 from faces.fitting.photometric import FacePixels, pixel_weights, skin_prior, slope, solve_light, split_tone, tukey
-from faces.fitting.view import check_coefficients, fill_holes, shrink_images, view_faces
+from faces.fitting.view import check_coefficients, fill_all_holes, fill_holes, shrink_images, view_faces
 from faces.render.shading import constant_light, directional_light, sh_basis, to_srgb
 
 SIZE_PX = 128
@@ -148,4 +148,6 @@ def test_helpers_refuse_and_fill(portraits):
     ring[2:7, 2:7] = True
     ring[4, 4] = False
     assert fill_holes(ring).sum() == 25
+    several = np.stack([ring, ~ring, np.roll(ring, 20, 0), np.zeros_like(ring), np.ones_like(ring)])
+    np.testing.assert_array_equal(fill_all_holes(several), [fill_holes(one) for one in several])
     assert shrink_images(np.full((1, 8, 8, 3), 255, np.uint8), 4).tolist() == np.ones((1, 4, 4, 3)).tolist()

@@ -2,14 +2,24 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from method_fakes import SIZE_PX, TINY, tiny_batch, tiny_encoder, tiny_head
 
 from faces.errors import SamaeError
 from training.config import load_recipe
-from training.methods.base import PARTNER_GROUP, MethodBase, build_method, partners
-from training.methods.mesh_inputs import filled, occluders_beyond, random_scales, start_picture
+from training.methods import mesh_kernels
+from training.methods.base import PARTNER_GROUP, MethodBase, build_method, generator_at, generators_at, partners
+from training.methods.mesh_inputs import (
+    MeshPictures,
+    filled,
+    occluders_beyond,
+    random_scales,
+    resampled,
+    start_and_masked,
+    start_picture,
+)
 from training.methods.pairs import same_person
 from training.methods.samae import Samae, SamaeInputs
 from training.methods.simswap import SimSwap
@@ -219,6 +229,51 @@ def test_filling_keeps_the_known_and_continues_it() -> None:
     flat = filled(torch.full((1, 3, 16, 16), 0.3), known)
     torch.testing.assert_close(flat, torch.full_like(flat, 0.3), atol=1e-5, rtol=0)
     torch.testing.assert_close(start_picture(picture, 1 - known, None) * known, picture * known, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size_px", [1, 8, 24, 64])
+def test_a_sweep_gives_the_start_picture_of_the_operators(size_px: int) -> None:
+    made = torch.Generator().manual_seed(size_px)
+    image, render = (torch.rand(3, channels, size_px, size_px, generator=made) for channels in (3, 4))
+    hole = (torch.rand(3, 1, size_px, size_px, generator=made) * 3 - 1).clamp(0, 1)
+    hole[0], hole[1] = 0, 1  # nothing hidden, everything hidden
+    mesh = MeshPictures(render[:, :3], render[:, 3:])
+    start, masked = start_and_masked(image, hole, mesh, quick=True)
+    torch.testing.assert_close(start, start_picture(image, hole, mesh), atol=1e-5, rtol=0)
+    assert torch.equal(masked, image * (1 - hole))
+
+
+@pytest.mark.parametrize(("side", "size_px"), [(32, 16), (32, 32), (48, 16)])
+def test_a_sweep_resamples_as_the_operators_do(side: int, size_px: int) -> None:
+    made = np.random.default_rng(side)
+    large = made.integers(0, 256, (4, side, side, 4)).astype(np.uint8)
+    shown = np.zeros((4, side, side, 1), bool)
+    shown[0, 3:20, 5:17], shown[1, :9, 9:], shown[2] = True, True, True  # the last one shows nothing
+    large *= shown
+    scale, small = np.array([1.1, 0.9, 1.0, 1.0]), np.empty((4, 4, size_px, size_px), np.float32)
+    mesh_kernels.resample_faces(large, scale, small)
+    wanted = resampled(torch.from_numpy(large).permute(0, 3, 1, 2).float() / 255, scale, size_px)
+    torch.testing.assert_close(torch.from_numpy(small), wanted, atol=1e-4, rtol=0)  # noise: the steepest
+
+
+def test_tinting_by_table_is_tinting_by_formula() -> None:
+    renderer, skin = samae().renderer, torch.tensor([[0.02, 0.3, 0.9], [0.4, 0.4, 0.4]])
+    image = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    image[..., :5], image[:, :, 0, 5] = 0, 1
+    mesh = MeshPictures(image, image[:, :1])
+    quick, exact = (renderer.tinted(mesh, skin, quick).image for quick in (True, False))
+    torch.testing.assert_close(quick, exact, atol=3e-5, rtol=0)
+    assert (quick[..., :5] == 0).all()
+
+
+def test_one_generator_set_anew_draws_what_new_ones_draw() -> None:
+    positions = [5, 0, 2**40, 7]
+    drawn = [
+        (rng.random(dtype=np.float32), rng.integers(9), rng.random()) for rng in generators_at(3, positions, "mask")
+    ]
+    fresh = [generator_at(3, position, "mask") for position in positions]
+    assert drawn == [(rng.random(dtype=np.float32), rng.integers(9), rng.random()) for rng in fresh]
+    assert list(generators_at(3, [], "mask")) == []
 
 
 def test_what_covers_the_face_goes_on_past_its_edge() -> None:

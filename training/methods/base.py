@@ -20,7 +20,7 @@ Rules both sides keep:
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -155,6 +155,19 @@ def generator_at(seed: int, position: int, purpose: str) -> np.random.Generator:
     """The random numbers of one picture of the training order for one purpose (e.g. "mask"); Philox, counter-based."""
     word = int.from_bytes(purpose.encode()[:8].ljust(8, b"\0"), "little")
     return np.random.Generator(np.random.Philox(key=[(seed ^ word) & (2**64 - 1), position]))
+
+
+def generators_at(seed: int, positions: Sequence[int], purpose: str) -> Iterator[np.random.Generator]:
+    """`generator_at` of one position after the other: ONE generator, set anew, so use each before asking for the next
+    (4 microseconds where a new one takes 13)."""
+    if not positions:
+        return
+    generator = generator_at(seed, positions[0], purpose)
+    state = generator.bit_generator.state
+    for position in positions:
+        state["state"]["key"][1] = position
+        generator.bit_generator.state = state
+        yield generator
 
 
 def partners(positions: Sequence[int], seed: int) -> list[int]:

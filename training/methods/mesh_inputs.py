@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 
 from faces.camera import Camera, head_to_camera, project
-from faces.fitting.view import fill_holes
+from faces.fitting.view import fill_all_holes
 from faces.morphable.base import CoefficientLayout, MorphableHead
 from faces.render.mesh_image import render_mesh
 from faces.render.rasterize import covered
 from faces.render.shading import to_linear, to_srgb
 from training.config import MeshSettings
+from training.methods import mesh_kernels
 
 #: Coverage 0..255 of a pixel of whose four samples so many are covered.
 QUARTERS = np.rint(255 * np.arange(5) / 4).astype(np.uint8)
@@ -53,6 +54,10 @@ class MeshRenderer:
     ) -> MeshPictures:
         """(N, D) -> the lit face region, enlarged by `scale` (N,) about its centroid; `remember` for own faces."""
         large = self._remembered(b"render", coefficients, self._draw, remember)
+        if scale is not None and self.device.type == "cpu":
+            small = torch.empty(len(large), 4, self.size_px, self.size_px)
+            mesh_kernels.resample_faces(large, np.asarray(scale, np.float64), small.numpy())
+            return MeshPictures(small[:, :3], small[:, 3:])
         packed = torch.from_numpy(large).to(self.device).permute(0, 3, 1, 2).float() / 255
         small = resampled(packed, np.ones(len(large)) if scale is None else scale, self.size_px)
         return MeshPictures(small[:, :3], small[:, 3:])
@@ -68,9 +73,18 @@ class MeshRenderer:
         mixed[:, self.place] = identity_of[:, self.place]
         return mixed
 
-    def tinted(self, pictures: MeshPictures, skin: torch.Tensor) -> MeshPictures:
-        """The render in another skin colour: linear RGB times skin (N, 3) over the head's mean skin."""
+    def tinted(self, pictures: MeshPictures, skin: torch.Tensor, quick: bool = False) -> MeshPictures:
+        """The render in another skin colour: linear RGB times skin (N, 3) over the head's mean skin.
+
+        quick: on a CPU by table (mesh_kernels.py).
+        """
         ratio = (skin.float() / self.mean_skin.clamp_min(1e-3)).clamp(0.05, 8.0)[:, :, None, None]
+        if quick and self.device.type == "cpu":
+            image = pictures.image.flatten(2).contiguous()
+            made = torch.empty(image.shape)
+            ratios = ratio.flatten(1).contiguous()
+            mesh_kernels.tint_faces(image.numpy(), ratios.numpy(), mesh_kernels.LINEAR, mesh_kernels.SRGB, made.numpy())
+            return MeshPictures(made.view(pictures.image.shape), pictures.mask)
         return MeshPictures(to_srgb((to_linear(pictures.image) * ratio).clamp(0, 1)), pictures.mask)
 
     def _draw(self, rows: np.ndarray) -> np.ndarray:
@@ -86,7 +100,7 @@ class MeshRenderer:
         vertices = self.face.decode(take(rows, "identity"), take(rows, "expression"))
         placed = head_to_camera(vertices, take(rows, "rotation_rad"), take(rows, "translation_mm"))
         shown = covered(project(placed, Camera.centred(side)), self.face.triangles, side, side)
-        filled = np.stack([fill_holes(one) for one in shown]).view(np.uint8)
+        filled = fill_all_holes(shown).view(np.uint8)
         down = filled[:, ::2] + filled[:, 1::2]
         return QUARTERS[down[:, :, ::2] + down[:, :, 1::2]]
 
@@ -187,6 +201,19 @@ def start_picture(image: torch.Tensor, hole: torch.Tensor, mesh: MeshPictures | 
     background = filled(image, 1 - hole)
     inside = background if mesh is None else mesh.image + background * (1 - mesh.mask)
     return image * (1 - hole) + inside * hole
+
+
+def start_and_masked(
+    image: torch.Tensor, hole: torch.Tensor, mesh: MeshPictures | None, quick: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`start_picture`, and the picture with its hole at zero; quick: on a CPU in one sweep a face (mesh_kernels.py)."""
+    if not quick or image.device.type != "cpu" or mesh is None:
+        return start_picture(image, hole, mesh), image * (1 - hole)
+    start, masked = torch.empty(2, *image.shape)
+    render = torch.cat([mesh.image, mesh.mask], 1)
+    seen, hidden = image.contiguous().numpy(), hole[:, 0].contiguous().numpy()
+    mesh_kernels.start_faces(seen, hidden, render.numpy(), start.numpy(), masked.numpy())
+    return start, masked
 
 
 def shape_vector(coefficients: torch.Tensor, layout: CoefficientLayout) -> torch.Tensor:

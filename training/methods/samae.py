@@ -23,21 +23,22 @@ import torch
 from torch import nn
 
 from faces.errors import SamaeError
-from faces.masks import PerforationSettings, feather, perforate, swap_mask
+from faces.masks import PerforationSettings, feather, swap_mask
 from faces.morphable.base import MorphableHead
+from faces.perforation import mask_draws, perforate_one
 from training import losses
 from training.augment import colour_jitter, flips, jitter_factors, mirror, mirror_landmarks
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
 from training.methods.adversary import adversary_is_on, discriminator_step, frozen
-from training.methods.base import EncoderLike, MethodBase, StepLosses, generator_at, partners
+from training.methods.base import EncoderLike, MethodBase, StepLosses, generators_at, partners
 from training.methods.mesh_inputs import (
     MeshPictures,
     MeshRenderer,
     occluders_beyond,
     random_scales,
     shape_vector,
-    start_picture,
+    start_and_masked,
 )
 from training.networks.patchgan import MultiScaleDiscriminator
 from training.networks.unet import UNet
@@ -127,7 +128,7 @@ class Samae(MethodBase):
         """Hide the faces, render the meshes, jitter the identity; see Method.prepare."""
         batch = self._checked(batch).to(self.device)
         turned = flips(seed, positions) if self._may_flip() else torch.zeros(len(batch), dtype=torch.bool)
-        draws = np.stack([generator_at(seed, position, "scale").uniform(size=2) for position in positions])
+        draws = np.stack([rng.uniform(size=2) for rng in generators_at(seed, positions, "scale")])
         own = self.renderer.render(batch.coefficients, random_scales(self.recipe.mesh, draws), remember=True)
         hole = self._perforated(batch, seed, positions)
         image, face, hole = (mirror(picture, turned) for picture in (batch.image, batch.mask, hole))
@@ -136,7 +137,7 @@ class Samae(MethodBase):
         jittered = colour_jitter(image, jitter_factors(self.recipe.identity, seed, positions))
         with self.autocast():
             identity = self.encoder.embed_tensor(jittered, landmarks).float()
-        conditions = self.conditions(image, hole, own, identity, batch.skin, batch.coefficients)
+        conditions = self.conditions(image, hole, own, identity, batch.skin, batch.coefficients, quick=True)
         return SamaeInputs(conditions, image, face, landmarks, identity, tuple(positions), step)
 
     def conditions(
@@ -147,33 +148,36 @@ class Samae(MethodBase):
         identity: torch.Tensor,
         skin: torch.Tensor,
         coefficients: torch.Tensor,
+        quick: bool = False,
     ) -> Conditions:
-        """Everything the generator sees, in training and at a swap alike."""
+        """Everything the generator sees, in training and at a swap alike; quick: to 3e-5 (mesh_kernels.py)."""
         parts = [identity * identity.shape[1] ** 0.5]
         if self.recipe.identity.skin_colour:
-            mesh = self.renderer.tinted(mesh, skin)
+            mesh = self.renderer.tinted(mesh, skin, quick)
             parts.append((skin - 0.3) / 0.2)
         if self.recipe.mesh.condition == "vector":
             parts.append(shape_vector(coefficients, self.layout))
-            start, shown = start_picture(image, hole, None), mesh.image[:, :0]
+            (start, masked), shown = start_and_masked(image, hole, None), mesh.image[:, :0]
         else:
-            start, shown = start_picture(image, hole, mesh), mesh.image
-        return Conditions(start, image * (1 - hole), hole, shown, torch.cat(parts, 1))
+            (start, masked), shown = start_and_masked(image, hole, mesh, quick), mesh.image
+        return Conditions(start, masked, hole, shown, torch.cat(parts, 1))
 
     def _perforated(self, batch: FaceBatch, seed: int, positions: Sequence[int]) -> torch.Tensor:
         """The hole (N, 1, S, S): docs/methods.md; each face draws alone, so that it does not depend on its batch."""
         if not self.recipe.mask.perforation:
             return batch.mask
         settings = PerforationSettings(dilate_px=self.recipe.mask.dilate_px, other_shape_probability=1.0)
-        rngs = [generator_at(seed, position, "mask") for position in positions]
         shared = PerforationSettings().other_shape_probability
-        borrowed = [row for row, rng in enumerate(rngs) if rng.random() < shared]
-        others = dict(zip(borrowed, self._other_shapes(batch, borrowed, partners(positions, seed)), strict=True))
-        occluders, holes = self._occluders(batch), []
-        for row, rng in enumerate(rngs):
-            other = others[row][None] if row in others else None
-            holes.append(perforate(batch.mask[row : row + 1], other, rng, settings, occluders[row : row + 1]))
-        return torch.cat([torch.as_tensor(hole) for hole in holes]).to(batch.image)
+        draws = [(rng.random(), mask_draws(rng)) for rng in generators_at(seed, positions, "mask")]
+        borrowed = [row for row, (draw, _) in enumerate(draws) if draw < shared]
+        shapes = self._other_shapes(batch, borrowed, partners(positions, seed))[:, 0].cpu().numpy()
+        others = dict(zip(borrowed, shapes, strict=True))
+        faces, occluders = batch.mask[:, 0].cpu().numpy(), self._occluders(batch)[:, 0].cpu().numpy()
+        holes = [
+            perforate_one(face, others.get(row), occluders[row], draws[row][1], settings)
+            for row, face in enumerate(faces)
+        ]
+        return torch.from_numpy(np.stack(holes))[:, None].to(batch.image)
 
     def _other_shapes(self, batch: FaceBatch, rows: list[int], partner: list[int]) -> torch.Tensor:
         """Silhouettes (R, 1, S, S) of these rows' views with their partners' shapes."""
