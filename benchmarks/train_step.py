@@ -1,221 +1,161 @@
 """How fast a training step is, and what the loop around the bare forward-backward costs.
 
-    samae bench train-step [--set size_px=128] [--set batch_size=32] [--json]
+    samae bench train-step [--set size_px=128] [--set batch_size=32] [--set ranks=1] [--json]
 
-Five things run in turns, so that a noisy machine hurts them alike, and medians are compared: the whole step with
-DeepSpeed, the whole step with plain torch, the bare forward-backward of both networks on inputs prepared before (same
-losses, same number of pictures), and the two things that the loop adds to it: plain torch's step on inputs prepared
-before (`loop_alone`: engine, optimiser, averaged weights, checks), and the preparation alone, on one thread.
-The peak is measured: the best bfloat16 matrix product and 3x3 convolution of this machine, just before.
+Measured in the processes that `samae train` starts on this machine: a rank a GPU, or without GPUs a rank a core, with
+its threads and its allocator (`ranks` asks for another number). Five things run in turns, begun by all ranks at once,
+so that a noisy machine hurts them alike, and medians are compared: the whole step with DeepSpeed, the whole step with
+plain torch, the bare forward-backward of both networks on inputs prepared before (same losses, same number of pictures;
+no rank waits for another), and the two things that the loop adds to it: plain torch's step on inputs prepared before
+(`loop_alone`: gradients averaged over ranks, optimiser, averaged weights, checks), and the preparation alone.
+Where there are more ranks than one, the same is measured afterwards in one process of all threads (`one_process_…`).
+The peak is measured: the best bfloat16 matrix product and 3x3 convolution, on all ranks at once, just before.
 """
 
 import io
-import itertools
-import statistics
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
+from faces.errors import SamaeError
+from faces.files import read_json
 from faces.identity.registry import load_encoder
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.records import encode_sample
-from training.ahead import Ready
 from training.config import Recipe, load_recipe
-from training.engine import World
-from training.methods.base import Method, build_method
-from training.session import Session
+from training.methods.base import PARTNER_GROUP
 from training.shards import ShardSet, write_index
-from training.tracking import NoTracker
-from training.train import Stopper, update
-from training.utilisation import FlopCount, matrix_peak_flop_per_s
 
 SUMMARY = "images a second of a training step: DeepSpeed, plain torch, bare forward-backward; where the rest goes"
 DEFAULTS: dict[str, Any] = {
     "recipe": "samae",
     "size_px": 0,
     "batch_size": 0,
-    "steps": 12,
+    "ranks": 0,
+    "steps": 20,
     "warmup": 3,
     "device": "auto",
 }
-
-
-#: Steps that one contender takes in a row.
-BLOCK = 4
-
-
-@dataclass
-class Contender:
-    """One thing that is timed: seconds of every step; `settle` waits for what it does beside its steps."""
-
-    name: str
-    step: Callable[[], None]
-    settle: Callable[[], None] = lambda: None
-    seconds: list[float] = field(default_factory=list)
+#: After so many seconds without an end a measurement has failed.
+PATIENCE_S = 900
+#: What is told of the layout of one process as well.
+ALSO_IN_ONE_PROCESS = (
+    "images_per_s", "ddp_images_per_s", "bare_images_per_s", "loop_overhead_percent", "ddp_loop_overhead_percent",
+    "loop_alone_overhead_percent", "prepare_alone_percent", "threads",
+)  # fmt: skip
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
-    """Figures with their units. Settings: recipe, size_px and batch_size (0: the recipe's), steps, warmup, device."""
+    """Figures with their units. Settings: recipe, size_px and batch_size (0: the recipe's), ranks (0: as `samae train`
+    starts them), steps, warmup, device."""
     chosen = {key: type(value)(settings.get(key, value)) for key, value in DEFAULTS.items()}
+    recipe = load_recipe(chosen["recipe"], _overrides(chosen))
     with tempfile.TemporaryDirectory(prefix="samae-bench-") as scratch:
-        return _measure(chosen, World(chosen["device"]), Path(scratch))
+        folder = Path(scratch)
+        ranks = chosen["ranks"] or default_ranks(recipe, chosen["device"], folder)
+        head, encoder = load_head("builtin"), load_encoder(recipe.identity.encoder)
+        make_shards(folder / "shards", max(64, recipe.train.batch_size), recipe.size_px, head, encoder)
+        found = figures(measure(ranks, chosen, folder))
+        if ranks > 1:
+            alone = figures(measure(1, chosen, folder))
+            found |= {f"one_process_{name}": alone[name] for name in ALSO_IN_ONE_PROCESS}
+    about: dict[str, Any] = {"recipe": recipe.name, "size_px": recipe.size_px, "batch_size": recipe.train.batch_size}
+    return found | about
 
 
-def _measure(chosen: dict[str, Any], world: World, scratch: Path) -> dict[str, float | int | str]:
-    recipe = _recipe(chosen)
-    head, encoder = load_head("builtin"), load_encoder(recipe.identity.encoder, str(world.device))
-    shards = make_shards(scratch / "shards", max(64, recipe.train.batch_size), recipe.size_px, head, encoder)
-    sessions = {
-        engine: _session(
-            replace(recipe, train=replace(recipe.train, engine=engine)), head, encoder, shards, world, scratch
-        )
-        for engine in ("deepspeed", "ddp")
-    }
-    method = sessions["ddp"].method
-    batch_size = recipe.train.batch_size
-    flop = _count_flop(method, sessions["ddp"])
-    peak = matrix_peak_flop_per_s(world.device)
-    contenders = [_whole_step(engine, session) for engine, session in sessions.items()]
-    contenders.append(Contender("bare", _bare_step(method, sessions["ddp"])))
-    contenders.append(Contender("loop_alone", _step_on_kept_inputs(sessions["ddp"])))
-    contenders.append(Contender("prepare_alone", _preparation(sessions["ddp"])))
-    _take_turns(contenders, chosen["warmup"], 1, world)
-    sessions["deepspeed"].shares.take()
-    rounds = max(1, chosen["steps"] // BLOCK)
-    _take_turns(contenders, BLOCK, rounds, world)
-    deepspeed_s, ddp_s, bare_s, kept_s, prepare_s = (statistics.median(one.seconds) for one in contenders)
-    _, shares = sessions["deepspeed"].shares.take()
-    spent = deepspeed_s * rounds * (BLOCK + 1)  # the shares know of the uncounted steps, too
-    return {
-        "images_per_s": batch_size / deepspeed_s,
-        "ddp_images_per_s": batch_size / ddp_s,
-        "bare_images_per_s": batch_size / bare_s,
-        "loop_overhead_percent": 100 * (deepspeed_s / bare_s - 1),
-        "ddp_loop_overhead_percent": 100 * (ddp_s / bare_s - 1),
-        "loop_alone_overhead_percent": 100 * (kept_s / bare_s - 1),
-        "prepare_alone_percent": 100 * prepare_s / bare_s,
-        "data_wait_percent": 100 * shares["data_wait"] / spent,
-        "render_percent": 100 * shares["render"] / spent,
-        "prepare_beside_percent": 100 * shares["prepare_beside"] / spent,
-        "optimiser_percent": 100 * shares["optimiser"] / spent,
-        "mfu_percent": 100 * flop / bare_s / peak,
-        "gflop_per_image": flop / batch_size / 1e9,
-        "peak_gflop_per_s": peak / 1e9,
-        "recipe": recipe.name,
-        "size_px": recipe.size_px,
-        "batch_size": batch_size,
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if world.device.type == "cuda" else "cpu",
-    }
+def default_ranks(recipe: Recipe, device: str, home: Path) -> int:
+    """How many ranks `samae train` starts here for a recipe without SAMAE_RANKS."""
+    import torch
+
+    from assets.machine import cores
+    from assets.room import free_here, ranks_that_fit
+
+    most = (torch.cuda.device_count() if device != "cpu" else 0) or cores()
+    multiple = math.lcm(PARTNER_GROUP, recipe.train.micro_batch or 1)
+    return ranks_that_fit(most, recipe.train.batch_size, multiple, free_here(home))
 
 
-def _recipe(chosen: dict[str, Any]) -> Recipe:
+def _overrides(chosen: dict[str, Any]) -> list[str]:
     overrides = ["train.total_kimg=1000000", "train.log_every_steps=10", "train.workers=1"]
     overrides += [f"size_px={chosen['size_px']}"] if chosen["size_px"] else []
-    overrides += [f"train.batch_size={chosen['batch_size']}"] if chosen["batch_size"] else []
-    return load_recipe(chosen["recipe"], overrides)
+    return overrides + ([f"train.batch_size={chosen['batch_size']}"] if chosen["batch_size"] else [])
 
 
-def _session(
-    recipe: Recipe, head: MorphableHead, encoder: Any, shards: ShardSet, world: World, scratch: Path
-) -> Session:
-    method = build_method(recipe, head, encoder, world.device)
-    run_dir = scratch / recipe.train.engine
-    run_dir.mkdir()
-    return Session(recipe, method, encoder, shards, run_dir, world, NoTracker())
+def measure(ranks: int, chosen: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """What each of so many ranks at once measured (benchmarks/_train_step_run.py)."""
+    from pipelines.launcher import training_environment
+
+    place = folder / f"ranks{ranks}"
+    place.mkdir()
+    asked = {name: chosen[name] for name in ("recipe", "warmup", "steps", "device")}
+    asked |= {"overrides": _overrides(chosen), "shards": str(folder / "shards"), "folder": str(place)}
+    environment = {**os.environ, **training_environment(ranks)}
+    if ranks > 1:
+        environment |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    command = [sys.executable, "-m", "benchmarks._train_step_run", json.dumps(asked)]
+    logs = [place / f"{rank}.log" for rank in range(ranks)]
+    running = []
+    try:
+        for rank, log in enumerate(logs):
+            own = environment | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {})
+            with log.open("w") as stream:
+                running.append(subprocess.Popen(
+                    command, stdout=stream, stderr=stream, env=own, cwd=Path(__file__).parent.parent
+                ))  # fmt: skip
+        codes = [process.wait(PATIENCE_S) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    for code, log in zip(codes, logs, strict=True):
+        if code:
+            said = log.read_text().strip().splitlines() or ["it said nothing"]
+            raise SamaeError(f"a rank of the measurement ended with code {code}: {said[-1][:300]}")
+    return [read_json(place / f"{rank}.json") for rank in range(ranks)]
 
 
-def _whole_step(engine: str, session: Session) -> Contender:
-    coming = session.coming()
-    stop = Stopper(0)
-
-    def step() -> None:
-        """One update, its losses taken into the means as the loop does."""
-        figures, _ = update(session, stop, coming)
-        session.means.add(figures)
-
-    return Contender(engine, step, coming.settle)
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
-def _step_on_kept_inputs(session: Session) -> Callable[[], None]:
-    """The loop's step, on one step's inputs again and again."""
-    again, stop = itertools.repeat(Ready([_prepared(session.method, session)], 1e-9, 1e-9)), Stopper(0)
-
-    def step() -> None:
-        """One update."""
-        session.means.add(update(session, stop, again)[0])
-
-    return step
-
-
-def _preparation(session: Session) -> Callable[[], None]:
-    """What ahead.py's thread does for one step after the other, in this thread."""
-    coming = session.stream.placed_at(0)
-
-    def step() -> None:
-        """Prepare the next step on one thread, as that thread does."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        placed = next(coming)
-        batch = placed.faces.unpacked(session.world.device)
-        session.method.prepare(batch, seed=0, positions=placed.positions, step=1)
-        torch.set_num_threads(threads)
-
-    return step
-
-
-def _bare_step(method: Method, session: Session) -> Callable[[], None]:
-    inputs = _prepared(method, session)
-
-    def step() -> None:
-        """Forward and backward; the gradients are thrown away."""
-        made = method.generator_losses(inputs)
-        made.total.backward()
-        method.generator.zero_grad(set_to_none=True)
-        if method.discriminator is not None and made.fake is not None:
-            method.discriminator_losses(inputs, made.fake).total.backward()
-            method.discriminator.zero_grad(set_to_none=True)
-
-    return step
-
-
-def _prepared(method: Method, session: Session) -> Any:
-    placed = next(session.stream.placed_at(0))
-    batch = placed.faces.unpacked(session.world.device)
-    return method.prepare(batch, seed=0, positions=placed.positions, step=1)
-
-
-def _count_flop(method: Method, session: Session) -> float:
-    """Floating-point operations of one bare step (two a multiplication with addition)."""
-    step = _bare_step(method, session)
-    with FlopCount() as count:
-        step()
-    return float(count.total)
-
-
-def _take_turns(contenders: list[Contender], steps: int, rounds: int, world: World) -> None:
-    """So many rounds of blocks of steps. A block's first step finds its inputs prepared already and is not counted; at
-    its end nothing is left running that would take time from the next contender."""
-    for contender in contenders:
-        contender.seconds.clear()
-    for contender in contenders * rounds:
-        for counted in [False] + [True] * steps:
-            start = time.perf_counter()
-            contender.step()
-            if world.device.type == "cuda":
-                torch.cuda.synchronize()
-            if counted:
-                contender.seconds.append(time.perf_counter() - start)
-        contender.settle()
+def figures(answers: list[dict[str, Any]]) -> dict[str, float | int | str]:
+    """The ranks' measurements as figures of the machine: images a second are summed, shares are means."""
+    speed = {name: sum(one["images"] / one["seconds"][name] for one in answers) for name in answers[0]["seconds"]}
+    images, flop, peak = (sum(one[name] for one in answers) for name in ("images", "flop", "peak"))
+    shares = {name: sum(one["percent"][name] for one in answers) / len(answers) for name in answers[0]["percent"]}
+    whole, bare = speed["deepspeed"], speed["bare"]
+    return {
+        "images_per_s": whole,
+        "ddp_images_per_s": speed["ddp"],
+        "bare_images_per_s": bare,
+        "loop_overhead_percent": 100 * (bare / whole - 1),
+        "ddp_loop_overhead_percent": 100 * (bare / speed["ddp"] - 1),
+        "loop_alone_overhead_percent": 100 * (bare / speed["loop_alone"] - 1),
+        "prepare_alone_percent": 100 * bare / speed["prepare_alone"],
+        "data_wait_percent": shares["data_wait"],
+        "render_percent": shares["render"],
+        "prepare_beside_percent": shares["prepare_beside"],
+        "optimiser_percent": shares["optimiser"],
+        "mfu_percent": 100 * flop / images * whole / peak,
+        "bare_mfu_percent": 100 * flop / images * bare / peak,
+        "gflop_per_image": flop / images / 1e9,
+        "peak_gflop_per_s": peak / 1e9,
+        "ranks": len(answers),
+        "threads": answers[0]["threads"],
+        "device": answers[0]["device"],
+    }
 
 
 def make_shards(folder: Path, count: int, size_px: int, head: MorphableHead, encoder: Any) -> ShardSet:
