@@ -403,11 +403,11 @@ def resolve_face(
     b = PITCH
     positions, listed, chosen = ints[0:], ints[6 * b :], ints[7 * b :]
     wa, wb, wc, far = near[0:b], near[b : 2 * b], near[2 * b : 3 * b], near[3 * b : 4 * b]
-    barycentric[:] = 0
-    depth[:] = _INF
     for base in range(0, keys.shape[0], _BLOCK):
         n = min(_BLOCK, keys.shape[0] - base)
         m = u64(0)
+        barycentric[3 * base : 3 * (base + n)] = 0
+        depth[base : base + n] = _INF
         for i in range(u64(n)):
             k = keys[u64(base) + i]
             t = i32(_LAST - (k & _LAST)) if k >= 0 else i32(-1)

@@ -226,7 +226,7 @@ def _draw_strands(
     if finer:
         pixels, width_px = strands.refine(pixels), strands.refine(width_px[..., None])[..., 0]
     gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
-    step = max(64, len(world) // 8 + 1)
+    step = max(256, len(world) // 8 + 1)
     for k in range(0, len(world), step):
         part = slice(k, k + step)
         shown = ribbons.visible_segments(canvas.depth, pixels[part], width_px[part], bias_mm)

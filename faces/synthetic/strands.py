@@ -5,11 +5,23 @@ kept outside the head by a radial map, and is curled and tangled by sines and no
 ours; the shading is Kajiya and Kay (1989) with the second, tinted highlight of Scheuermann (2004).
 """
 
+# Types here are numba's: whole numbers of fixed width that Python's annotations cannot tell apart.
+# mypy: disable-error-code="operator,call-overload,assignment,arg-type"
+
 import math
 
 import numpy as np
 
 from faces.compiled import kernel
+
+i32, u64 = np.int32, np.uint64
+#: Strands that grow side by side (loops over them become vector instructions), and the distance of their columns.
+BLOCK, PITCH = 64, 72
+(
+    _PX, _PY, _PZ, _DX, _DY, _DZ, _CX, _CY, _CZ, _STEP, _HOLD, _OFFSET, _BEND, _DECAY, _R, _TX, _TY, _A, _B, _C, _D,
+    _LIMIT,
+) = range(0, 22 * PITCH, PITCH)  # fmt: skip
+_WORK = 22 * PITCH
 
 
 @kernel
@@ -37,22 +49,82 @@ def gather(points: np.ndarray, clump: np.ndarray, amount: np.ndarray, clumps: in
 
 
 @kernel
-def _radius_at(x: float, y: float, z: float, radial: np.ndarray) -> float:
-    """Radius of the head (mm) in a direction from the skull's centre; bilinear in the map of hair.radial_map."""
-    rows, columns = radial.shape
-    r = math.sqrt(x * x + y * y + z * z) + 1e-6
-    fy = (0.5 + 0.5 * y / r) * (rows - 1)
-    turn = x / (abs(x) + abs(z) + 1e-9)
-    if z < 0:
-        turn = 2.0 - turn if x >= 0 else -2.0 - turn
-    fx = (0.5 + 0.25 * turn) * columns - 0.5
-    iy = min(int(fy), rows - 2)
-    ix = math.floor(fx)
-    ty, tx = fy - iy, fx - ix
-    a, b = ix % columns, (ix + 1) % columns
-    top = radial[iy, a] * (1 - tx) + radial[iy, b] * tx
-    low = radial[iy + 1, a] * (1 - tx) + radial[iy + 1, b] * tx
-    return top * (1 - ty) + low * ty
+def _seek_radius(w: np.ndarray, q: np.ndarray, n: int, radial: np.ndarray) -> None:
+    """Radius of the head (mm) in a direction from the skull's centre; bilinear in the map of hair.radial_map.
+
+    For the first n strands of a block: from _PX.. and _R into _LIMIT. q (2 BLOCK,) int32: working memory.
+    """
+    rows, columns, flat = radial.shape[0], radial.shape[1], radial.reshape(-1)
+    for i in range(u64(n)):
+        x, y, z = w[u64(_PX) + i], w[u64(_PY) + i], w[u64(_PZ) + i]
+        fy = (0.5 + 0.5 * y / w[u64(_R) + i]) * (rows - 1)
+        turn = x / (abs(x) + abs(z) + 1e-9)
+        behind = 2.0 - turn if x >= 0 else -2.0 - turn
+        turn = behind if z < 0 else turn
+        fx = (0.5 + 0.25 * turn) * columns - 0.5
+        iy, left = min(i32(fy), i32(rows - 2)), np.floor(fx)
+        ix = i32(left)
+        a = i32(ix + i32(columns)) if ix < i32(0) else ix
+        b = i32(ix + i32(1))
+        b = i32(b - i32(columns)) if b >= i32(columns) else b
+        w[u64(_TX) + i], w[u64(_TY) + i] = fx - left, fy - iy
+        q[i], q[u64(BLOCK) + i] = i32(i32(iy * i32(columns)) + a), i32(i32(iy * i32(columns)) + b)
+    below = u64(columns)
+    for i in range(u64(n)):
+        p = u64(q[i])
+        w[u64(_A) + i], w[u64(_C) + i] = flat[p], flat[p + below]
+        p = u64(q[u64(BLOCK) + i])
+        w[u64(_B) + i], w[u64(_D) + i] = flat[p], flat[p + below]
+    for i in range(u64(n)):
+        tx, ty = w[u64(_TX) + i], w[u64(_TY) + i]
+        top = w[u64(_A) + i] * (1 - tx) + w[u64(_B) + i] * tx
+        low = w[u64(_C) + i] * (1 - tx) + w[u64(_D) + i] * tx
+        w[u64(_LIMIT) + i] = top * (1 - ty) + low * ty
+
+
+@kernel
+def _advance(w: np.ndarray, n: int, gx: float, gy: float, gz: float, face_guard: float) -> None:
+    """Turn the strands of a block towards comb, gravity and the side of the face, and go one step."""
+    guarded = face_guard > 0.0
+    for i in range(u64(n)):
+        hold, bend, step = w[u64(_HOLD) + i], w[u64(_BEND) + i], w[u64(_STEP) + i]
+        px, py, pz = w[u64(_PX) + i], w[u64(_PY) + i], w[u64(_PZ) + i]
+        pull = min(1.0, 0.35 * hold + 0.05)
+        dx = w[u64(_DX) + i] + (pull * w[u64(_CX) + i] * hold + bend * gx)
+        dy = w[u64(_DY) + i] + (pull * w[u64(_CY) + i] * hold + bend * gy)
+        dz = w[u64(_DZ) + i] + (pull * w[u64(_CZ) + i] * hold + bend * gz)
+        w[u64(_HOLD) + i] = hold * w[u64(_DECAY) + i]
+        away = face_guard * (1.0 if px >= 0 else -1.0)
+        aside = guarded & (pz > 20.0) & (py < 50.0) & (abs(px) < 70.0)
+        dx, dz = dx + away * 0.6 if aside else dx, dz - face_guard * 0.35 if aside else dz
+        norm = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-6
+        dx, dy, dz = dx / norm, dy / norm, dz / norm
+        px, py, pz = px + dx * step, py + dy * step, pz + dz * step
+        w[u64(_DX) + i], w[u64(_DY) + i], w[u64(_DZ) + i] = dx, dy, dz
+        w[u64(_PX) + i], w[u64(_PY) + i], w[u64(_PZ) + i] = px, py, pz
+        w[u64(_R) + i] = math.sqrt(px * px + py * py + pz * pz) + 1e-6
+
+
+@kernel
+def _stay_outside(w: np.ndarray, n: int, k: int, cling: float) -> None:
+    """Draw the strands of a block to the skull where they cling to it, and keep them out of the head."""
+    for i in range(u64(n)):
+        step, r = w[u64(_STEP) + i], w[u64(_R) + i]
+        px, py, pz = w[u64(_PX) + i], w[u64(_PY) + i], w[u64(_PZ) + i]
+        dx, dy, dz = w[u64(_DX) + i], w[u64(_DY) + i], w[u64(_DZ) + i]
+        lift = w[u64(_OFFSET) + i] * min(1.0, (k + 1) * step / 14.0)
+        limit = w[u64(_LIMIT) + i] + lift
+        inward = cling * _ramp(-40.0, 10.0, py) * min(1.0, max(0.0, (r - limit) / 6.0)) * min(1.0, step / 8.0)
+        dx, dy, dz = dx - 0.6 * inward * px / r, dy - 0.6 * inward * py / r, dz - 0.6 * inward * pz / r
+        f, nx, ny, nz = limit / r, px / r, py / r, pz / r
+        inside = r < limit
+        inward = dx * nx + dy * ny + dz * nz
+        turned = inside & (inward < 0)
+        w[u64(_DX) + i] = dx - inward * nx if turned else dx
+        w[u64(_DY) + i] = dy - inward * ny if turned else dy
+        w[u64(_DZ) + i] = dz - inward * nz if turned else dz
+        w[u64(_PX) + i], w[u64(_PY) + i] = px * f if inside else px, py * f if inside else py
+        w[u64(_PZ) + i] = pz * f if inside else pz
 
 
 @kernel
@@ -71,38 +143,25 @@ def grow(
     """
     count = roots.shape[0]
     out = np.empty((count, steps, 3), np.float32)
-    for i in range(count):
-        px, py, pz = roots[i, 0], roots[i, 1], roots[i, 2]
-        dx, dy, dz = start[i, 0], start[i, 1], start[i, 2]
-        step = length[i] / (steps - 1)
-        bend = 1.0 - math.exp(-weight * step / 10.0)
-        hold, decay = 1.0, math.exp(-step / comb_hold)
+    w, q = np.zeros(_WORK), np.empty(2 * BLOCK, np.int32)
+    gx, gy, gz = gravity[0], gravity[1], gravity[2]
+    for first in range(0, count, BLOCK):
+        n = min(BLOCK, count - first)
+        for i in range(n):
+            for axis in range(3):
+                w[_PX + axis * PITCH + i] = roots[first + i, axis]
+                w[_DX + axis * PITCH + i] = start[first + i, axis]
+                w[_CX + axis * PITCH + i] = comb[first + i, axis]
+            step = length[first + i] / (steps - 1)
+            w[_STEP + i], w[_HOLD + i], w[_OFFSET + i] = step, 1.0, offset[first + i]
+            w[_BEND + i], w[_DECAY + i] = 1.0 - math.exp(-weight * step / 10.0), math.exp(-step / comb_hold)
         for k in range(steps):
-            out[i, k, 0], out[i, k, 1], out[i, k, 2] = px, py, pz
-            pull = min(1.0, 0.35 * hold + 0.05)
-            dx += pull * comb[i, 0] * hold + bend * gravity[0]
-            dy += pull * comb[i, 1] * hold + bend * gravity[1]
-            dz += pull * comb[i, 2] * hold + bend * gravity[2]
-            hold *= decay
-            if face_guard > 0.0 and pz > 20.0 and py < 50.0 and abs(px) < 70.0:
-                away = face_guard * (1.0 if px >= 0 else -1.0)
-                dx += away * 0.6
-                dz -= face_guard * 0.35
-            norm = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-6
-            dx, dy, dz = dx / norm, dy / norm, dz / norm
-            px, py, pz = px + dx * step, py + dy * step, pz + dz * step
-            r = math.sqrt(px * px + py * py + pz * pz) + 1e-6
-            lift = offset[i] * min(1.0, (k + 1) * step / 14.0)
-            limit = _radius_at(px, py, pz, radial) + lift
-            inward = cling * _ramp(-40.0, 10.0, py) * min(1.0, max(0.0, (r - limit) / 6.0)) * min(1.0, step / 8.0)
-            dx, dy, dz = dx - 0.6 * inward * px / r, dy - 0.6 * inward * py / r, dz - 0.6 * inward * pz / r
-            if r < limit:
-                f = limit / r
-                nx, ny, nz = px / r, py / r, pz / r
-                px, py, pz = px * f, py * f, pz * f
-                inward = dx * nx + dy * ny + dz * nz
-                if inward < 0:
-                    dx, dy, dz = dx - inward * nx, dy - inward * ny, dz - inward * nz
+            for i in range(n):
+                out[first + i, k, 0], out[first + i, k, 1] = w[_PX + i], w[_PY + i]
+                out[first + i, k, 2] = w[_PZ + i]
+            _advance(w, n, gx, gy, gz, face_guard)
+            _seek_radius(w, q, n, radial)
+            _stay_outside(w, n, k, cling)
     return out
 
 
