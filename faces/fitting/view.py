@@ -14,6 +14,7 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.render.mesh_image import posed_vertices
 from faces.render.rasterize import Raster, interpolate, rasterize
+from faces.render.shading import make_unit
 
 #: Faces drawn at once: bounds the memory at any batch size.
 CHUNK = 16
@@ -67,7 +68,7 @@ def view_faces(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> F
     vertices_px, vertex_normals = posed_vertices(head, coefficients, Camera.centred(size_px))
     raster = rasterize(vertices_px, head.triangles, size_px, size_px)
     normals = interpolate(vertex_normals, head.triangles, raster)
-    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    make_unit(normals)
     return FaceView(raster, normals, head.face_triangles[raster.triangle] & (raster.triangle >= 0))
 
 

@@ -25,6 +25,7 @@ from faces.readers.blocks import SmallUNet, each_face
 from faces.readers.weights import FOLDER, load_reader
 from faces.render.mesh_image import posed_vertices
 from faces.render.rasterize import interpolate, rasterize
+from faces.render.shading import make_unit
 
 WEIGHTS = FOLDER / "occluders.safetensors"
 #: Side of the square that the network is trained on, of the one it reads in (larger: frames and strands are thin; more
@@ -67,7 +68,7 @@ def close_views(coefficients: np.ndarray, head: MorphableHead, size_px: int, sid
     close[..., :2] = vertices_px[..., :2] * zoom[:, None, None] + shift[:, None]
     raster = rasterize(close.astype(np.float32), head.triangles, side_px, side_px)
     normals = interpolate(vertex_normals, head.triangles, raster)
-    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    make_unit(normals)
     face = head.face_triangles[raster.triangle] & (raster.triangle >= 0)
     return CloseViews(FaceView(raster, normals, face), matrices)
 
@@ -96,7 +97,9 @@ def network_inputs(
     planes[..., 9] = (own_surface(head)[view.raster.triangle] < 0.5) & (view.raster.triangle >= 0)
     for n, one in enumerate(view.face):
         planes[n, ..., 6] = fill_holes(one)
-    inputs = np.rint(255.0 * np.clip(planes, 0.0, 1.0)).astype(np.uint8)
+    np.clip(planes, 0.0, 1.0, out=planes)
+    planes *= 255.0
+    inputs = np.rint(planes, out=planes).astype(np.uint8)
     for n, image in enumerate(images):
         inputs[n, ..., :3] = closely(image, close.matrices[n], side_px)
     return inputs, close.matrices

@@ -36,11 +36,24 @@ LOBE = (1.0, 2.0 / 3.0, 0.25)
 
 def sh_basis(normals: Array) -> Array:
     """Unit normals (..., 3), world frame -> (..., 9) basis values; dtype (and device, gradient) of the normals."""
-    x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
-    terms = (x * 0 + 1, y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y)
     if isinstance(normals, torch.Tensor):
-        return torch.stack(terms, -1) * normals.new_tensor(SH_CONSTANTS)
-    return np.stack(terms, -1) * np.asarray(SH_CONSTANTS, normals.dtype)
+        return torch.stack(_sh_terms(*normals.unbind(-1)), -1) * normals.new_tensor(SH_CONSTANTS)
+    basis = np.empty((*normals.shape[:-1], 9), normals.dtype)
+    terms = _sh_terms(*np.ascontiguousarray(np.moveaxis(normals, -1, 0)))
+    for n, (term, constant) in enumerate(zip(terms, np.asarray(SH_CONSTANTS, normals.dtype), strict=True)):
+        np.multiply(term, constant, out=basis[..., n])
+    return basis
+
+
+def _sh_terms(x: Array, y: Array, z: Array) -> tuple[Array, ...]:
+    return x * 0 + 1, y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y
+
+
+def make_unit(vectors: np.ndarray) -> None:
+    """Give float vectors (..., 3) length 1 where they lie; none stays none. The bits of numpy.linalg.norm, faster."""
+    squares = np.square(vectors)
+    length = np.sqrt(squares[..., 0] + squares[..., 1] + squares[..., 2])
+    vectors /= np.maximum(length, 1e-9)[..., None]
 
 
 def irradiance(normals: Array, light: Array) -> Array:

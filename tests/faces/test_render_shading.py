@@ -11,6 +11,7 @@ from faces.render.shading import (
     constant_light,
     directional_light,
     irradiance,
+    make_unit,
     sh_basis,
     shade,
     to_linear,
@@ -133,3 +134,16 @@ def test_srgb_known_values_and_round_trip() -> None:
 def test_light_of_a_uniform_sky_through_the_lobe() -> None:
     """Radiance 1 from everywhere gives irradiance pi: coefficients sqrt(4 pi) times LOBE[0] make 1 after division."""
     assert constant_light()[0] == pytest.approx(math.sqrt(4 * math.pi), rel=1e-6)
+
+
+def test_unit_vectors_have_the_bits_of_numpys_norm() -> None:
+    vectors = np.random.default_rng(1).normal(size=(50, 40, 3)).astype(np.float32)
+    vectors[:3] = 0.0
+    expected = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    make_unit(vectors)
+    assert vectors.tobytes() == expected.tobytes()
+
+
+def test_numpy_and_torch_have_one_basis() -> None:
+    normals = directions().astype(np.float32)
+    assert sh_basis(normals).tobytes() == sh_basis(torch.from_numpy(normals)).numpy().tobytes()
