@@ -54,15 +54,18 @@ def write_rows(folder: Path, columns: Mapping[str, Sequence[Any]], metadata: Map
     """Write the columns (all of one length, all of COLUMNS) as rows.parquet."""
     fields = [pa.field(name, COLUMNS[name][0], metadata={"unit": COLUMNS[name][1]}) for name in columns]
     schema = pa.schema(fields, metadata={"table_version": TABLE_VERSION, **(metadata or {})})
-    arrays = [pa.array(_listed(columns[f.name]), f.type, from_pandas=False) for f in fields]
+    arrays = [_array(columns[f.name], f.type) for f in fields]
     with atomic_file(folder / ROWS_NAME) as scratch:
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), scratch, compression="zstd")
 
 
-def _listed(values: Sequence[Any]) -> Any:
-    if isinstance(values, np.ndarray):
-        return [row.ravel() for row in values] if values.ndim > 1 else values
-    return values
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """One column; an array of more than one axis is a list a row, taken as it lies in memory."""
+    if not isinstance(values, np.ndarray) or values.ndim == 1:
+        return pa.array(values, kind, from_pandas=False)
+    flat = pa.array(values.ravel(), kind.value_type, from_pandas=False)
+    ends = np.arange(len(values) + 1, dtype=np.int32) * (values.size // max(len(values), 1))
+    return pa.ListArray.from_arrays(pa.array(ends), flat, type=kind)
 
 
 def read_rows(folder: Path) -> pa.Table:
