@@ -10,11 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
-from typing import Any
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef
 
 from assets.graph import STAGES, partitions_of, provenance
 from assets.raw import register_folders
@@ -24,10 +21,6 @@ from pipelines.settings import Settings
 #: Tags of the runs that this module starts.
 RUN_TAGS = {"samae/command": "demo"}
 QUIET_LOG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-#: Runs of this process keep no copy of its output: four helper processes a run would write what the terminal shows.
-NO_OUTPUT_KEPT = {
-    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-}
 
 
 @dataclass(frozen=True)
@@ -47,24 +40,11 @@ class Made:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The persistent instance in $SAMAE_HOME/dagster, with our dagster.yaml in it; on SQLite it is written faster."""
-    home = prepare_dagster_home(settings)
-    ref = InstanceRef.from_dir(str(home), overrides=NO_OUTPUT_KEPT)
-    if ref.storage_data.class_name == "DagsterSqliteStorage":
-        ref = InstanceRef.from_dir(str(home), overrides={**NO_OUTPUT_KEPT, **quick_storage(home)})
-    return dg.DagsterInstance.from_ref(ref)
+    """The persistent instance in $SAMAE_HOME/dagster, with our dagster.yaml in it."""
+    return dg.DagsterInstance.from_config(str(prepare_dagster_home(settings)))
 
 
-def quick_storage(home: Path) -> dict[str, Any]:
-    """Settings of an instance whose runs and events lie where Dagster's own classes have them below its home."""
-    places = {"run_storage": ("QuickRuns", "history"), "event_log_storage": ("QuickEventLog", "history/runs")}
-    return {
-        name: {"module": "pipelines.event_log", "class": kind, "config": {"base_dir": str(home / place)}}
-        for name, (kind, place) in places.items()
-    }
-
-
-def prepare_dagster_home(settings: Settings) -> Path:
+def prepare_dagster_home(settings: Settings) -> "os.PathLike[str]":
     """Make $SAMAE_HOME/dagster with infra/dagster.yaml in it, and name it in the environment; its path."""
     home = settings.home / "dagster"
     try:
