@@ -87,9 +87,9 @@ def judge_set(
     head = load_head(plan.head)
     swapper: Any = load_swapper(export, head=head)
     pairs = pictures.pairs(count)
-    made_by = digest_of([pairs.shards_digest, head.digest, swapper.encoder_digest])
+    digest = digest_of([pairs.shards_digest, head.digest, swapper.encoder_digest])
     faces = PreparedFaces(
-        pictures, swapper.size_px, plan.head, swapper.encoder_source, store.home / "cache" / "faces", made_by
+        pictures, swapper.size_px, plan.head, swapper.encoder_source, store.home / "cache" / "faces", digest
     )
     keys = tuple(dict.fromkeys((*pairs.source_keys, *pairs.target_keys)))
     pool.map(faces.prepare, pictures.groups(keys), progress)
@@ -98,7 +98,7 @@ def judge_set(
         faces.truth if pictures.has_truth else None, head, trained_with=swapper.encoder,
         system_digest=read_manifest(export).digest,
         map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
-        chunk_pairs=pictures.pairs_a_chunk, rows_folder=store.home / "cache" / "judged",
+        chunk_pairs=pictures.pairs_a_chunk, rows_folder=store.home / "cache" / "judged", faces_digest=faces.made_by,
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ def judge(
     chunk_pairs: int = 16,
     rows_folder: Path | None = None,
     networks: JudgeNetworks | None = None,
+    faces_digest: str = "",
 ) -> Evaluation:
     """Judge a swapper (or a baseline by name) and the baselines on a frozen pair list.
 
@@ -75,6 +76,8 @@ def judge(
         system_digest: digest of the swapper's weights: rows of other weights are never reused.
         rows_folder: where rows of finished chunks are kept for a restart.
         networks: what LPIPS, FID and their kin are measured by; those that are found here when None.
+        faces_digest: names how `load_faces` makes the faces where the pair list's data digest does not say it (sets
+            that are no shards): rows of faces made otherwise are never reused.
 
     Returns:
         Evaluation: rows, summary with intervals for the system and every baseline, examples.
@@ -85,6 +88,7 @@ def judge(
     context = make_context(
         swapper, pairs, load_faces, tuple(encoders), truth, head, baselines, chosen, trained_with, system_digest,
         map_chunks, rows_folder, find_networks() if networks is None else networks,
+        faces_digest,
     )  # fmt: skip
     rows = _judge_all(context, pairs, map_chunks, chunk_pairs, rows_folder, on_progress)
     name = swapper if isinstance(swapper, str) else swapper.name
@@ -96,7 +100,7 @@ def make_context(
     swapper: Swapper | str, pairs: PairList, load_faces: LoadFaces, encoders: tuple[EncoderLike, ...],
     truth: Truth | None, head: MorphableHead | None, baselines: Sequence[str], measurer: Measurer | None,
     trained_with: str | None, system_digest: str, map_chunks: MapChunks = serial_map,
-    rows_folder: Path | None = None, networks: JudgeNetworks = NONE,
+    rows_folder: Path | None = None, networks: JudgeNetworks = NONE, faces_digest: str = "",
 ) -> JudgeContext:  # fmt: skip
     """Everything that the chunks share: systems, gallery, digests."""
     wanted = [swapper] if isinstance(swapper, str) else []
@@ -116,6 +120,7 @@ def make_context(
             "truth": truth is not None,
             "pairs": pairs.digest,
             "networks": networks.digests,
+            **({"faces": faces_digest} if faces_digest else {}),
         }
     )
     gallery = build_gallery(

@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluation.pairs import PairList
 from faces.errors import SamaeError
-from faces.files import read_json
+from faces.files import read_json, sha256_file
 from training.pictures import LANDMARKS_JSON, landmark_points
 
 
@@ -35,6 +35,11 @@ class PictureSet(Protocol):
     protocol: str
     has_truth: bool
     pairs_a_chunk: int
+
+    @property
+    def landmarks_digest(self) -> str:
+        """Names the landmarks that come with the pictures, where no pair list's digest does; "" without any."""
+        ...
 
     def pairs(self, count: int | None = None) -> PairList:
         """The frozen list, or its first `count` pairs."""
@@ -63,6 +68,12 @@ def listed_landmarks(root: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
     return {key: landmark_points(given, f"{path}: {key}") for key, given in read_json(path).items()}
+
+
+def listed_digest(root: Path) -> str:
+    """SHA-256 of the landmarks.json in a set's folder, "" without one."""
+    path = root / LANDMARKS_JSON
+    return sha256_file(path) if path.is_file() else ""
 
 
 def first_pairs(pairs: PairList, count: int | None) -> PairList:

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from evaluation.pairs import PairList
-from evaluation.sets.base import Shot, first_pairs, listed_landmarks
+from evaluation.sets.base import Shot, first_pairs, listed_digest, listed_landmarks
 from faces.errors import SamaeError
 from faces.files import digest_of
 
@@ -65,6 +65,11 @@ class CelebaHq:
             return Shot(read_picture(self.root / IMAGES / f"{key}.jpg"), self._landmarks.get(key))
         except SamaeError as error:
             return str(error)
+
+    @cached_property
+    def landmarks_digest(self) -> str:
+        """Of landmarks.json, read once as it is."""
+        return listed_digest(self.root)
 
     @cached_property
     def _landmarks(self) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from evaluation.pairs import PairList
-from evaluation.sets.base import Shot, first_pairs, listed_landmarks
+from evaluation.sets.base import Shot, first_pairs, listed_digest, listed_landmarks
 from faces.errors import SamaeError
 from faces.files import digest_of
 
@@ -80,6 +80,11 @@ class FaceForensics:
     def person(self, key: str) -> int:
         """Label of the video's person."""
         return self.persons[key.split("/")[0]]
+
+    @cached_property
+    def landmarks_digest(self) -> str:
+        """Of landmarks.json, read once as it is."""
+        return listed_digest(self.root)
 
     @cached_property
     def _landmarks(self) -> dict[str, np.ndarray]:

@@ -83,10 +83,14 @@ class PreparedFaces:
         row = self._read(target_key)
         return TrueFrame(row["true_image"], row["true_landmarks"], row["true_mask"])
 
+    @property
+    def made_by(self) -> str:
+        """Names all that the faces depend on, landmarks and networks that read them included: the judge's rows too."""
+        readers = (self.pictures.landmarks_digest, reader_digest(), weights.reader_digest(cover.WEIGHTS))
+        return digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, *readers])
+
     def _path(self, key: str) -> Path:
-        readers = (reader_digest(), weights.reader_digest(cover.WEIGHTS))
-        name = digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, *readers, key])
-        return self.folder / f"{name}.npz"
+        return self.folder / f"{digest_of([self.made_by, key])}.npz"
 
     def _read(self, key: str) -> dict[str, np.ndarray]:
         path = self._path(key)

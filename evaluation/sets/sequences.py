@@ -33,6 +33,7 @@ class GeneratedSequences:
     fps: float = 25.0
     protocol: ClassVar[str] = "video"
     has_truth: ClassVar[bool] = True
+    landmarks_digest: ClassVar[str] = ""
 
     @property
     def pairs_a_chunk(self) -> int:
