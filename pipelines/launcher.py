@@ -100,7 +100,9 @@ class Launcher(dg.ConfigurableResource):
         grace = self.grace_seconds
         if self.launch.startswith(RAY):
             from pipelines.ray_job import run_job
+            from pipelines.ray_pool import deciding_environment
 
+            variables = deciding_environment() | variables
             order = make_order(local_command(arguments, ranks), variables, run_dir, grace)
             return run_job(self.launch.removeprefix(RAY), order, run_dir, ranks, grace, progress, self.gpus_per_rank)
         if not self.launch.startswith(HOSTS):

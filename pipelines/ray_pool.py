@@ -216,7 +216,8 @@ class RayPool(dg.ConfigurableResource):
         return ray
 
     def _connect(self, ray: Any) -> None:
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": WORKER_ENVIRONMENT}}
+        variables = WORKER_ENVIRONMENT | deciding_environment()
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": variables}}
         if self.address == "local":
             ray.init(address="local", num_cpus=self.cores or None, include_dashboard=False, **quiet)
             atexit.register(ray.shutdown)
@@ -232,6 +233,20 @@ class RayPool(dg.ConfigurableResource):
         node = local_node(ray) if ray.is_initialized() else None
         if ray.is_initialized() and (node is None or runs(node)):
             ray.shutdown()
+
+
+def deciding_environment() -> dict[str, str]:
+    """The variables that decide what a Ray cluster makes, as this process has them: its hosts may have others.
+
+    Who reads landmarks is settled here, since "auto" may be somebody else there. SAMAE_WEIGHTS is one path for every
+    host; where it is not set here, each host keeps its own. SamaeError as landmark_reader.
+    """
+    from faces.detection import VARIABLE, landmark_reader
+    from faces.identity.registry import WEIGHTS_VARIABLE
+
+    weights = os.environ.get(WEIGHTS_VARIABLE)
+    named = {WEIGHTS_VARIABLE: str(Path(weights).expanduser().absolute())} if weights else {}
+    return {VARIABLE: landmark_reader(), **named}
 
 
 def join_cluster(head: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from faces.errors import SamaeError
 from faces.identity.encoder import Encoder, read_encoder
 
+WEIGHTS_VARIABLE = "SAMAE_WEIGHTS"
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -66,7 +67,7 @@ def refuse_judge(encoder: str, recipe: str) -> None:
 
 def search_folders() -> list[Path]:
     """Where weights are looked for: $SAMAE_WEIGHTS, InsightFace's own folder, and what the project ships."""
-    named = os.environ.get("SAMAE_WEIGHTS")
+    named = os.environ.get(WEIGHTS_VARIABLE)
     return ([Path(named).expanduser()] if named else []) + [Path.home() / ".insightface", SHIPPED]
 
 

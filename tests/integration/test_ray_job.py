@@ -99,11 +99,16 @@ def test_a_job_is_stopped_with_a_checkpoint_and_the_next_one_goes_on(
     assert (tmp_path / "log.txt").stat().st_size > 0
 
 
-def test_a_job_that_refuses_says_why(cluster: tuple[str, str], tmp_path: Path) -> None:
+def test_a_job_that_refuses_says_why_and_looks_for_weights_where_its_launcher_does(
+    cluster: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMAE_WEIGHTS", str(tmp_path / "weights"))
     arguments = trainer_arguments("simswap", [], tmp_path / "none", tmp_path)
     launcher = Launcher(launch=f"ray:{cluster[0]}", grace_seconds=60)
     assert launcher.start(arguments, 1, training_environment(1), tmp_path, lambda *_: None) == 2
     assert "samae: " in (tmp_path / "log.txt").read_text()
+    order = json.loads((tmp_path / "order.json").read_text())
+    assert order["environment"]["SAMAE_WEIGHTS"] == str(tmp_path / "weights")
 
 
 def test_a_driver_joins_and_leaves(cluster: tuple[str, str]) -> None:

@@ -99,6 +99,38 @@ def test_a_lost_node_process_is_a_sentence_and_not_the_end_of_the_program() -> N
     assert "and ends\n" in done.stdout
 
 
+def who_reads_by_what(_: int) -> tuple[str, str]:
+    from faces.detection import landmark_reader
+    from faces.identity.registry import search_folders
+
+    return landmark_reader(), str(search_folders()[0])
+
+
+@pytest.mark.slow
+def test_workers_of_a_running_cluster_read_as_their_driver_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster was started with other settings; "auto" is settled by the driver, and a path is whole."""
+    for name, value in QUIET_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import the function of this module
+    monkeypatch.setenv("HOME", str(tmp_path))  # no weights of InsightFace's
+    from ray.cluster_utils import Cluster
+
+    with monkeypatch.context() as theirs:
+        theirs.setenv("SAMAE_LANDMARKS", "insightface")
+        theirs.setenv("SAMAE_WEIGHTS", "/theirs")
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAMAE_WEIGHTS", "ours")
+    pool = RayPool(address=cluster.address)
+    try:
+        assert pool.map(who_reads_by_what, [0, 1]) == [("own", str(tmp_path / "ours"))] * 2
+    finally:
+        pool.stop()
+        cluster.shutdown()
+
+
 def once_all_may(task: tuple[str, int]) -> int:
     """Waits for the file `go` of a folder; says that it has begun."""
     folder, number = Path(task[0]), task[1]
