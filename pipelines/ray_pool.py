@@ -5,6 +5,7 @@ same SamaeError (a sentence for the user) or into a RuntimeError that holds the 
 """
 
 import atexit
+import contextlib
 import logging
 import os
 import socket
@@ -67,6 +68,21 @@ class WorkerLost(SamaeError):
 
 class NodeLost(SamaeError):
     """The node process that ties this driver to its cluster has ended."""
+
+
+def _leave_at_the_end() -> None:
+    """Let this process end by `_leave`, which runs the exit handlers: as the newest of them, so before any other ran.
+
+    Python asks its threads to end first, when nobody registers handlers any more.
+    """
+    with contextlib.suppress(RuntimeError):  # another thread of a process that ends already
+        threading._register_atexit(_register_leave)  # type: ignore[attr-defined]
+    _register_leave()
+
+
+def _register_leave() -> None:
+    atexit.unregister(_leave)
+    atexit.register(_leave)
 
 
 def _leave() -> None:
@@ -190,8 +206,7 @@ class RayPool(dg.ConfigurableResource):
             import ray
 
             atexit.unregister(ray.shutdown)  # it would end this process before its other handlers ran
-            atexit.unregister(_leave)
-            atexit.register(_leave)
+            _leave_at_the_end()
             raise NodeLost(
                 "Ray's node process on this host has ended (memory ran out, or it was killed): start again, what is "
                 "finished stays; with little memory set SAMAE_CORES lower, or SAMAE_RAY=serial"
