@@ -3,7 +3,8 @@
 Where `landmarks.json` lies beside the photographs (assets/landmark_list.py), the faces are where it says.
 
 From there on there is one entrance: `raw_faces` verifies the set as it verifies FFHQ. One face a photograph, the
-largest. What cannot be used is a line with its reason in rejected.json. A second call goes on where the first stopped.
+largest. What cannot be used is an entry in rejected.json: its reason, and who read the landmarks that it was refused
+for, if it came to that. A second call goes on where the first stopped, and looks at what another reader refused anew.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from assets.landmark_list import LANDMARKS_NAME, LandmarkList
 from assets.raw import FORMATS, PIXEL_CAP
 from faces.errors import SamaeError
-from faces.files import read_json, write_bytes, write_json
+from faces.files import read_json, sha256_file, write_bytes, write_json
 from faces.landmarks import ffhq_crop, ffhq_quad, ffhq_transform, to_whole_pixels, transform_points
 from faces.records import encode_png
 
@@ -50,11 +51,13 @@ def ingest(
     size_px: int = 256,
     licence: str = "unknown",
     progress: Callable[[int, int], None] | None = None,
+    reader: str = "unnamed",
 ) -> Counter[str]:
     """Write the set `out` from every picture below `photographs`; how many were "ok" and how many fell to each reason.
 
     Args:
         detector: finds the faces; with none, `photographs`/landmarks.json says where they are.
+        reader: names the detector (faces.detection.reader_digest).
 
     Raises:
         SamaeError: the folder does not exist or holds no picture, or landmarks.json is absent or not about it.
@@ -63,15 +66,19 @@ def ingest(
     if not files:
         raise SamaeError(f"{photographs} holds no PNG, JPEG or WebP picture: name a folder of photographs")
     entries: dict[str, Any] = read_json(out / LISTING_NAME) if (out / LISTING_NAME).is_file() else {}
-    rejected: dict[str, str] = read_json(out / REJECTED_NAME) if (out / REJECTED_NAME).is_file() else {}
+    rejected: dict[str, Any] = read_json(out / REJECTED_NAME) if (out / REJECTED_NAME).is_file() else {}
     find = _finder(photographs, detector, files)
-    known = {entry["metadata"]["photo_url"] for entry in entries.values()} | set(rejected)
+    reader = reader if detector is not None else f"{LANDMARKS_NAME}-{sha256_file(photographs / LANDMARKS_NAME)[:16]}"
+    known = {entry["metadata"]["photo_url"] for entry in entries.values()}
+    known |= {name for name, refusal in rejected.items() if _stands(refusal, reader)}
     for done, path in enumerate(files):
         name = path.relative_to(photographs).as_posix()
         if name not in known:
-            made = _one(path, name, out, len(entries), find, size_px, licence)
+            rejected.pop(name, None)
+            image = _open(path)
+            made = image if isinstance(image, str) else _one(image, name, out, len(entries), find, size_px, licence)
             if isinstance(made, str):
-                rejected[name] = made
+                rejected[name] = {"reason": made, "reader": "" if isinstance(image, str) else reader}
             else:
                 entries[str(len(entries))] = made
         if done % SAVE_EVERY == SAVE_EVERY - 1 or done == len(files) - 1:
@@ -79,7 +86,19 @@ def ingest(
             write_json(out / REJECTED_NAME, rejected)
         if progress:
             progress(done + 1, len(files))
-    return Counter({"ok": len(entries)}) + Counter(rejected.values())
+    return Counter({"ok": len(entries)}) + Counter(_reason(refusal) for refusal in rejected.values())
+
+
+def _stands(refusal: Any, reader: str) -> bool:
+    """Whether an entry of rejected.json holds for this reader, too: nobody had read, or the same one.
+
+    Until readers were kept, an entry was its reason alone, and who read is not known.
+    """
+    return isinstance(refusal, dict) and refusal["reader"] in ("", reader)
+
+
+def _reason(refusal: Any) -> str:
+    return str(refusal["reason"] if isinstance(refusal, dict) else refusal)
 
 
 def _finder(photographs: Path, detector: FindsFaces | None, files: list[Path]) -> Finder:
@@ -93,12 +112,9 @@ def _finder(photographs: Path, detector: FindsFaces | None, files: list[Path]) -
 
 
 def _one(
-    path: Path, name: str, out: Path, index: int, find: Finder, size_px: int, licence: str
+    image: np.ndarray, name: str, out: Path, index: int, find: Finder, size_px: int, licence: str
 ) -> dict[str, Any] | str:
-    """The entry of one photograph, or the reason why it cannot be used."""
-    image = _open(path)
-    if isinstance(image, str):
-        return image
+    """The entry of one photograph (H, W, 3) uint8, or the reason why its face cannot be used."""
     found = find(image, name)
     if isinstance(found, str):
         return found

@@ -10,7 +10,7 @@ def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
     """Write the set, say what was refused and why, and name the command that uses it."""
     from assets.ingest import REJECTED_NAME, ingest
     from assets.landmark_list import LANDMARKS_NAME
-    from faces.detection import ABOUT, landmark_reader, load_detector
+    from faces.detection import ABOUT, landmark_reader, load_detector, reader_digest
 
     listed = (photographs / LANDMARKS_NAME).is_file()
     detector = None if listed else load_detector()
@@ -25,6 +25,7 @@ def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
             size_px,
             licence,
             lambda done, total: bar.update(task, completed=done, total=total),
+            reader_digest(),
         )
     print(f"{counts.pop('ok', 0)} faces in {out}")
     for reason, count in counts.most_common():

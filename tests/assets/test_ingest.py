@@ -121,11 +121,52 @@ def test_what_cannot_be_used_has_a_reason_and_a_second_call_goes_on(tmp_path: Pa
     (photos / "cut.png").write_bytes(data[: len(data) // 2])
     counts = ingest(photos, tmp_path / "set", NoFace(), 64)
     assert counts == {"no face found": 1, "not a PNG, JPEG or WebP picture": 1, "picture damaged": 1}
-    assert read_json(tmp_path / "set" / REJECTED_NAME)["cut.png"] == "picture damaged"
+    assert read_json(tmp_path / "set" / REJECTED_NAME)["cut.png"]["reason"] == "picture damaged"
     Image.fromarray(portrait.image).save(photos / "later.png")
     again = ingest(photos, tmp_path / "set", OneFace(portrait.landmarks_px), 64)
     assert again["ok"] == 1
     assert read_json(tmp_path / "set" / LISTING_NAME)["0"]["metadata"]["photo_url"] == "later.png"
+
+
+def test_what_one_reader_refused_another_one_looks_at(
+    tmp_path: Path, portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No face for our own networks, one for InsightFace's code with stand-in weights."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SAMAE_WEIGHTS", str(write_weights(tmp_path / "weights", portrait.landmarks_px)))
+    monkeypatch.setenv("SAMAE_LANDMARKS", "auto")  # the command sets it: this puts it back
+    photos, out = tmp_path / "photos", tmp_path / "set"
+    photos.mkdir()
+    Image.new("RGB", (SIZE_PX, SIZE_PX), (90, 90, 90)).save(photos / "wall.png")
+    (photos / "text.png").write_text("hello")
+
+    def told(reader: str) -> str:
+        done = CliRunner().invoke(app, ["ingest", str(photos), str(out), "--size-px", "64", "--landmarks", reader])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "0 faces in" in told("own")
+    refused = read_json(out / REJECTED_NAME)
+    assert refused["wall.png"]["reason"] == "no face found"
+    assert refused["wall.png"]["reader"].startswith("own-")
+    assert "1 faces in" in told("insightface")
+    entries = read_json(out / LISTING_NAME)
+    assert [entry["metadata"]["photo_url"] for entry in entries.values()] == ["wall.png"]
+    assert read_json(out / REJECTED_NAME) == {"text.png": {"reason": "not a PNG, JPEG or WebP picture", "reader": ""}}
+    assert "1 faces in" in told("own")  # what was taken stays
+    assert read_json(out / LISTING_NAME) == entries
+
+
+def test_refusals_of_earlier_versions_and_of_another_landmarks_file_are_looked_at_anew(
+    tmp_path: Path, portrait
+) -> None:
+    points = (portrait.landmarks_px - 0.5).tolist()
+    photos = photographs_with_landmarks(tmp_path / "photos", portrait, {"a.png": points})
+    write_json(tmp_path / "set" / REJECTED_NAME, {"a.png": "no face found"})
+    assert ingest(photos, tmp_path / "set", size_px=64) == {"ok": 1, NOT_LISTED: 1}
+    write_json(photos / LANDMARKS_NAME, {"a.png": points, "sub/b.png": points})
+    assert ingest(photos, tmp_path / "set", size_px=64) == {"ok": 2}
+    assert read_json(tmp_path / "set" / REJECTED_NAME) == {}
 
 
 def test_small_and_cut_faces_are_refused(tmp_path: Path, portrait) -> None:
