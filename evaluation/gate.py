@@ -3,16 +3,20 @@
 A challenger is promoted when (1) both were judged alike: same pairs, same metrics, same encoders; (2) its primary
 metric is better and the lower bound of the paired 95 % interval is above `min_gain`; (3) on every floor the bad end
 of the interval is not worse than the champion's by more than an allowance; (4) it failed on no more pairs than
-allowed. Without a champion, (2) and (3) are replaced by comparisons with the baselines: more identity than a copy of
-the target, and attributes kept better than a pasted source. A missing metric, a NaN or another digest refuses. All
-thresholds are ours.
+allowed; (5) every comparison stands on enough pairs, and the challenger lacks no figure that the other side has.
+Without a champion, (2) and (3) are replaced by comparisons with the baselines: more identity than a copy of the
+target, and attributes kept better than a pasted source. Frames of one video are drawn together. A missing metric, a
+NaN or another digest refuses. All thresholds are ours.
 """
 
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from evaluation.evaluation import Evaluation
+from evaluation.pairs import clip_numbers
 from evaluation.rows import column, in_order, system_rows, systems_of
 from evaluation.statistics import paired_difference
 from faces.errors import SamaeError
@@ -41,7 +45,17 @@ class Beat:
 
 @dataclass(frozen=True, kw_only=True)
 class GateSettings:
-    """What promotion asks for. `min_gain` is in the primary metric's unit; `max_failed_share` is 0..1 of the pairs."""
+    """What promotion asks for.
+
+    Attributes:
+        primary: the metric that must be better.  min_gain: by more than this, in its unit.
+        floors, first: what else is compared, against a champion and without one.
+        max_failed_share: 0..1 of the list's pairs that may fail, and of those that worked and may all the same lack a
+            figure that the other side has. Where the champion failed on more, as many as it did.
+        least_pairs: a comparison on fewer pairs (fewer clips, where whole clips are drawn) refuses. 4 is the shortest
+            list that a plan allows: below it an interval says nothing.
+        least_share: so does one on less than this share (0..1) of the list's pairs.
+    """
 
     primary: str = "identity_similarity"
     min_gain: float = 0.0
@@ -59,6 +73,8 @@ class GateSettings:
         Beat(metric="pose_degrees", baseline="paste-source", required=False),
     )
     max_failed_share: float = 0.0
+    least_pairs: int = 4
+    least_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -124,15 +140,22 @@ def _unlike(champion: Evaluation | None, challenger: Evaluation) -> list[str]:
 
 
 def _failures(champion: Evaluation | None, challenger: Evaluation, settings: GateSettings) -> list[str]:
-    figure = challenger.summary.get(settings.primary)
-    if figure is None:
+    if settings.primary not in challenger.summary:
         return [f"the primary metric {settings.primary} was not measured"]
-    share = figure["failed"] / max(figure["failed"] + figure["n"], 1)
-    allowed = settings.max_failed_share
-    if champion is not None and settings.primary in champion.summary:
-        old = champion.summary[settings.primary]
-        allowed = max(allowed, old["failed"] / max(old["failed"] + old["n"], 1))
+    share, allowed = float(_failed(challenger, challenger.name).mean()), _allowed(champion, settings)
     return [f"{share:.1%} of the pairs failed, {allowed:.1%} are allowed"] if share > allowed else []
+
+
+def _failed(evaluation: Evaluation, system: str) -> np.ndarray:
+    """(N,) bool in the list's order: the pair's row says that it failed."""
+    rows = in_order(system_rows(evaluation.rows, system), evaluation.pairs.ids)
+    return np.array(rows["status"].to_pylist()) != "ok"
+
+
+def _allowed(champion: Evaluation | None, settings: GateSettings) -> float:
+    """The share of pairs, 0..1, that a challenger may fail."""
+    own = 0.0 if champion is None else float(_failed(champion, champion.name).mean())
+    return max(settings.max_failed_share, own)
 
 
 def _compare(
@@ -151,7 +174,7 @@ def _compare(
         if not any(measured) and not required:
             continue
         try:
-            delta = _delta(metric, challenger, other, against, needed)
+            delta = _delta(metric, challenger, other, against, needed, settings)
         except SamaeError as error:
             refusals.append(f"{metric} against {against} cannot be said: {error}")
             continue
@@ -161,7 +184,9 @@ def _compare(
     return deltas, refusals
 
 
-def _delta(metric: str, challenger: Evaluation, other: Evaluation, against: str, needed: float) -> Delta:
+def _delta(
+    metric: str, challenger: Evaluation, other: Evaluation, against: str, needed: float, settings: GateSettings
+) -> Delta:
     info = next((m for m in challenger.metrics if m.name == metric), None)
     if info is None or against not in systems_of(other.rows) or metric not in other.rows.column_names:
         raise SamaeError("it was not measured")
@@ -169,11 +194,29 @@ def _delta(metric: str, challenger: Evaluation, other: Evaluation, against: str,
         column(in_order(system_rows(rows, name), challenger.pairs.ids), metric)
         for rows, name in ((challenger.rows, challenger.name), (other.rows, against))
     ]
+    clips = clip_numbers(challenger.pairs)
+    there = np.isfinite(values)
+    lost = there[1] & ~there[0] & ~_failed(challenger, challenger.name)
+    if lost.mean() > _allowed(None if other is challenger else other, settings):
+        raise SamaeError(f"the challenger has no figure on {lost.sum()} of {len(lost)} pairs, where {against} has one")
+    _enough(there.all(axis=0), clips, settings)
     sign = -1.0 if info.direction == "lower" else 1.0
-    figure = paired_difference(sign * values[0], sign * values[1], seed=challenger.pairs.seed)
+    figure = paired_difference(sign * values[0], sign * values[1], seed=challenger.pairs.seed, clips=clips)
     # `>` and `>=` are False for NaN: what cannot be said does not pass
     passed = figure.low > needed if needed >= 0 else figure.low >= needed
     return Delta(metric, against, figure.mean, figure.low, figure.high, needed, bool(passed))
+
+
+def _enough(compared: np.ndarray, clips: np.ndarray | None, settings: GateSettings) -> None:
+    """(N,) bool, the pairs that both sides have a figure on, (N,) numbers of clips: SamaeError where they are few."""
+    count, asked = int(compared.sum()), settings.least_share * len(compared)
+    drawn = count if clips is None else len(np.unique(clips[compared]))
+    if drawn < settings.least_pairs:
+        raise SamaeError(
+            f"both have it on {drawn} {'pairs' if clips is None else 'clips'}, {settings.least_pairs} are the least"
+        )
+    if count < asked:
+        raise SamaeError(f"both have it on {count} of {len(compared)} pairs, {math.ceil(asked)} are the least")
 
 
 def _numbers(delta: Delta) -> str:

@@ -64,9 +64,15 @@ def summarise(
     return figures
 
 
-def paired_difference(challenger: np.ndarray, champion: np.ndarray, seed: int = 0) -> Figure:
-    """(N,), (N,) of the same pairs in the same order -> challenger minus champion; failed by one is failed."""
-    return summarise((np.asarray(challenger, np.float64) - np.asarray(champion, np.float64))[:, None], seed)[0]
+def paired_difference(
+    challenger: np.ndarray, champion: np.ndarray, seed: int = 0, clips: np.ndarray | None = None
+) -> Figure:
+    """(N,), (N,) of the same pairs in the same order -> challenger minus champion; failed by one is failed.
+
+    clips: (N,) int numbers of clips, which are drawn whole then (see `summarise`).
+    """
+    gains = np.asarray(challenger, np.float64) - np.asarray(champion, np.float64)
+    return summarise(gains[:, None], seed, clips=clips)[0]
 
 
 @dataclass(frozen=True)

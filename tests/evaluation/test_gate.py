@@ -76,6 +76,66 @@ def test_what_is_missing_or_no_number_refuses(weak: Evaluation, strong: Evaluati
     assert not decide(weak, replace(strong, summary={}), LOOSE).promote
 
 
+def with_figures_on(evaluation: Evaluation, metric: str, positions: list[int]) -> Evaluation:
+    """The evaluation with the system's figure on the pairs at these positions of the list alone."""
+    systems, ids = (evaluation.rows[name].to_pylist() for name in ("system", "pair_id"))
+    kept = {evaluation.pairs.ids[position] for position in positions}
+    values = column(evaluation.rows, metric).copy()
+    for row, (system, pair) in enumerate(zip(systems, ids, strict=True)):
+        if system == evaluation.name and pair not in kept:
+            values[row] = np.nan
+    return with_column(evaluation, metric, values)
+
+
+@pytest.mark.parametrize("metric", ["identity_similarity", "background_psnr_db"])
+def test_figures_that_the_challenger_lacks_are_not_passed_over(
+    weak: Evaluation, strong: Evaluation, metric: str
+) -> None:
+    one, most = with_figures_on(strong, metric, [5]), with_figures_on(strong, metric, list(range(1, 20)))
+    assert [r for r in decide(weak, one, LOOSE).reasons if "no figure on 19 of 20 pairs" in r and metric in r]
+    assert "no figure on 1 of 20 pairs" in decide(weak, most, LOOSE).reasons[0]
+    assert decide(weak, most, replace(LOOSE, max_failed_share=0.05)).promote
+    assert not decide(None, one, GateSettings(first=(Beat(metric=metric, baseline="copy-target"),))).promote
+
+
+def test_a_comparison_needs_enough_pairs(weak: Evaluation, strong: Evaluation) -> None:
+    """The champion lacks them, or both do: nobody is to blame, and it says too little all the same."""
+    few = [with_figures_on(one, "background_psnr_db", [0, 1, 2]) for one in (weak, strong)]
+    for verdict in (decide(few[0], strong, LOOSE), decide(few[0], few[1], LOOSE)):
+        assert verdict.reasons == (
+            "background_psnr_db against fake cannot be said: both have it on 3 pairs, 4 are the least",
+        )
+    half = with_figures_on(weak, "background_psnr_db", list(range(9)))
+    assert "both have it on 9 of 20 pairs, 10 are the least" in decide(half, strong, LOOSE).reasons[0]
+    assert decide(half, strong, replace(LOOSE, least_share=0.4)).promote
+
+
+def in_clips(evaluation: Evaluation, clips: int) -> Evaluation:
+    """The same rows as if the targets were frames of so many videos."""
+    count, old = len(evaluation.pairs), evaluation.pairs
+    targets = tuple(f"{n * clips // count:03d}/{n:05d}" for n in range(count))
+    named = replace(old, protocol="faceforensics", target_keys=targets, digest="")
+    new_ids = dict(zip(old.ids, named.ids, strict=True))
+    renamed = pa.array([new_ids[pair] for pair in evaluation.rows["pair_id"].to_pylist()])
+    place = evaluation.rows.column_names.index("pair_id")
+    return replace(evaluation, pairs=named, rows=evaluation.rows.set_column(place, "pair_id", renamed))
+
+
+def test_frames_of_one_video_are_no_draws_of_their_own(weak: Evaluation, strong: Evaluation) -> None:
+    """Better on average, but by one video of five alone: pairs would say yes, whole clips do not."""
+    champion, better = in_clips(weak, 5), column(strong.rows, "identity_similarity").copy()
+    own = np.array(strong.rows["system"].to_pylist()) == strong.name
+    before = column(weak.rows, "identity_similarity")
+    where = {pair: place for place, pair in enumerate(strong.pairs.ids)}
+    for row in np.flatnonzero(own):
+        first = where[strong.rows["pair_id"].to_pylist()[row]] < 4
+        better[row] = before[row] + (0.4 if first else 0.0)
+    lucky = with_column(strong, "identity_similarity", better)
+    assert decide(weak, lucky, LOOSE).promote
+    assert not decide(champion, in_clips(lucky, 5), LOOSE).promote
+    assert "on 3 clips, 4 are the least" in decide(in_clips(weak, 3), in_clips(strong, 3), LOOSE).reasons[0]
+
+
 def test_failing_more_often_than_the_champion_refuses(weak: Evaluation) -> None:
     failing = judged(0.9, fails_on=(pairs().target_keys[0],))
     verdict = decide(weak, failing, LOOSE)

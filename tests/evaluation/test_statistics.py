@@ -38,6 +38,15 @@ def test_pairing_removes_what_both_share() -> None:
     assert alone.high - alone.low > 10 * (figure.high - figure.low)
 
 
+def test_a_difference_draws_whole_clips() -> None:
+    """Five videos of ten equal frames hold five draws, not fifty."""
+    per_clip = np.array([0.1, 0.3, -0.2, 0.4, 0.2])
+    old = np.linspace(0, 1, 50)
+    figure = paired_difference(old + np.repeat(per_clip, 10), old, clips=np.repeat(np.arange(5), 10))
+    five = summarise(per_clip[:, None])[0]
+    assert (figure.mean, figure.low, figure.high) == pytest.approx((five.mean, five.low, five.high))
+
+
 def test_failures_are_counted() -> None:
     values = np.array([[1.0, np.nan], [np.nan, np.nan], [3.0, np.nan]])
     first, second = summarise(values)
