@@ -63,7 +63,7 @@ def judge_export(
         [load_encoder(name) for name in plan.judges],
         true_swaps(plan, store.home / "cache" / "true_swaps"),
         head,
-        trained_with=swapper.encoder,
+        trained_with=swapper.trained_with,
         system_digest=read_manifest(export).digest,
         map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
         chunk_pairs=PAIRS_PER_TASK,
@@ -95,7 +95,7 @@ def judge_set(
     pool.map(faces.prepare, pictures.groups(keys), progress)
     return judge(
         swapper, pairs, faces, [load_encoder(name) for name in plan.judges],
-        faces.truth if pictures.has_truth else None, head, trained_with=swapper.encoder,
+        faces.truth if pictures.has_truth else None, head, trained_with=swapper.trained_with,
         system_digest=read_manifest(export).digest,
         map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
         chunk_pairs=pictures.pairs_a_chunk, rows_folder=store.home / "cache" / "judged", faces_digest=faces.made_by,

@@ -138,7 +138,7 @@ def evaluate(chosen: dict[str, Any], home: Path) -> Any:
     return judge(
         swapper, pairs, partial(load_faces_of, shards, encoder=(swapper.encoder_source, swapper.encoder_digest)),
         [load_encoder(name) for name in plan.judges], true_swaps(plan, home / "cache" / "true_swaps"), head,
-        trained_with=swapper.encoder, system_digest=weights.sha256,
+        trained_with=swapper.trained_with, system_digest=weights.sha256,
     )  # fmt: skip
 
 

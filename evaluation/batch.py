@@ -52,7 +52,7 @@ class JudgeContext:
     truth: Truth | None
     head: MorphableHead | None
     measurer: Measurer | None
-    trained_with: str | None
+    trained_with: tuple[str, ...]
     gallery: Gallery
     judge_digest: str
     networks: JudgeNetworks = NONE

@@ -133,8 +133,16 @@ def _unlike(champion: Evaluation | None, challenger: Evaluation) -> list[str]:
     unlike = []
     if champion.pairs.digest != challenger.pairs.digest:
         unlike.append("champion and challenger were judged on different pairs: evaluate both on the same frozen list")
-    digests = [e.provenance.get("judge_digest") for e in (champion, challenger)]
-    if digests[0] != digests[1] or not digests[0]:
+    digests, headlines = (
+        [e.provenance.get(name) for e in (champion, challenger)] for name in ("judge_digest", "headline_encoders")
+    )
+    if headlines[0] != headlines[1] and all(headlines):
+        by = [", ".join(names) for names in headlines]
+        unlike.append(
+            f"the champion's headline is by {by[0]}, the challenger's by {by[1]}, as a judge that trained a model is "
+            "left out of its figures: choose judges that trained neither (SAMAE_JUDGES)"
+        )
+    elif digests[0] != digests[1] or not digests[0]:
         unlike.append("champion and challenger were judged by different code or encoders: evaluate the champion again")
     return unlike
 

@@ -22,7 +22,7 @@ from evaluation.context import EncoderLike, Gallery
 from evaluation.evaluation import Evaluation, evaluate_rows
 from evaluation.examples import pick_examples
 from evaluation.measure import default_measurer
-from evaluation.metrics import METRIC_VERSION, independent
+from evaluation.metrics import METRIC_VERSION, has_trained, independent
 from evaluation.networks import NONE, JudgeNetworks, find_networks
 from evaluation.pairs import IN_TIME, PairList
 from evaluation.rows import merge_rows, system_rows
@@ -54,7 +54,7 @@ def judge(
     *,
     baselines: Sequence[str] = ALL_BASELINES,
     measurer: Measurer | Literal["auto"] | None = "auto",
-    trained_with: str | None = None,
+    trained_with: tuple[str, ...] = (),
     system_digest: str = "",
     map_chunks: MapChunks = serial_map,
     chunk_pairs: int = 16,
@@ -67,7 +67,9 @@ def judge(
     Args:
         swapper: a trained method, or "copy-target", "paste-source" or "true-swap".
         load_faces: keys -> FaceBatch.
-        encoders: at least one; `trained_with` (name or digest) is kept out of the headline when others are there.
+        encoders: at least one.
+        trained_with: names and digests of the encoders that trained the swapper: they are kept out of the headline
+            when others are there. Two systems with the same headline are judged alike.
         truth: (source key, target key) -> true swap, or None where there are none.
         head: needed for coefficient metrics and for the pose and shape columns of slices.
         on_progress: called with (pairs done, pairs in all).
@@ -99,7 +101,7 @@ def judge(
 def make_context(
     swapper: Swapper | str, pairs: PairList, load_faces: LoadFaces, encoders: tuple[EncoderLike, ...],
     truth: Truth | None, head: MorphableHead | None, baselines: Sequence[str], measurer: Measurer | None,
-    trained_with: str | None, system_digest: str, map_chunks: MapChunks = serial_map,
+    trained_with: tuple[str, ...], system_digest: str, map_chunks: MapChunks = serial_map,
     rows_folder: Path | None = None, networks: JudgeNetworks = NONE, faces_digest: str = "",
 ) -> JudgeContext:  # fmt: skip
     """Everything that the chunks share: systems, gallery, digests."""
@@ -114,7 +116,7 @@ def make_context(
         {
             "metric_version": METRIC_VERSION,
             "encoders": [(e.name, e.digest) for e in encoders],
-            "trained_with": trained_with,
+            "headline": [e.name for e in independent(encoders, trained_with)],
             "head": head.digest if head is not None else None,
             "measurer": measurer.digest if measurer is not None else None,
             "truth": truth is not None,
@@ -212,7 +214,12 @@ def _provenance(context: JudgeContext, system_digest: str) -> dict[str, Any]:
         "judge_digest": context.judge_digest,
         "system_digest": system_digest,
         "encoders": [
-            {"name": e.name, "digest": e.digest, "licence": e.licence, "trained_the_model": _trained(e, context)}
+            {
+                "name": e.name,
+                "digest": e.digest,
+                "licence": e.licence,
+                "trained_the_model": has_trained(e, context.trained_with),
+            }
             for e in context.encoders
         ],
         "headline_encoders": [e.name for e in judges],
@@ -221,7 +228,3 @@ def _provenance(context: JudgeContext, system_digest: str) -> dict[str, Any]:
         "truth": context.truth is not None,
         "networks": context.networks.provenance(),
     }
-
-
-def _trained(encoder: EncoderLike, context: JudgeContext) -> bool:
-    return context.trained_with in (encoder.name, encoder.digest)

@@ -56,6 +56,11 @@ class TrainedSwapper:
     metadata: dict[str, Any]
     method: Method
 
+    @property
+    def trained_with(self) -> tuple[str, ...]:
+        """Name and digest of the encoder that trained it, which must not judge it."""
+        return tuple(given for given in (self.encoder, self.encoder_digest) if given)
+
     def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:
         """Source's identity in target's picture; see training.batch.Swapper."""
         width = self.metadata["embedding_dim"]

@@ -55,14 +55,19 @@ PLAIN_METRICS: tuple[Metric, ...] = (
 METRICS_IN_TIME: tuple[Metric, ...] = (warp_error.METRIC, temporal_difference.METRIC, landmark_jitter.METRIC)
 
 
-def independent(encoders: Sequence[EncoderLike], trained_with: str | None) -> list[EncoderLike]:
-    """The encoders that may judge: all but the one (digest or name) that trained the model; all if none is left."""
-    others = [e for e in encoders if trained_with not in (e.digest, e.name)]
+def independent(encoders: Sequence[EncoderLike], trained_with: tuple[str, ...]) -> list[EncoderLike]:
+    """The encoders that may judge: all but those (by digest or name) that trained the model; all if none is left."""
+    others = [e for e in encoders if not has_trained(e, trained_with)]
     return others or list(encoders)
 
 
+def has_trained(encoder: EncoderLike, trained_with: tuple[str, ...]) -> bool:
+    """Whether names and digests of what trained a model name this encoder; a renamed file is known by its digest."""
+    return bool({encoder.name, encoder.digest} & set(trained_with))
+
+
 def build_metrics(
-    encoders: Sequence[EncoderLike], *, has_truth: bool, has_fit: bool, trained_with: str | None = None,
+    encoders: Sequence[EncoderLike], *, has_truth: bool, has_fit: bool, trained_with: tuple[str, ...] = (),
     networks: JudgeNetworks | None = None, in_time: bool = False,
 ) -> list[Metric]:  # fmt: skip
     """The metrics that these encoders, truth, fit and networks allow, headline first; `in_time` for clips.

@@ -67,6 +67,21 @@ def test_other_pairs_or_another_judge_refuse(weak: Evaluation, strong: Evaluatio
     assert not decide(replace(weak, provenance={}), replace(strong, provenance={}), LOOSE).promote
 
 
+def test_a_method_of_another_encoder_can_take_the_throne() -> None:
+    """Neither of their encoders judges, so both headlines are by the same judges; with one among the judges not."""
+    judges = [ColourEncoder("one", 10.0), ColourEncoder("two")]
+
+    def by(share: float, trained_with: str) -> Evaluation:
+        swapper = FakeSwapper(share)
+        return judge(swapper, pairs(), load_faces, judges, truth, trained_with=(trained_with,))
+
+    assert decide(by(0.3, "builtin"), by(0.9, "blendface"), LOOSE).promote
+    unlike = decide(by(0.3, "builtin"), by(0.9, "two"), LOOSE)
+    assert not unlike.promote
+    assert "the champion's headline is by one, two, the challenger's by one" in unlike.reasons[0]
+    assert "SAMAE_JUDGES" in unlike.reasons[0]
+
+
 def test_what_is_missing_or_no_number_refuses(weak: Evaluation, strong: Evaluation) -> None:
     absent = GateSettings(floors=(Floor(metric="gaze", allowance=1.0),))
     assert "cannot be said" in decide(weak, strong, absent).reasons[0]

@@ -129,11 +129,22 @@ def test_every_picture_is_embedded_once_a_system() -> None:
 
 def test_the_training_encoder_is_kept_out_of_the_headline() -> None:
     own, other = ColourEncoder("own", 40.0), ColourEncoder("other")
-    evaluation = judge(FakeSwapper(0.6), pairs(), load_faces, [own, other], truth, trained_with="own")
+    evaluation = judge(FakeSwapper(0.6), pairs(), load_faces, [own, other], truth, trained_with=("own",))
     summary = evaluation.summary
     assert summary["identity_similarity"]["mean"] == summary["identity_similarity.other"]["mean"]
     assert summary["identity_similarity"]["mean"] != summary["identity_similarity.own"]["mean"]
     assert evaluation.provenance["headline_encoders"] == ["other"]
+
+
+def test_a_renamed_copy_of_the_training_encoder_is_kept_out_too() -> None:
+    """The method says name and digest of its encoder; the judge's file of the same weights has another name."""
+    renamed, other = ColourEncoder("my-judge", 40.0), ColourEncoder("other")
+    renamed.digest = "digest-own"
+    evaluation = judge(
+        FakeSwapper(0.6), pairs(), load_faces, [renamed, other], truth, trained_with=("own", "digest-own")
+    )
+    assert evaluation.provenance["headline_encoders"] == ["other"]
+    assert [said["trained_the_model"] for said in evaluation.provenance["encoders"]] == [True, False]
 
 
 def test_without_a_fit_its_metrics_are_absent_and_not_invented() -> None:

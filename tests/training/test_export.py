@@ -75,6 +75,7 @@ def test_an_encoder_given_by_its_path_is_found_again(tmp_path: Path) -> None:
     swapper = load_swapper(tmp_path / "export", head=tiny_head())
     assert swapper.encoder == "own"
     assert encoder_of(swapper).digest == swapper.encoder_digest == load_encoder(str(path)).digest
+    assert swapper.trained_with == ("own", swapper.encoder_digest)
 
 
 def test_an_unfinished_export_is_refused(tmp_path: Path) -> None:
