@@ -13,12 +13,12 @@ from assets.judging import judge_export, loss_curves
 from assets.models import EXPORT
 from assets.plan import Plan
 from assets.ports import Pool, Samae, Tracking
+from assets.promotion import CHAMPION, carry_out, unfinished
 from assets.room import require_room
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import read_manifest, write_json
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 EXPORT_TAG = "samae.export"
 REPORT_NAME = "report.html"
 KEPT = "evaluation"
@@ -142,8 +142,12 @@ def champion(
     pool: dg.ResourceParam[Pool],
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
-    """Register every recipe's model; the best that passes the gate becomes champion, the alias moving last."""
+    """Register every recipe's model; the best that passes the gate becomes champion.
+
+    The aliases move before the asset is kept: a run that is killed in between is made again and finds them moved.
+    """
     plan, store = samae.plan, samae.store
+    made_from = provenance("champion", None, plan, store)
     evaluations = {recipe: read_kept(store, recipe) for recipe in plan.recipes}
     versions = {recipe: register(plan, store, tracking, recipe, evaluations[recipe]) for recipe in plan.recipes}
     reigning = tracking.version_at(CHAMPION)
@@ -152,12 +156,12 @@ def champion(
         """The reigning champion's export, judged on today's shards."""
         return judge_export(plan, store, export, pool, samae.progress(context, "champion"))
 
-    outcome = promotion(tracking, evaluations, versions, reigning, judge_again)
-    outcome = unless_overtaken(tracking, outcome)
-    with store.write("champion", None, provenance("champion", None, plan, store)) as (folder, _):
+    outcome = unfinished(store, made_from, reigning)
+    if outcome is None:
+        outcome = promotion(tracking, evaluations, versions, reigning, judge_again)
+        carry_out(tracking, store, outcome, versions, made_from)
+    with store.write("champion", None, made_from) as (folder, _):
         write_json(folder / "verdict.json", outcome)
-    if outcome["promoted"]:
-        move_aliases(tracking, versions[outcome["promoted"]], reigning[0] if reigning else None)
     return result(
         samae,
         "champion",
@@ -225,27 +229,3 @@ def promotion(
             promoted = name
             break
     return {"promoted": promoted, "champion_before": reigning[0] if reigning else None, "verdicts": verdicts}
-
-
-def unless_overtaken(tracking: Tracking, outcome: dict[str, Any]) -> dict[str, Any]:
-    """The outcome, unless another promotion moved the champion since its challenger was weighed: then nobody's.
-
-    Of two promotions at once the second is refused: it was measured against a champion that no longer reigns.
-    """
-    now = tracking.version_at(CHAMPION)
-    number = now[0] if now else None
-    if not outcome["promoted"] or number == outcome["champion_before"]:
-        return outcome
-    reason = (
-        f"{outcome['promoted']} was weighed against version {outcome['champion_before'] or 'none'}, but version "
-        f"{number} became champion meanwhile; run champion again"
-    )
-    return {**outcome, "promoted": None, "verdicts": [*outcome["verdicts"], {"promote": False, "reasons": [reason]}]}
-
-
-def move_aliases(tracking: Tracking, version: str, old: str | None) -> None:
-    """`previous` first and `champion` last, so that there is a champion at every moment."""
-    if old is not None and old != version:
-        tracking.set_alias(PREVIOUS, old)
-    tracking.set_alias(CHALLENGER, version)
-    tracking.set_alias(CHAMPION, version)

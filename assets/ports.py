@@ -76,6 +76,16 @@ class Launcher(Protocol):
 class Tracking(Protocol):
     """MLflow, as far as assets see it: runs below one parent, and model versions with aliases."""
 
+    @property
+    def client(self) -> Any:
+        """MLflow's own client, for tags of model versions."""
+        ...
+
+    @property
+    def model_name(self) -> str:
+        """The registered model whose versions these are."""
+        ...
+
     def start(self, name: str, cycle: str, tags: dict[str, str]) -> str:
         """Open a run below the parent of `cycle` (a retraining cycle); its id."""
         ...

@@ -30,6 +30,11 @@ HEARTBEAT_S, POLL_S = 10.0, 0.25
 SETTLE_S = 1.0
 
 Say = Callable[[str], None]
+#: What is said of a run folder that another training holds.
+TRAINING_TAKEN = (
+    "a training writes into {folder} already ({who}): wait until it ends, end it there, or give this one a run folder "
+    "of its own"
+)
 
 
 class FolderTaken(SamaeError):
@@ -43,16 +48,18 @@ def to_standard_error(sentence: str) -> None:
 
 @contextlib.contextmanager
 def sole_writer(
-    folder: Path, name: str = WRITER_NAME, patience_s: float | None = None, say: Say = to_standard_error
-) -> Iterator[None]:
+    folder: Path, name: str = WRITER_NAME, patience_s: float | None = None, say: Say = to_standard_error,
+    taken: str = TRAINING_TAKEN,
+) -> Iterator[None]:  # fmt: skip
     """Hold a folder (made where it is missing) as its only writer inside the block; nothing else in it is touched.
 
-    `patience_s`: how long to wait for a holder to end, PATIENCE_S when None. `say` hears one sentence when it waits.
+    `patience_s`: how long to wait for a holder to end, PATIENCE_S when None. `say` hears one sentence when it waits,
+    `taken` with {folder} and {who}.
 
     Raises:
         FolderTaken: the holder still lives. SamaeError: the folder cannot be written.
     """
-    file = _take(folder / name, PATIENCE_S if patience_s is None else patience_s, say)
+    file = _take(folder / name, PATIENCE_S if patience_s is None else patience_s, say, taken)
     is_over = threading.Event()
     heart = threading.Thread(target=_beat, args=(file.fileno(), is_over), daemon=True)
     heart.start()
@@ -64,7 +71,7 @@ def sole_writer(
         file.close()
 
 
-def _take(path: Path, patience_s: float, say: Say) -> IO[bytes]:
+def _take(path: Path, patience_s: float, say: Say, sentence: str) -> IO[bytes]:
     """The lock's file, held."""
     end, first_look, is_heir = time.monotonic() + patience_s, None, False
     while True:
@@ -78,7 +85,7 @@ def _take(path: Path, patience_s: float, say: Say) -> IO[bytes]:
             continue
         look, holder = _look(file), _holder(file)
         file.close()
-        taken = _sentence(path.parent, holder)
+        taken = sentence.format(folder=path.parent, who=_who(holder))
         if first_look is None:
             first_look = look
             say(f"{taken} (waiting up to {patience_s:g} s for its end)")
@@ -140,12 +147,8 @@ def _holder(file: IO[bytes]) -> dict[str, Any]:
     return {}
 
 
-def _sentence(folder: Path, holder: dict[str, Any]) -> str:
-    who = "another process" if not holder else "process {process} on host {host}, since {since}".format(**holder)
-    return (
-        f"a training writes into {folder} already ({who}): wait until it ends, end it there, or give this one a run "
-        "folder of its own"
-    )
+def _who(holder: dict[str, Any]) -> str:
+    return "another process" if not holder else "process {process} on host {host}, since {since}".format(**holder)
 
 
 def _beat(handle: int, is_over: threading.Event) -> None:

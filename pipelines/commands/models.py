@@ -101,6 +101,10 @@ def show(name: str, as_json: bool) -> None:
 
 
 def rollback() -> None:
-    """Champion and previous change places."""
-    new, old = tracking().rollback()
+    """Champion and previous change places, while nobody promotes."""
+    from assets.promotion import one_at_a_time
+
+    tracker = tracking()
+    with one_at_a_time(load_settings().home):
+        new, old = tracker.rollback()
     print(f"version {new} is champion again" + (f"; version {old} is kept as previous" if old else ""))

@@ -9,19 +9,12 @@ import dagster as dg
 import pytest
 
 from assets.checks import does_not_copy_the_target, gate_verdict
-from assets.evaluation import (
-    CHAMPION,
-    PREVIOUS,
-    best_first,
-    move_aliases,
-    promotion,
-    training_curves,
-    unless_overtaken,
-)
+from assets.evaluation import best_first, promotion, training_curves
 from assets.models import EXPORT, run_folder
+from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, carry_out, kept_verdicts, move_aliases
 from assets.store import Store
 from faces.errors import SamaeError
-from faces.files import atomic_folder, write_json
+from faces.files import atomic_folder, read_json, write_json
 
 
 @dataclass
@@ -43,9 +36,18 @@ class Judged:
 
 @dataclass
 class Registry:
-    """Aliases, in the order in which they were set."""
+    """Aliases, in the order in which they were set, and the versions' tag of the last verdict."""
 
     moved: list[tuple[str, str]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    model_name: str = "samae"
+
+    @property
+    def client(self) -> "Registry":
+        return self
+
+    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        self.tags[version] = value
 
     def set_alias(self, alias: str, version: str) -> None:
         self.moved.append((alias, version))
@@ -124,16 +126,21 @@ def test_the_gate_stays_shut_when_the_champion_cannot_be_judged(gate: dict[str, 
     assert "cannot be judged on today's data (another head)" in outcome["verdicts"][0]["reasons"][0]
 
 
-def test_of_two_promotions_at_once_the_second_is_refused(gate: dict[str, Any]) -> None:
-    gate |= {"simswap": True}
-    registry: Any = Registry([(CHAMPION, "9")])
-    weighed = [promotion(registry, EVALUATIONS, VERSIONS, ("9", {}), lambda _: Judged("old", 0.1)) for _ in range(2)]
-    first = unless_overtaken(registry, weighed[0])
-    assert first["promoted"] == "simswap"
-    move_aliases(registry, "2", "9")
-    second = unless_overtaken(registry, weighed[1])
-    assert second["promoted"] is None
-    assert "version 2 became champion meanwhile" in second["verdicts"][-1]["reasons"][0]
+def decided(promoted: str | None = "simswap", before: str | None = "9") -> dict[str, Any]:
+    """An outcome as `promotion` gives it."""
+    verdicts = [{"promote": bool(promoted), "challenger": promoted or "samae", "reasons": ["it is worse"]}]
+    return {"promoted": promoted, "champion_before": before, "verdicts": verdicts}
+
+
+def test_of_two_promotions_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    """Its verdict is kept, the run fails, and the asset is not: the next run weighs anew."""
+    registry, store = Registry([(CHAMPION, "9")]), Store(tmp_path, "people")
+    carry_out(registry, store, decided(), VERSIONS, {})  # type: ignore[arg-type]
+    moved = [*registry.moved]
+    with pytest.raises(SamaeError, match=r"version 2 became champion meanwhile; run champion again"):
+        carry_out(registry, store, decided("samae"), VERSIONS, {})  # type: ignore[arg-type]
+    assert registry.moved == moved
+    assert [read_json(path)["refused"] is None for path in kept_verdicts(store)] == [True, False]
 
 
 def test_there_is_a_champion_at_every_moment() -> None:
@@ -141,6 +148,84 @@ def test_there_is_a_champion_at_every_moment() -> None:
     move_aliases(registry, "2", "1")  # type: ignore[arg-type]
     assert registry.moved[0] == (PREVIOUS, "1")
     assert registry.moved[-1] == (CHAMPION, "2")
+
+
+def test_a_champion_that_did_not_stay_is_told() -> None:
+    """A home elsewhere, which cannot see this one's lock, moves the alias in the same moment."""
+
+    class Shared(Registry):
+        def set_alias(self, alias: str, version: str) -> None:
+            super().set_alias(alias, version)
+            if alias == CHAMPION:
+                super().set_alias(alias, "7")
+
+    with pytest.raises(SamaeError, match="version 7 in the same moment from elsewhere"):
+        move_aliases(Shared(), "2", "1")  # type: ignore[arg-type]
+
+
+def test_every_verdict_is_kept_and_tagged(tmp_path: Path) -> None:
+    registry, store = Registry([(CHAMPION, "9")]), Store(tmp_path, "people")
+    carry_out(registry, store, decided(None), VERSIONS, {})  # type: ignore[arg-type]
+    assert registry.tags["1"].endswith("refused: it is worse")
+    carry_out(registry, store, decided(), VERSIONS, {})  # type: ignore[arg-type]
+    assert registry.tags["2"].endswith("promoted: better than version 9")
+    kept = kept_verdicts(store)
+    assert [path.name[:6] for path in kept] == ["00001-", "00002-"]
+    assert [read_json(path)["promoted"] for path in kept] == [None, "simswap"]
+
+
+@pytest.mark.parametrize("moment", [PREVIOUS, CHALLENGER, CHAMPION, "the asset is kept"])
+def test_a_promotion_that_is_killed_is_finished_by_the_next_run(
+    gate: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Killed before an alias moves, or after all moved: aliases and the kept verdict end as if nothing had been."""
+    import assets.evaluation
+
+    class Killed(Registry):
+        at = moment
+
+        def set_alias(self, alias: str, version: str) -> None:
+            if alias == self.at:
+                raise KeyboardInterrupt
+            super().set_alias(alias, version)
+
+    registry, house = Killed([(PREVIOUS, "8"), (CHAMPION, "1")]), House(tmp_path)
+    gate |= {"simswap": True}
+    monkeypatch.setattr(assets.evaluation, "read_kept", lambda store, recipe: EVALUATIONS[recipe])
+    monkeypatch.setattr(assets.evaluation, "register", lambda *given: VERSIONS[given[3]])
+    monkeypatch.setattr(assets.evaluation, "provenance", lambda *given: {"settings": 1})
+    monkeypatch.setattr(assets.evaluation, "result", lambda *given: given[3]["promoted"])
+    run = assets.evaluation.champion.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+    with monkeypatch.context() as patch:
+        if moment == "the asset is kept":
+            patch.setattr(assets.evaluation, "write_json", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run(None, house, None, registry)
+    assert not house.store.is_current("champion", None, {"settings": 1})
+    registry.at = "never"
+    assert run(None, house, None, registry) == "simswap"
+    aliases = dict(registry.moved)
+    assert aliases == {PREVIOUS: "1", CHALLENGER: "2", CHAMPION: "2"}
+    verdict = read_json(house.store.folder("champion") / "verdict.json")
+    assert (verdict["promoted"], verdict["champion_before"]) == ("simswap", "1")
+    assert run(None, house, None, registry) == "nobody"
+    assert dict(registry.moved) == aliases
+
+
+def kill(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@dataclass
+class House:
+    """The resource `samae`, as far as the champion looks."""
+
+    home: Path
+    plan: Any = field(default_factory=lambda: SimpleNamespace(recipes=tuple(VERSIONS)))
+
+    @property
+    def store(self) -> Store:
+        return Store(self.home, "people")
 
 
 def test_the_check_shows_the_verdict(tmp_path: Path) -> None:

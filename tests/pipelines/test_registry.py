@@ -1,11 +1,16 @@
 """MLflow on a SQLite file: runs below one parent, versions registered once, aliases that move and move back."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from assets.promotion import carry_out, kept_verdicts
+from assets.store import Store
 from faces.errors import SamaeError
+from pipelines.commands import models
 from pipelines.tracking import CHAMPION, EXPORT_TAG, PREVIOUS, MlflowTracking
 
 
@@ -65,6 +70,72 @@ def test_the_registry_from_the_first_champion_to_a_rollback(tracker: MlflowTrack
     assert tracker.rollback() == (one, two)
     assert tracker.aliases() == {CHAMPION: one, PREVIOUS: two}
     assert tracker.version_at("nobody") is None
+
+
+def test_two_promotions_at_once_on_one_store_end_with_one_champion(tmp_path: Path, export: Path) -> None:
+    """Both were weighed against version 1. One stands still with the alias in its hand until the other one waits for
+    it, or, where nothing made it wait, has promoted as well."""
+
+    def tracker() -> MlflowTracking:
+        return MlflowTracking(uri=f"sqlite:///{tmp_path / 'mlflow.db'}", home=str(tmp_path / "mlflow"))
+
+    first, second = tracker(), tracker()
+    run = first.start("00001-samae", "cycle", {})
+    versions = {name: first.register(run, export, {EXPORT_TAG: name}) for name in ("old", "samae", "simswap")}
+    first.set_alias(CHAMPION, versions["old"])
+    store, in_hand, other_is_stopped = Store(tmp_path, "people"), threading.Event(), threading.Event()
+    found: dict[str, Exception | None] = {}
+
+    class Slow:
+        """The first tracker, which lets the other one run when it is about to move the champion."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(first, name)
+
+        def set_alias(self, alias: str, version: str) -> None:
+            if alias == CHAMPION:
+                in_hand.set()
+                other_is_stopped.wait()
+            first.set_alias(alias, version)
+
+    def promote(name: str, tracking: Any) -> None:
+        outcome = {"promoted": name, "champion_before": versions["old"], "verdicts": []}
+        try:
+            carry_out(tracking, store, outcome, versions, {}, say=lambda _: other_is_stopped.set())
+            found[name] = None
+        except Exception as error:
+            found[name] = error
+        finally:
+            in_hand.set()
+            other_is_stopped.set()
+
+    threads = [threading.Thread(target=promote, args=("samae", Slow()))]
+    threads[0].start()
+    in_hand.wait()
+    threads.append(threading.Thread(target=promote, args=("simswap", second)))
+    threads[1].start()
+    for thread in threads:
+        thread.join()
+    assert found["samae"] is None
+    assert "weighed against version 1, but version 2 became champion meanwhile" in str(found["simswap"])
+    aliases = tracker().aliases()
+    assert (aliases[CHAMPION], aliases[PREVIOUS]) == (versions["samae"], versions["old"])
+    assert len(kept_verdicts(store)) == 2
+
+
+def test_the_list_shows_the_verdict(
+    tmp_path: Path, export: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    tracker = MlflowTracking(uri=f"sqlite:///{home / 'mlflow' / 'mlflow.db'}", home=str(home / "mlflow"))
+    monkeypatch.setattr(models, "tracking", lambda: tracker)
+    run = tracker.start("00001-samae", "cycle", {})
+    versions = {"samae": tracker.register(run, export, {EXPORT_TAG: "samae", "recipe": "samae"})}
+    verdict = {"promote": True, "challenger": "samae", "reasons": []}
+    outcome = {"promoted": "samae", "champion_before": None, "verdicts": [verdict]}
+    carry_out(tracker, Store(home, "people"), outcome, versions, {})
+    models.list_versions(as_json=False)
+    assert "promoted: better than the baselines" in capsys.readouterr().out
 
 
 def test_a_store_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
