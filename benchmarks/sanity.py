@@ -218,7 +218,7 @@ def _context(pictures: sets.PictureSet, pairs: PairList, strangers: dict[str, st
     head, judges = load_head("builtin"), Plan.model_fields["judges"].default
     context = make_context(
         "copy-target", pairs, sets.Loader(pictures), tuple(load_encoder(name) for name in judges),
-        sets.Truths(pictures), head, ALL_BASELINES, default_measurer(head), None, "sanity", pool.map,
+        sets.Truths(pictures), head, ALL_BASELINES, default_measurer(head), (), "sanity", pool.map,
     )  # fmt: skip
     every = [(family, step) for family, corruption in enumerate(CORRUPTIONS) for step in range(len(corruption.steps))]
     made: Any = {name_of(*one): Corrupted(pictures, strangers, *one) for one in every}

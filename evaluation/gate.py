@@ -133,14 +133,12 @@ def _unlike(champion: Evaluation | None, challenger: Evaluation) -> list[str]:
     unlike = []
     if champion.pairs.digest != challenger.pairs.digest:
         unlike.append("champion and challenger were judged on different pairs: evaluate both on the same frozen list")
-    digests, headlines = (
-        [e.provenance.get(name) for e in (champion, challenger)] for name in ("judge_digest", "headline_encoders")
-    )
-    if headlines[0] != headlines[1] and all(headlines):
-        by = [", ".join(names) for names in headlines]
+    digests = [e.provenance.get("judge_digest") for e in (champion, challenger)]
+    old, new = (", ".join(e.provenance.get("headline_encoders", ())) for e in (champion, challenger))
+    if old and new and old != new:
         unlike.append(
-            f"the champion's headline is by {by[0]}, the challenger's by {by[1]}, as a judge that trained a model is "
-            "left out of its figures: choose judges that trained neither (SAMAE_JUDGES)"
+            f"the champion's headline is by {old}, the challenger's by {new}, as a judge that trained a model is left "
+            "out of its figures: choose judges that trained neither (SAMAE_JUDGES)"
         )
     elif digests[0] != digests[1] or not digests[0]:
         unlike.append("champion and challenger were judged by different code or encoders: evaluate the champion again")
@@ -198,16 +196,19 @@ def _delta(
     info = next((m for m in challenger.metrics if m.name == metric), None)
     if info is None or against not in systems_of(other.rows) or metric not in other.rows.column_names:
         raise SamaeError("it was not measured")
-    values = [
-        column(in_order(system_rows(rows, name), challenger.pairs.ids), metric)
-        for rows, name in ((challenger.rows, challenger.name), (other.rows, against))
-    ]
+    values = np.stack(
+        [
+            column(in_order(system_rows(rows, name), challenger.pairs.ids), metric)
+            for rows, name in ((challenger.rows, challenger.name), (other.rows, against))
+        ]
+    )
     clips = clip_numbers(challenger.pairs)
     there = np.isfinite(values)
+    compared = there[0] & there[1]
     lost = there[1] & ~there[0] & ~_failed(challenger, challenger.name)
     if lost.mean() > _allowed(None if other is challenger else other, settings):
         raise SamaeError(f"the challenger has no figure on {lost.sum()} of {len(lost)} pairs, where {against} has one")
-    _enough(there.all(axis=0), clips, settings)
+    _enough(compared, clips, settings)
     sign = -1.0 if info.direction == "lower" else 1.0
     figure = paired_difference(sign * values[0], sign * values[1], seed=challenger.pairs.seed, clips=clips)
     # `>` and `>=` are False for NaN: what cannot be said does not pass
