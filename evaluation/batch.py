@@ -98,6 +98,7 @@ def judge_batch(chunk: Chunk, context: JudgeContext) -> pa.Table:
         result = Pictures(images, target.landmarks_px, target.mask, target.coefficients)
         pair_context = PairContext(source, target, result, truth, context.gallery, source_keys, target_keys)
         pair_context.measured = _measure_result(context, source, target, result, anchors)
+        pair_context.ok = np.array([not reason for reason in reasons])
         tables.append(_table(name, chunk, pair_context, reasons, covariates, context))
     return pa.concat_tables(tables)
 

@@ -149,7 +149,10 @@ class Measured:
 
 @dataclass(eq=False)
 class PairContext:
-    """N pairs of one system, ready to be measured. Results carry the target's landmarks: all are cropped alike."""
+    """N pairs of one system, ready to be measured. Results carry the target's landmarks: all are cropped alike.
+
+    ok: (N,) bool, the pairs that worked; all when None. The picture of another is no result, and no neighbour of one.
+    """
 
     source: Pictures
     target: Pictures
@@ -159,6 +162,7 @@ class PairContext:
     source_keys: tuple[str, ...]
     target_keys: tuple[str, ...]
     measured: Measured | None = None
+    ok: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.source_keys)

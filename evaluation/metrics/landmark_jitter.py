@@ -26,7 +26,7 @@ def compute(context: PairContext) -> np.ndarray:
     assert context.measured is not None, "needs_fit metrics are only computed where there is a fit"
     values = np.full(len(context), np.nan)
     found, known = context.measured.landmarks_px, context.target.landmarks_px
-    for rows in (rows for rows in runs(context.target_keys) if len(rows) > 2):
+    for rows in (rows for rows in runs(context.target_keys, context.ok) if len(rows) > 2):
         gap = second_difference(found[rows][:, INNER]) - second_difference(known[rows][:, INNER])
         eyes_px = np.linalg.norm(known[rows][:, 36] - known[rows][:, 45], axis=-1)
         values[rows] = 100 * np.linalg.norm(gap, axis=-1).mean(axis=1) / eyes_px

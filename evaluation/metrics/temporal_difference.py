@@ -17,11 +17,11 @@ from evaluation.metrics.base import Metric
 def compute(context: PairContext) -> np.ndarray:
     """(N,) grey levels."""
     assert context.truth is not None, "needs_truth metrics are only computed where there is a true swap"
-    here, there = steps(context.target_keys)
+    here, there = steps(context.target_keys, context.ok)
     error = context.result.image.astype(np.float32) - context.truth.image.astype(np.float32)
     change = np.abs(error[there] - error[here]).mean(axis=-1)
     values = mean_over(change, context.face[here] | context.face[there])
-    return of_steps(values, context.target_keys)
+    return of_steps(values, context.target_keys, context.ok)
 
 
 METRIC = Metric(

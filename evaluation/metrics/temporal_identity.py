@@ -26,17 +26,17 @@ def temporal_identity(encoder: EncoderLike) -> tuple[Metric, Metric]:
 
     def local(context: PairContext) -> np.ndarray:
         """(N,) ratio of the cosines with the next frame; NaN at the last frame of a clip."""
-        here, there = steps(context.target_keys)
+        here, there = steps(context.target_keys, context.ok)
         cosines = [
             (vectors[here] * vectors[there]).sum(axis=1)
             for vectors in (context.result.embedding(encoder), context.target.embedding(encoder))
         ]
-        return of_steps(_ratio(cosines[0], cosines[1]), context.target_keys)
+        return of_steps(_ratio(cosines[0], cosines[1]), context.target_keys, context.ok)
 
     def everywhere(context: PairContext) -> np.ndarray:
         """(N,) ratio of the mean cosines with all other frames of the clip; NaN for a clip of one."""
         values = np.full(len(context), np.nan)
-        for rows in (rows for rows in clips(context.target_keys) if len(rows) > 1):
+        for rows in (rows for rows in clips(context.target_keys, context.ok) if len(rows) > 1):
             means = [
                 (vectors[rows] @ vectors[rows].T).sum(axis=1) - (vectors[rows] ** 2).sum(axis=1)
                 for vectors in (context.result.embedding(encoder), context.target.embedding(encoder))

@@ -48,16 +48,16 @@ def step_errors(images: np.ndarray, here: np.ndarray, there: np.ndarray, flows: 
 
 def compute(context: PairContext) -> np.ndarray:
     """(N,) grey levels."""
-    here, there = steps(context.target_keys)
-    flows = context.target.recall("flows")
-    if flows is None:
-        images = context.target.image
-        flows = [flow_between(images[a], images[b]) for a, b in zip(here, there, strict=True)]
-        context.target.remember("flows", flows)
+    here, there = steps(context.target_keys, context.ok)
+    known, images = context.target.recall("flows") or {}, context.target.image
+    for a, b in zip(here.tolist(), there.tolist(), strict=True):
+        known[a, b] = known.get((a, b)) or flow_between(images[a], images[b])
+    context.target.remember("flows", known)
+    flows = [known[step] for step in zip(here.tolist(), there.tolist(), strict=True)]
     errors = [
         step_errors(images, here, there, flows, context.face) for images in (context.result.image, context.target.image)
     ]
-    return of_steps(np.maximum(errors[0] - errors[1], 0.0), context.target_keys)
+    return of_steps(np.maximum(errors[0] - errors[1], 0.0), context.target_keys, context.ok)
 
 
 METRIC = Metric(

@@ -1,15 +1,23 @@
 """The metrics of video on motions that are known: neighbours found, explained motion free, flicker counted."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
+import torch
 
 from evaluation.context import Gallery, Measured, PairContext, Pictures
 from evaluation.frames import clips, of_steps, runs, steps
+from evaluation.judge import judge
 from evaluation.metrics import build_metrics, landmark_jitter, temporal_difference, warp_error
 from evaluation.metrics.temporal_identity import temporal_identity
+from evaluation.pairs import PairList
+from evaluation.rows import column, in_order, system_rows
 from evaluation.statistics import summarise
-from tests.evaluation.fakes import ColourEncoder
+from faces.errors import SamaeError
+from tests.evaluation.fakes import ColourEncoder, FakePortrait
 from tests.faces.toy_head import toy_head
+from training.batch import FaceBatch, SwapResult
 
 SIZE_PX, FRAMES = 64, 6
 KEYS = tuple(f"a/{n:05d}" for n in range(FRAMES))
@@ -48,6 +56,15 @@ def test_neighbours_are_frames_of_one_clip_in_order() -> None:
     assert spread[[1, 0, 5]].tolist() == [7, 9, 9]
     assert np.isnan(spread[[2, 3, 4]]).all()
     assert len(steps(("x", "y"))[0]) == 0
+
+
+def test_a_failed_frame_is_nobodys_neighbour() -> None:
+    keys = tuple(f"a/{n}" for n in range(6))
+    ok = np.array([True, True, False, True, True, True])
+    assert [rows.tolist() for rows in runs(keys, ok)] == [[0, 1], [3, 4, 5]]
+    spread = of_steps(np.array([7.0, 8.0, 9.0]), keys, ok)
+    assert spread[[0, 1, 3, 4, 5]].tolist() == [7, 7, 8, 9, 9]
+    assert np.isnan(spread[2])
 
 
 def test_motion_of_the_target_is_no_flicker_and_changing_light_is() -> None:
@@ -109,6 +126,66 @@ def test_landmarks_that_move_evenly_do_not_tremble() -> None:
     assert jitter(known + 3 + drift) == pytest.approx([0] * FRAMES, abs=1e-3)
     wobble = np.array([1.0, -1.0] * (FRAMES // 2))[:, None, None] * np.array([1.0, 0.0])
     assert jitter(known + wobble) == pytest.approx([100 * 4 / eyes_px] * FRAMES, rel=1e-3)
+    lost = known + drift
+    lost[1] = 0  # nothing was found where the frame failed
+    pair.ok = np.arange(FRAMES) != 1
+    assert jitter(lost)[2:] == pytest.approx([0] * (FRAMES - 2), abs=1e-3)
+    assert np.isnan(jitter(lost)[:2]).all()
+
+
+class Brighter:
+    """The frame a little brighter, the more the later; nothing for the frames named."""
+
+    name, size_px = "brighter", SIZE_PX
+
+    def __init__(self, fails_on: tuple[str, ...] = ()) -> None:
+        self.fails_on = fails_on
+
+    def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:
+        bad = set(target.keys) & set(self.fails_on)
+        if bad:
+            raise SamaeError(f"cannot swap onto {sorted(bad)}")
+        more = torch.tensor([0.01 * int(key[-1]) for key in target.keys])
+        return SwapResult((target.image + more[:, None, None, None]).clamp(0, 1), target.mask)
+
+
+def load_frames(keys: Sequence[str]) -> FaceBatch:
+    """The panned frames; the source is the first."""
+    shots = panned(2)[[int(key[-1]) if key in KEYS else 0 for key in keys]]
+    mask = torch.zeros(len(keys), 1, SIZE_PX, SIZE_PX)
+    mask[:, :, 12:52, 12:52] = 1
+    return FaceBatch(
+        image=torch.from_numpy(shots).permute(0, 3, 1, 2).float() / 255, mask=mask,
+        coefficients=torch.zeros(len(keys), 35), embedding=torch.ones(len(keys), 4) / 2,
+        skin=torch.full((len(keys), 3), 0.3), landmarks=torch.full((len(keys), 68, 2), 30.0),
+        person=torch.zeros(len(keys), dtype=torch.int64), keys=tuple(keys),
+    )  # fmt: skip
+
+
+def true_frame(_: str, target_key: str) -> FakePortrait:
+    face = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
+    face[12:52, 12:52] = 255
+    return FakePortrait(panned(2)[int(target_key[-1])], np.full((68, 2), 30.0, np.float32), face)
+
+
+def test_a_frame_that_fails_does_not_flicker_in_its_neighbours() -> None:
+    """Its picture is black. What is left of the clip is a frame alone, and three that are as calm as before."""
+    listed = PairList("clip", "video", 0, "", ("source",) * FRAMES, KEYS)
+
+    def figures(swapper: Brighter) -> dict[str, np.ndarray]:
+        judged = judge(swapper, listed, load_frames, [ColourEncoder()], true_frame, chunk_pairs=FRAMES)
+        rows = in_order(system_rows(judged.rows, swapper.name), listed.ids)
+        names = ("warp_error", "truth_temporal_difference", "temporal_identity_local", "temporal_identity_global")
+        return {name: column(rows, name) for name in names}
+
+    whole, broken = figures(Brighter()), figures(Brighter(fails_on=(KEYS[1],)))
+    for name in ("warp_error", "truth_temporal_difference", "temporal_identity_local"):
+        assert np.isnan(broken[name][:2]).all(), name
+        assert broken[name][2:] == pytest.approx(whole[name][2:]), name
+    assert np.isnan(broken["temporal_identity_global"]).tolist() == [False, True, *[False] * 4]
+    kept = np.arange(FRAMES) != 1
+    everywhere = [one["temporal_identity_global"][kept] for one in (whole, broken)]
+    assert everywhere[1] == pytest.approx(everywhere[0], abs=0.05)
 
 
 def test_metrics_of_time_belong_to_clips_alone() -> None:
