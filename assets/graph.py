@@ -45,6 +45,16 @@ def encoder_identity(name: str) -> dict[str, str]:
     return {"name": encoder.name, "digest": encoder.digest}
 
 
+@lru_cache(maxsize=4)
+def measurer_identity(head: str, has_truth: bool) -> str | None:
+    """Digest of what the judge fits results with (locator, head and fit); None where it fits none."""
+    from evaluation.measure import default_measurer
+    from faces.morphable.registry import load_head
+
+    measurer = default_measurer(load_head(head), has_truth)
+    return measurer.digest if measurer is not None else None
+
+
 def recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
     """What a recipe with this plan's settings trains: its digest, the ranks, and the weights that it starts from."""
     from training.config import load_recipe
@@ -153,9 +163,16 @@ def _shards(plan: Plan, _: str) -> dict[str, Any]:
 
 def _judging(plan: Plan, _: str) -> dict[str, Any]:
     from evaluation.metrics import METRIC_VERSION
+    from evaluation.networks import find_networks
 
-    judges = [encoder_identity(name) for name in plan.judges]
-    return {"metric_version": METRIC_VERSION, "pairs": plan.pairs, "seed": plan.seed, "judges": judges}
+    return {
+        "metric_version": METRIC_VERSION,
+        "pairs": plan.pairs,
+        "seed": plan.seed,
+        "judges": [encoder_identity(name) for name in plan.judges],
+        "measurer": measurer_identity(plan.head, plan.raw is None),
+        "networks": find_networks().digests,
+    }
 
 
 STAGES: dict[str, Stage] = {

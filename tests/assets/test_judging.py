@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from assets.graph import STAGES
 from assets.judging import judge_set
 from assets.store import Store
+from evaluation.measure import default_measurer
 from evaluation.sets.celeba_hq import IMAGES, open_celeba_hq
+from faces.files import sha256_bytes
 from faces.landmarks import to_whole_pixels
+from faces.morphable.registry import load_head
 from faces.readers import cover
 from faces.readers.weights import save_reader
 from faces.records import encode_png
@@ -44,6 +48,29 @@ def judged(root: Path, home: Path) -> Any:
 def figures(evaluation: Any) -> dict[str, float]:
     names = ("identity_similarity", "background_psnr_db", "skin_delta_e")
     return {name: evaluation.summary[name]["mean"] for name in names}
+
+
+def test_weights_that_are_added_later_make_an_evaluation_out_of_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the report asks: put the network's file into a folder named by SAMAE_WEIGHTS."""
+    monkeypatch.setenv("SAMAE_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings, plan = STAGES["swap_evaluation"].settings, tiny_plan()
+    before = settings(plan, "samae")
+    assert settings(plan, "samae") == before
+    (tmp_path / "vgg16-397923af.pth").write_bytes(b"weights")
+    after = settings(plan, "samae")
+    assert before["networks"] == {}
+    assert after["networks"] == {"vgg16": [sha256_bytes(b"weights")]}
+
+
+def test_an_evaluation_depends_on_what_its_results_are_fitted_with(tmp_path: Path) -> None:
+    settings = STAGES["swap_evaluation"].settings
+    measurer = default_measurer(load_head("builtin"))
+    assert measurer is not None
+    assert settings(tiny_plan(), "samae")["measurer"] == measurer.digest
+    assert settings(tiny_plan(raw=tmp_path), "samae")["measurer"] is None  # real people: nothing is fitted
 
 
 def test_rows_of_other_masks_or_landmarks_are_not_taken_for_these(
