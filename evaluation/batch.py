@@ -105,10 +105,15 @@ def judge_batch(chunk: Chunk, context: JudgeContext) -> pa.Table:
 
 def missing_faces(chunk: Chunk, load_faces: LoadFaces) -> list[str]:
     """Why a pair has no source or no target ("" when it has both), where the loader knows of such (`missing`)."""
+    keys = tuple(dict.fromkeys(key for pair in chunk for key in pair))
+    known = dict(zip(keys, reasons_missing(keys, load_faces), strict=True))
+    return [next((f"{key}: {known[key]}" for key in pair if known[key]), "") for pair in chunk]
+
+
+def reasons_missing(keys: Sequence[str], load_faces: LoadFaces) -> list[str]:
+    """Why each of these faces is not there, "" where it is, or where the loader does not say."""
     missing = getattr(load_faces, "missing", None)
-    if missing is None:
-        return [""] * len(chunk)
-    return [next((f"{key}: {why}" for key in pair if (why := missing(key))), "") for pair in chunk]
+    return [""] * len(keys) if missing is None else [missing(key) for key in keys]
 
 
 def load_pair(
@@ -199,7 +204,8 @@ def look_at_faces(keys: tuple[str, ...], load_faces: LoadFaces, encoders: tuple[
     pictures = Pictures.of_batch(batch)
     embeddings = {encoder.name: pictures.embedding(encoder) for encoder in encoders}
     fitted = settled(measurer).measure(pictures, known_coefficients(pictures))[0] if measurer is not None else None
-    return Gallery(keys, batch.person.cpu().numpy(), embeddings, fitted)
+    there = np.array([not why for why in reasons_missing(keys, load_faces)])
+    return Gallery(keys, batch.person.cpu().numpy(), embeddings, fitted, there)
 
 
 def _anchors(

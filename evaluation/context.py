@@ -117,12 +117,14 @@ class Gallery:
         keys: F sample keys.  person: (F,) int64, -1 unknown.
         embeddings: encoder's name -> (F, dim) float32 unit vectors.
         fitted: (F, D) float32 coefficients fitted as the results' are (NaN where that failed), or None without a fit.
+        there: (F,) bool, False where something else stands in for a face that is missing; all are there when None.
     """
 
     keys: tuple[str, ...]
     person: np.ndarray
     embeddings: dict[str, np.ndarray]
     fitted: np.ndarray | None = None
+    there: np.ndarray | None = None
 
     def rows_of(self, keys: Sequence[str]) -> np.ndarray:
         """Positions of keys."""

@@ -151,9 +151,10 @@ def _summary(system: str, rows: pa.Table, pairs: PairList, infos: Sequence[Metri
     figures = summarise(np.stack([column(own, info.name) for info in infos], axis=1), seed=pairs.seed, clips=clips)
     summary = {info.name: _entry(figure.as_dict(), info) for info, figure in zip(infos, figures, strict=True)}
     copies = system_rows(rows, "copy-target")
-    real = in_order(copies, pairs.ids) if copies.num_rows else copies
+    worked = pc.equal(own["status"], "ok")
+    real = in_order(copies, pairs.ids).filter(worked) if copies.num_rows else copies  # results and targets of one N
     features = embeddings(own)
-    ok = system_rows(own.filter(pc.equal(own["status"], "ok")), system)["source_key"].to_pylist()
+    ok = own.filter(worked)["source_key"].to_pylist()
     values = (
         *_set_distances(features, embeddings(real)),
         *_set_distances(embeddings(own, fid.COLUMN), embeddings(real, fid.COLUMN)),

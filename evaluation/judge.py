@@ -150,7 +150,8 @@ def build_gallery(
     fits = [part.fitted for part in seen if part.fitted is not None]
     fitted = np.concatenate(fits) if fits else None
     order = tuple(key for part in seen for key in part.keys)
-    return Gallery(order, np.concatenate([part.person for part in seen]), embeddings, fitted)
+    there = np.concatenate([np.ones(len(part.keys), bool) if part.there is None else part.there for part in seen])
+    return Gallery(order, np.concatenate([part.person for part in seen]), embeddings, fitted, there)
 
 
 def look_once(
@@ -163,13 +164,18 @@ def look_once(
     path = kept / f"{digest_of([keys, digest, 'gallery'])}.npz"
     if not path.is_file():
         seen = look_at_faces(keys, load_faces, encoders, measurer)
-        arrays: dict[str, Any] = {"person": seen.person, **{f"of.{k}": v for k, v in seen.embeddings.items()}}
+        arrays: dict[str, Any] = {
+            "person": seen.person,
+            "there": seen.there,
+            **{f"of.{k}": v for k, v in seen.embeddings.items()},
+        }
         arrays |= {} if seen.fitted is None else {"fitted": seen.fitted}
         with atomic_file(path) as scratch, scratch.open("wb") as stream:
             np.savez(stream, **arrays)
     with np.load(path, allow_pickle=False) as data:
         embeddings = {encoder.name: data[f"of.{encoder.name}"] for encoder in encoders}
-        return Gallery(keys, data["person"], embeddings, data["fitted"] if "fitted" in data.files else None)
+        fitted = data["fitted"] if "fitted" in data.files else None
+        return Gallery(keys, data["person"], embeddings, fitted, data["there"])
 
 
 def _judge_all(

@@ -2,9 +2,9 @@
 
 Range 0..1 (shown in per cent), higher is better. The gallery holds EVERY face of the pair list, sources and targets,
 the pair's own target included, so a result that still looks like its target is caught (ours: published evaluations
-rank the sources alone and saturate at 97-99 %). A hit is any picture of the source's person; where persons are
-unknown, the source picture itself. Ties are ranked against the result. Source: FaceShifter and followers, with
-CASIA's nearest-face form.
+rank the sources alone and saturate at 97-99 %). A picture whose face could not be found is left out. A hit is any
+picture of the source's person; where persons are unknown, the source picture itself. Ties are ranked against the
+result. Source: FaceShifter and followers, with CASIA's nearest-face form.
 """
 
 import numpy as np
@@ -21,8 +21,9 @@ def source_rank(context: PairContext, encoder: EncoderLike) -> np.ndarray:
     known = gallery.person[source] >= 0
     hit = gallery.person[None] == gallery.person[source][:, None]
     hit = np.where(known[:, None], hit, np.arange(len(gallery.keys))[None] == source[:, None])
-    best = np.where(hit, scores, -np.inf).max(axis=1)
-    return ((scores >= best[:, None]) & ~hit).sum(axis=1).astype(np.float64)
+    there = np.ones(len(gallery.keys), bool) if gallery.there is None else gallery.there
+    best = np.where(hit & there, scores, -np.inf).max(axis=1)
+    return ((scores >= best[:, None]) & ~hit & there).sum(axis=1).astype(np.float64)
 
 
 def retrieval(encoder: EncoderLike, k: int, suffix: str = "") -> Metric:

@@ -10,10 +10,11 @@ import pytest
 
 from evaluation.batch import Chunk
 from evaluation.evaluation import Evaluation, read_evaluation, write_evaluation
-from evaluation.judge import judge
+from evaluation.judge import build_gallery, judge
 from evaluation.rows import merge_rows, systems_of
 from faces.errors import SamaeError
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
+from training.batch import FaceBatch, SwapResult
 
 
 def run(swapper: FakeSwapper | str = "copy-target", **options: object) -> Evaluation:
@@ -66,6 +67,41 @@ def test_failures_are_counted_and_take_no_other_pair_with_them() -> None:
     assert any("cannot swap onto" in r for r in reasons)
     assert any("not numbers" in r for r in reasons)
     assert figure["mean"] > 0.95
+
+
+def test_set_distances_compare_results_and_targets_of_the_same_pairs() -> None:
+    """Copies of the targets are as far from them as they are from themselves, however many pairs failed."""
+
+    class Copying(FakeSwapper):
+        def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:
+            return SwapResult(target.image, super().swap(source, target).mask)
+
+    listed = pairs()
+    summary = run(Copying(fails_on=tuple(dict.fromkeys(listed.target_keys))[:5])).summary
+    assert 0 < summary["frechet_identity_features"]["failed"] < len(listed)
+    assert summary["frechet_identity_features"]["mean"] == pytest.approx(0, abs=1e-9)
+
+
+class LosingFaces:
+    """The fakes' faces without the one that is named, which the loader says is missing."""
+
+    def __init__(self, lost: str) -> None:
+        self.lost = lost
+
+    def __call__(self, keys: Sequence[str]) -> FaceBatch:
+        return load_faces(keys)
+
+    def missing(self, key: str) -> str:
+        return "it shows no face" if key == self.lost else ""
+
+
+def test_a_missing_face_is_marked_in_the_gallery(tmp_path: Path) -> None:
+    listed = pairs()
+    lost = listed.target_keys[0]
+    for _ in range(2):  # looked at, and read from what was kept
+        gallery = build_gallery(listed, LosingFaces(lost), (ColourEncoder(),), kept=tmp_path)
+        assert gallery.there is not None
+        assert [key for key, there in zip(gallery.keys, gallery.there, strict=True) if not there] == [lost]
 
 
 def test_chunks_do_not_change_the_figures() -> None:

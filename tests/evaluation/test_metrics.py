@@ -1,5 +1,7 @@
 """Metrics against independent arithmetic: scikit-image, scipy, and values worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -13,7 +15,7 @@ from evaluation.metrics import METRIC_VERSION, background, build_metrics, expres
 from evaluation.metrics.consistency import identity_consistency
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.kernel import kernel_distance
-from evaluation.metrics.retrieval import retrieval
+from evaluation.metrics.retrieval import retrieval, source_rank
 from evaluation.metrics.truth_landmarks import nme_percent
 from evaluation.metrics.truth_ssim import METRIC as SSIM
 from evaluation.metrics.truth_ssim import ssim_map
@@ -218,6 +220,21 @@ def test_retrieval_counts_a_tie_against_the_result() -> None:
     pair.gallery = Gallery(("0", "other"), np.array([0, 1]), {"colours": np.repeat(vector, 2, 0)})
     assert retrieval(encoder, 1).compute(pair).tolist() == [0]
     assert retrieval(encoder, 2).compute(pair).tolist() == [1]
+
+
+def test_a_stand_in_for_a_missing_face_is_not_ranked() -> None:
+    """It lies nearer than the source, once as a stranger's picture, once as another picture of the source's person."""
+    encoder = ColourEncoder()
+    pair = context(noise(1), noise(1))
+    pair.result.remember("embedding.colours", np.eye(9, dtype=np.float32)[:1])
+    faces = {"colours": np.array([0.6, 1.0, 0.7], np.float32)[:, None] * np.eye(9, dtype=np.float32)[:1]}
+    for person, ranks in ((1, [2, 1]), (0, [0, 1])):
+        gallery = Gallery(("0", "lost", "other"), np.array([0, person, 2]), faces)
+        found = []
+        for there in (None, np.array([True, False, True])):
+            pair.gallery = replace(gallery, there=there)
+            found.append(source_rank(pair, encoder)[0])
+        assert found == ranks
 
 
 def test_growing_and_shrinking_a_region() -> None:
