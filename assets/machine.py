@@ -11,12 +11,13 @@ ROOT = Path(__file__).parent.parent
 
 @lru_cache(maxsize=1)
 def commit() -> str:
-    """The commit of the checkout, with "+dirty" when files differ from it; "unknown" outside a checkout."""
+    """The commit of the checkout, with "+dirty" when files differ from it; outside a checkout (an image) what
+    SAMAE_COMMIT says, else "unknown"."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         dirty = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("SAMAE_COMMIT") or "unknown"
     return head + ("+dirty" if dirty else "")
 
 

@@ -1,16 +1,21 @@
 """The Prometheus metrics say what lies below the home and what Dagster's instance knows."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from assets.models import run_folder
+from faces.errors import SamaeError
 from faces.files import write_json
 from faces.synthetic.dataset import write_dataset
+from pipelines.commands import metrics as command
 from pipelines.metrics import SamaeCollector, last_progress
 from pipelines.settings import Settings, load_settings
 
@@ -72,3 +77,25 @@ def test_a_finished_training_is_no_series(tmp_path: Path) -> None:
     with atomic_folder(run / "export", {}) as folder:
         write_json(folder / "config.json", {})
     assert not any(name.startswith("samae_training_kimg{") for name in scrape(settings))
+
+
+def test_a_team_reads_its_own_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """infra/ runs the exporter with --instance: the database is the one of that dagster.yaml, not SAMAE_HOME's."""
+    monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DAGSTER_HOME", os.environ.get("DAGSTER_HOME", ""))  # samae sets it; given back afterwards
+    team = tmp_path / "team"
+    with pytest.raises(SamaeError, match=r"holds no dagster.yaml: .*--instance"):
+        command.run(None, "127.0.0.1", team)
+    team.mkdir()
+    shutil.copyfile(Path(__file__).parents[2] / "infra/dagster.yaml", team / "dagster.yaml")
+    with dg.DagsterInstance.from_config(str(team)) as instance:
+        dg.materialize([dg.AssetsDefinition.from_op(_nothing)], instance=instance)
+    for folder, runs in ((team, 1), (None, 0)):
+        command.run(None, "127.0.0.1", folder)
+        assert f'samae_runs{{status="success"}} {runs}.0' in capsys.readouterr().out
+
+
+@dg.op
+def _nothing() -> None: ...
