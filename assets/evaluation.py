@@ -148,6 +148,7 @@ def champion(
     """
     plan, store = samae.plan, samae.store
     made_from = provenance("champion", None, plan, store)
+    require_room(samae, "champion")
     evaluations = {recipe: read_kept(store, recipe) for recipe in plan.recipes}
     versions = {recipe: register(plan, store, tracking, recipe, evaluations[recipe]) for recipe in plan.recipes}
     reigning = tracking.version_at(CHAMPION)

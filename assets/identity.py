@@ -3,7 +3,6 @@
 identity_encoder[recipe]: an encoder of one's own; name its file in a recipe (identity.encoder) or by SAMAE_ENCODER.
 """
 
-import os
 import re
 import shutil
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from assets.common import PHOTOGRAPHS_PER_TASK, make_folders, result
 from assets.graph import STAGES, encoder_overrides, provenance
 from assets.parts import Parts
 from assets.ports import Pool, Samae
+from assets.room import encoder_workers, require_room
 from assets.tables import OK, chunks, matrix, read_array, read_rows, write_rows
 from faces.lock import sole_writer
 
@@ -76,6 +76,7 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
     name, store = context.partition_key, samae.store
     recipe = load_encoder_recipe(name, encoder_overrides(samae.plan, name))
     made_from = provenance("identity_encoder", name, samae.plan, store)
+    require_room(samae, "identity_encoder", partition=name)
     said = samae.progress(context, "identity_encoder")
     run_dir = store.runs / f"encoder-{name}-{recipe.digest}"
 
@@ -88,14 +89,12 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
     with sole_writer(run_dir):
         with store.write("identity_encoder", name, made_from) as (folder, metadata):
             cache = store.home / "cache" / "encoders"
-            figures = asdict(fit(recipe, folder / ENCODER_NAME, cache, _cores(), report, run_dir, _device()))
+            figures = asdict(
+                fit(recipe, folder / ENCODER_NAME, cache, encoder_workers(samae), report, run_dir, _device())
+            )
             metadata |= {key: round(value, 4) for key, value in figures.items()}
         shutil.rmtree(run_dir, ignore_errors=True)
     return result(samae, "identity_encoder", name, metadata)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _device() -> str:

@@ -65,7 +65,7 @@ def train(
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_model", recipe, plan, store)
     try:
-        require_room(samae, "swap_model")
+        require_room(samae, "swap_model", partition=recipe)
     except SamaeError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     ranks = ranks_of(samae, recipe)

@@ -2,14 +2,18 @@
 
 Coarse on purpose: bytes a picture, measured on generated people (1,000 at 128 px, shards at 64 px), plus a quarter.
 What a half-done stage has written already is not subtracted, so a stage that goes on may ask for more than it needs.
-Memory is asked for the workers of this machine; a Ray cluster elsewhere looks after its own.
+A training's checkpoints are counted from its networks. Memory is asked for the workers of this machine; a Ray cluster
+elsewhere looks after its own. In a container, the memory that it may use is what counts (cgroup_free).
 """
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.graph import STAGES
+from assets.graph import STAGES, encoder_overrides, recipe_overrides
+from assets.machine import cores
+from assets.plan import Plan
 from assets.ports import Samae
 from faces.errors import SamaeError
 
@@ -60,7 +64,38 @@ def free_here(home: Path) -> Free:
 
     while not home.exists():
         home = home.parent
-    return Free(shutil.disk_usage(home).free, psutil.virtual_memory().available)
+    return Free(shutil.disk_usage(home).free, min([psutil.virtual_memory().available, *cgroup_free()]))
+
+
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+#: Version -> its files below a group: the limit, what is used, and the name in memory.stat of the part of it that the
+#: kernel gives back at once (pages of files that nobody reads).
+CGROUP_FILES = {
+    2: ("memory.max", "memory.current", "inactive_file"),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+
+
+def cgroup_free(root: Path = CGROUPS, own: Path = OWN_CGROUPS) -> Iterator[int]:
+    """Bytes that each limited group of this process may still take, version 2 or 1; nothing where none is limited."""
+    for line in own.read_text().splitlines() if own.is_file() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, version = (root / "memory", 1) if controllers else (root, 2)
+        group = top / path.lstrip("/")
+        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(top))):
+            if (free := _group_free(folder, *CGROUP_FILES[version])) is not None:
+                yield free
+
+
+def _group_free(folder: Path, limit_name: str, used_name: str, given_back_name: str) -> int | None:
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in (limit_name, used_name))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except OSError:
+        return None
+    return None if limit == "max" else max(int(limit) - int(used) + int(stat.get(given_back_name, 0)), 0)
 
 
 def ranks_that_fit(most: int, batch: int, multiple: int, free: Free) -> int:
@@ -69,26 +104,65 @@ def ranks_that_fit(most: int, batch: int, multiple: int, free: Free) -> int:
     return next(ranks for ranks in range(fitting, 0, -1) if ranks == 1 or batch % (ranks * multiple) == 0)
 
 
-def disk_needed(samae: Samae, stage: str, pictures: int) -> int:
-    """Bytes that a stage writes for so many pictures, with margin and spare."""
+def disk_needed(samae: Samae, stage: str, pictures: int, partition: str = "") -> int:
+    """Bytes that a stage writes for so many pictures, or for its recipe (`partition`), with margin and spare."""
+    if partition and stage in RECIPE_BYTES:
+        return int(RECIPE_BYTES[stage](samae.plan, partition) * MARGIN) + SPARE_BYTES
     plan, need = samae.plan, NEEDS.get(stage, Need(0, 0))
     width = {"photographs": plan.photo_px, "training_shards": plan.picture_px}.get(stage, plan.working_px)
     copies = 2 if STAGES[stage].cut == "folder" else 1  # finished parts lie beside the whole until it is written
     return int(pictures * (need.per_px * width**2 + need.per_picture) * copies * MARGIN) + SPARE_BYTES
 
 
+def training_bytes(plan: Plan, recipe: str) -> int:
+    """Bytes of what one training of a swapper keeps: checkpoints and exports."""
+    import torch
+
+    from faces.identity.registry import load_encoder
+    from faces.morphable.registry import load_head
+    from training.config import load_recipe
+    from training.footprint import disk_bytes
+    from training.methods.base import build_method
+
+    settings = load_recipe(recipe, recipe_overrides(plan, recipe))
+    with torch.random.fork_rng():
+        method = build_method(settings, load_head(plan.head), load_encoder(settings.identity.encoder), "meta")
+    return disk_bytes(method, settings)
+
+
+def encoder_bytes(plan: Plan, recipe: str) -> int:
+    """Bytes of the crops that an encoder's recipe generates; those of a user's folder are not counted."""
+    from training.encoder.recipe import load_encoder_recipe
+
+    settings = load_encoder_recipe(recipe, encoder_overrides(plan, recipe))
+    pictures = (settings.people + settings.held_out_people) * settings.pictures_per_person
+    return 3 * pictures * settings.crop_px**2 if settings.data == "people" else 0
+
+
+#: Stages that are cut by recipe -> bytes that one recipe writes.
+RECIPE_BYTES = {"swap_model": training_bytes, "identity_encoder": encoder_bytes}
+
+
 def memory_needed(samae: Samae, stage: str) -> int:
     """Bytes that a stage holds at once on this machine."""
+    if stage == "identity_encoder":
+        return encoder_workers(samae) * WORKER_BYTES
     if stage == "swap_model":
         return max(samae.plan.ranks, 1) * RANK_BYTES if samae.trains_here else 0
     return samae.workers * WORKER_BYTES
 
 
-def require_room(samae: Samae, stage: str, pictures: int = 0, free: Free | None = None) -> None:
-    """Nothing when a stage has room for so many pictures; else a SamaeError that names what to set."""
+def encoder_workers(samae: Samae) -> int:
+    """How many processes make an encoder's pictures: this machine's, as it trains here wherever Ray is."""
+    return samae.workers or cores()
+
+
+def require_room(samae: Samae, stage: str, pictures: int = 0, free: Free | None = None, *, partition: str = "") -> None:
+    """Nothing when a stage has room for so many pictures, or for its recipe (`partition`); else a SamaeError that names
+    what to set."""
     home = samae.store.home
     free = free or free_here(home)
-    disk, memory = disk_needed(samae, stage, pictures), memory_needed(samae, stage)
+    disk, memory = disk_needed(samae, stage, pictures, partition), memory_needed(samae, stage)
     about = f" for {pictures:,} pictures" if pictures else ""
     if disk > free.disk_bytes:
         raise SamaeError(
@@ -97,7 +171,7 @@ def require_room(samae: Samae, stage: str, pictures: int = 0, free: Free | None 
         )
     if memory > free.memory_bytes:
         mend = "SAMAE_RANKS" if stage == "swap_model" else "SAMAE_CORES"
-        count = max(samae.plan.ranks, 1) if stage == "swap_model" else samae.workers
+        count = max(samae.plan.ranks, 1) if stage == "swap_model" else encoder_workers(samae)
         raise SamaeError(
             f"{stage} needs about {_gib(memory)} of memory for {count} processes, but {_gib(free.memory_bytes)} are "
             f"free: end something, or set {mend} lower; nothing was started"

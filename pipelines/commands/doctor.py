@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.machine import cores, machine
+from assets.room import GIB, free_here
 from evaluation.networks import is_published
 from faces.errors import SamaeError
 from faces.morphable.registry import HEAD_FILES
@@ -116,7 +116,8 @@ def examine() -> dict[str, Any]:
     settings = load_settings()
     problems: list[str] = []
     versions = {name: _version(name, problems) for name in PACKAGES}
-    memory_gib, disk_gib = _memory_gib(), _disk_gib(settings.home)
+    free = free_here(settings.home)
+    memory_gib, disk_gib = free.memory_bytes / GIB, free.disk_bytes / GIB
     if memory_gib < NEEDED_MEMORY_GIB:
         problems.append(
             f"{memory_gib:.1f} GiB of memory are free, the main job needs {NEEDED_MEMORY_GIB:g}: end something"
@@ -150,18 +151,6 @@ def _version(name: str, problems: list[str]) -> str:
     except metadata.PackageNotFoundError:
         problems.append(f"the package {name} is missing: run `make setup`")
         return "missing"
-
-
-def _memory_gib() -> float:
-    import psutil
-
-    return psutil.virtual_memory().available / 2**30
-
-
-def _disk_gib(folder: Path) -> float:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / 2**30
 
 
 def _gpus() -> list[str]:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
 from assets import identity
 from assets.graph import encoder_overrides, partitions_of, recipe_overrides
@@ -17,8 +16,7 @@ SMALL = (
 )  # fmt: skip
 
 
-def test_an_encoder_is_made_by_name_and_loads_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "_cores", lambda: 1)
+def test_an_encoder_is_made_by_name_and_loads_by_its_path(tmp_path: Path) -> None:
     plan = tiny_plan(overrides=tuple(f"blendface-encoder:{setting}" for setting in SMALL))
     house, instance = House(plan, Store(tmp_path, plan.set_name), []), dg.DagsterInstance.ephemeral()
     made = make(house, instance, "identity_encoder", partition="blendface-encoder")

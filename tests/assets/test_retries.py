@@ -70,7 +70,7 @@ def test_a_training_that_finds_its_folder_taken_opens_no_run_in_mlflow(
     monkeypatch.setattr(launcher, "PATIENCE_S", 0.0)
     made_from = {"recipe": "samae"}
     for name, value in {"provenance": made_from, "require_room": None, "ranks_of": 1}.items():
-        monkeypatch.setattr(models, name, lambda *_, value=value: value)
+        monkeypatch.setattr(models, name, lambda *_, value=value, **__: value)
     store = Store(tmp_path, "people")
     folder = models.run_folder(store, "samae", 1, made_from)
     samae, no_mlflow = SimpleNamespace(plan=None, store=store), object()

@@ -4,13 +4,33 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import torch
 
 from assets import room
+from assets.graph import recipe_overrides
+from assets.partitions import encoder_recipe_names
 from assets.plan import Plan
-from assets.room import NEEDS, RANK_BYTES, Free, disk_needed, ranks_that_fit, require_room
+from assets.room import (
+    CGROUP_FILES,
+    GIB,
+    NEEDS,
+    RANK_BYTES,
+    Free,
+    cgroup_free,
+    disk_needed,
+    free_here,
+    ranks_that_fit,
+    require_room,
+    training_bytes,
+)
 from assets.store import Store
 from faces.errors import SamaeError
+from faces.identity.registry import load_encoder
+from faces.morphable.registry import load_head
 from tests.assets.conftest import House, make
+from training.checkpoints import CheckpointStore
+from training.config import load_recipe
+from training.methods.base import build_method
 
 PLENTY = 1 << 50
 
@@ -58,6 +78,78 @@ def test_the_asset_itself_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SamaeError, match="photographs needs about"):
         make(samae, dg.DagsterInstance.ephemeral(), "photographs")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_asks_for_the_checkpoints_that_it_keeps(tmp_path: Path) -> None:
+    """As many bytes as its own files have: three kept, a fourth beside them, and two exports."""
+    samae = house(tmp_path / "home")
+    recipe = load_recipe("simswap", recipe_overrides(samae.plan, "simswap"))
+    method = build_method(recipe, load_head("builtin"), load_encoder("builtin"))
+    store = CheckpointStore(tmp_path / "checkpoints", recipe.train.keep_checkpoints)
+    groups = {name: getattr(method, name).state_dict() for name in ("generator", "ema", "discriminator")}
+    for name in ("generator", "discriminator"):
+        moments = {f"{key}.{moment}": value for key, value in groups[name].items() for moment in ("first", "second")}
+        groups[f"{name}_optimiser"] = moments
+    written = store.save(1, groups, {}, {})
+    checkpoint = sum(path.stat().st_size for path in written.glob("*.safetensors"))
+    export = (written / "ema.safetensors").stat().st_size
+    assert training_bytes(samae.plan, "simswap") == pytest.approx(4 * checkpoint + 2 * export, rel=0.02)
+    need = disk_needed(samae, "swap_model", 0, "simswap")
+    require_room(samae, "swap_model", free=Free(need, PLENTY), partition="simswap")
+    with pytest.raises(SamaeError, match=r"swap_model needs about .* of disk, .*SAMAE_HOME"):
+        require_room(samae, "swap_model", free=Free(need - 1, PLENTY), partition="simswap")
+
+
+def test_the_random_numbers_of_others_are_left_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    training_bytes(house(tmp_path).plan, "simswap")
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("stage", "partition"), [("swap_model", "samae"), ("identity_encoder", "people"), ("champion", None)]
+)
+def test_what_is_cut_by_recipe_asks_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, partition: str | None
+) -> None:
+    """Before anything is looked for, trained or registered: the refusal is the disk's, in an otherwise empty home."""
+    monkeypatch.setattr(room, "free_here", lambda home: Free(1000, PLENTY))
+    monkeypatch.setattr("assets.models.provenance", lambda *_: {})
+    partition = encoder_recipe_names()[0] if stage == "identity_encoder" else partition
+    with pytest.raises((SamaeError, dg.Failure), match=f"{stage} needs about .* of disk, .*nothing was started"):
+        make(house(tmp_path), dg.DagsterInstance.ephemeral(), stage, partition=partition)
+
+
+def put_group(folder: Path, version: int, limit: str, used: int, given_back: int) -> None:
+    """A control group's three files."""
+    limit_name, used_name, given_back_name = CGROUP_FILES[version]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / limit_name).write_text(f"{limit}\n")
+    (folder / used_name).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{given_back_name} {given_back}\n")
+
+
+@pytest.mark.parametrize(("version", "own"), [(2, "0::/pod/box\n"), (1, "5:cpu:/\n4:memory,hugetlb:/pod/box\n0::/\n")])
+def test_the_memory_of_a_container_is_its_own(tmp_path: Path, version: int, own: str) -> None:
+    """The group's limit less what it uses; above it another limit may be the lower one."""
+    root, told = tmp_path / "cgroup", tmp_path / "own"
+    told.write_text(own)
+    top = root if version == 2 else root / "memory"
+    assert list(cgroup_free(root, told)) == []
+    put_group(top / "pod/box", version, str(8 * GIB), 3 * GIB, GIB)
+    assert list(cgroup_free(root, told)) == [6 * GIB]
+    put_group(top / "pod", version, str(4 * GIB), 5 * GIB, 0)
+    assert min(cgroup_free(root, told)) == 0
+    if version == 2:
+        put_group(top / "pod", version, "max", 5 * GIB, 0)
+        assert list(cgroup_free(root, told)) == [6 * GIB]
+
+
+def test_a_container_has_less_than_its_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "cgroup_free", lambda: iter([12345]))
+    assert free_here(tmp_path).memory_bytes == 12345
 
 
 @pytest.mark.parametrize(
