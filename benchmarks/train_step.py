@@ -94,13 +94,14 @@ def _overrides(chosen: dict[str, Any]) -> list[str]:
 
 def measure(ranks: int, chosen: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
     """What each of so many ranks at once measured (benchmarks/_train_step_run.py)."""
-    from pipelines.launcher import training_environment
+    from pipelines.launcher import TRAINING_ENVIRONMENT
+    from pipelines.node import thread_environment
 
     place = folder / f"ranks{ranks}"
     place.mkdir()
     asked = {name: chosen[name] for name in ("recipe", "warmup", "steps", "device")}
     asked |= {"overrides": _overrides(chosen), "shards": str(folder / "shards"), "folder": str(place)}
-    environment = {**os.environ, **training_environment(ranks)}
+    environment = {**os.environ, **TRAINING_ENVIRONMENT, **thread_environment(ranks)}
     if ranks > 1:
         environment |= {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     command = [sys.executable, "-m", "benchmarks._train_step_run", json.dumps(asked)]

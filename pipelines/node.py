@@ -3,8 +3,8 @@
     python -m pipelines.node               the order is the first line of standard input; its end means: stop
     python -m pipelines.node ORDER.json    the order is a file (a Ray job has no standard input)
 
-An order is {"command": [...], "environment": {...}, "grace_seconds": 60, "meet": "" or the address of rank 0's host}.
-It comes by standard input so that nothing
+An order is {"command": [...], "environment": {...}, "grace_seconds": 60, "slots": ranks of this host, "meet": "" or the
+address of rank 0's host}. It comes by standard input so that nothing
 has to be quoted for ssh, and no address or token shows in a process list. The launcher keeps the pipe open for as long
 as it lives: whatever ends it (SIGKILL and a lost ssh connection included), no rank trains on unsupervised.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from assets.machine import cores
 from pipelines.group import descendants, end_group
 from pipelines.hosts import interface_towards
 
@@ -57,9 +58,16 @@ def network_environment(meet: str) -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": interface} if interface else {}
 
 
+def thread_environment(slots: int) -> dict[str, str]:
+    """Threads of each of so many ranks on this machine: its cores, shared out."""
+    threads = str(max(cores() // slots, 1))
+    return {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+
+
 def supervise(order: dict[str, Any], stop: threading.Event) -> int:
     """Run the order's command until it ends or `stop` is set; its exit code."""
-    environment = network_environment(order.get("meet", "")) | os.environ | order["environment"]
+    here = network_environment(order.get("meet", "")) | os.environ | thread_environment(order["slots"])
+    environment = here | order["environment"]
     process = subprocess.Popen(order["command"], env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     family: list[psutil.Process] = []
     polls = 0

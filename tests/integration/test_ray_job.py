@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from faces.files import is_complete
-from pipelines.launcher import Launcher, trainer_arguments, training_environment
+from pipelines.launcher import TRAINING_ENVIRONMENT, Launcher, trainer_arguments
 from pipelines.ray_pool import QUIET_ENVIRONMENT
 from tests.browser import until
 from tests.integration.conftest import Whole
@@ -74,7 +74,7 @@ def test_a_job_is_stopped_with_a_checkpoint_and_the_next_one_goes_on(
 
     def train(kimg: float) -> int:
         arguments = trainer_arguments("simswap", [*small, f"train.total_kimg={kimg}"], shards, tmp_path)
-        return launcher.start(arguments, 2, training_environment(2), tmp_path, lambda done, *_: heard.append(done))
+        return launcher.start(arguments, 2, TRAINING_ENVIRONMENT, tmp_path, lambda done, *_: heard.append(done))
 
     main = threading.get_ident()
 
@@ -105,7 +105,7 @@ def test_a_job_that_refuses_says_why_and_looks_for_weights_where_its_launcher_do
     monkeypatch.setenv("SAMAE_WEIGHTS", str(tmp_path / "weights"))
     arguments = trainer_arguments("simswap", [], tmp_path / "none", tmp_path)
     launcher = Launcher(launch=f"ray:{cluster[0]}", grace_seconds=60)
-    assert launcher.start(arguments, 1, training_environment(1), tmp_path, lambda *_: None) == 2
+    assert launcher.start(arguments, 1, TRAINING_ENVIRONMENT, tmp_path, lambda *_: None) == 2
     assert "samae: " in (tmp_path / "log.txt").read_text()
     order = json.loads((tmp_path / "order.json").read_text())
     assert order["environment"]["SAMAE_WEIGHTS"] == str(tmp_path / "weights")

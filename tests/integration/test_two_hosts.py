@@ -60,7 +60,7 @@ def train_on(hosts: Hosts, shards: Path, run_dir: Path, kimg: float) -> int:
     made = launcher.Launcher(launch=f"hosts:{run_dir.parent / 'hostfile'}", remote_shell=REMOTE_SHELL, grace_seconds=20)
     overrides = [*RECIPE, "train.patience_s=15", f"train.total_kimg={kimg}"]
     arguments = launcher.trainer_arguments("simswap", overrides, shards, run_dir)
-    return made.start(arguments, 2, launcher.training_environment(2), run_dir, lambda *_: None)
+    return made.start(arguments, 2, launcher.TRAINING_ENVIRONMENT, run_dir, lambda *_: None)
 
 
 def test_training_fails_clearly_when_a_host_is_cut_off_and_goes_on(hosts: Hosts, shards: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The launcher with fake trainers: progress, exit codes, and that nobody outlives a cancelled run."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -153,7 +152,6 @@ def test_commands_for_one_rank_and_for_two(tmp_path: Path) -> None:
     assert one[-2:] == ["--set", "a.b=1"]
     assert "pipelines.torchrun" in two
     assert "--nproc-per-node=2" in two
-    assert int(launcher.training_environment(2)["OMP_NUM_THREADS"]) == max((os.cpu_count() or 1) // 2, 1)
 
 
 def test_events_in_words() -> None:
@@ -200,6 +198,22 @@ def test_gloo_gets_the_interface_that_reaches_the_first_host() -> None:
     assert node.network_environment("") == {}
 
 
+def test_a_node_shares_out_its_own_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the launcher's host has: a node of 12 cores and 4 ranks gives each of them 3 threads."""
+    monkeypatch.setattr(node, "cores", lambda: 12)
+    monkeypatch.setenv("OMP_NUM_THREADS", "77")
+    said = tmp_path / "said"
+    asked = f"""
+import os, pathlib
+words = os.environ['OMP_NUM_THREADS'], os.environ['NUMBA_NUM_THREADS']
+pathlib.Path({str(said)!r}).write_text(' '.join(words))
+"""
+    for slots, threads in ((4, "3 3"), (1, "12 12"), (99, "1 1")):
+        order = launcher.make_order(python(asked), launcher.TRAINING_ENVIRONMENT, tmp_path, 5, slots)
+        assert node.supervise(order, threading.Event()) == 0
+        assert said.read_text() == threads
+
+
 def test_one_failed_node_ends_the_others(tmp_path: Path) -> None:
     """Two nodes: the second fails, the first would train for ever."""
     first = f"""
@@ -236,14 +250,16 @@ def test_a_hostfile_is_read_and_its_mistakes_are_named(tmp_path: Path) -> None:
 
 def test_nodes_of_a_hostfile_start_by_the_remote_shell(tmp_path: Path) -> None:
     """What is typed in on either host, and what goes there by standard input."""
-    (tmp_path / "hosts").write_text("a slots=1\nb slots=1\n")
+    (tmp_path / "hosts").write_text("a slots=1\nb slots=2\n")
     seen: list[Any] = []
     made = launcher.Launcher(launch=f"hosts:{tmp_path / 'hosts'}", remote_shell="ssh -x")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NCCL_SOCKET_IFNAME", "eth7")
         patch.setattr(launcher, "run_nodes", lambda nodes, *rest: seen.extend(nodes) or 0)
-        assert made.start(["--recipe", "x"], 2, {"A": "1"}, tmp_path, lambda *_: None) == 0
+        assert made.start(["--recipe", "x"], 3, {"A": "1"}, tmp_path, lambda *_: None) == 0
     for (command, order), name in zip(seen, ("a", "b"), strict=True):
         assert command == ["ssh", "-x", name, *launcher.NODE]
         assert order["environment"]["NCCL_SOCKET_IFNAME"] == "eth7"
+        assert order["slots"] == {"a": 1, "b": 2}[name]
+        assert "OMP_NUM_THREADS" not in order["environment"]
         assert order["command"][-3:] == ["pipelines.rank", "--recipe", "x"]
