@@ -13,7 +13,8 @@ from assets.room import GIB, free_here
 from evaluation.networks import is_published
 from faces.errors import SamaeError
 from faces.morphable.registry import HEAD_FILES
-from pipelines.selftest import Outcome, self_test
+from pipelines.selftest import Outcome, outcome_of, self_test
+from pipelines.servers import servers
 from pipelines.settings import load_settings
 from training.networks import alexnet, inception, lpips, vgg
 from training.networks.weight_files import file_digest
@@ -102,13 +103,23 @@ def run(as_json: bool, deep: bool = False) -> None:
 
 
 def work(quietly: bool) -> list[Outcome]:
-    """Let every component work once; its line is printed as it ends, unless `quietly`."""
+    """Let every component work once, and ask the servers that are named; each line is printed as it ends, unless
+    `quietly`."""
     from pipelines.commands.demo import quieten
 
     quieten()
     if not quietly:
         print("\nself-test of every component:")
-    return self_test(lambda outcome: None if quietly else print(f"  {outcome.line}", flush=True))
+
+    def told(outcome: Outcome) -> None:
+        if not quietly:
+            print(f"  {outcome.line}", flush=True)
+
+    outcomes = self_test(told)
+    for name, (question, mend) in servers(load_settings()).items():
+        outcomes.append(outcome_of(name, question, mend))
+        told(outcomes[-1])
+    return outcomes
 
 
 def examine() -> dict[str, Any]:
