@@ -100,9 +100,16 @@ class Evaluation:
                 names.setdefault(f"best_to_worst_{example.by}", []).append(example)
         return {name: pair_grid(*example_rows(chosen)) for name, chosen in names.items() if chosen}
 
+    def failed(self, system: str | None = None) -> int:
+        """How many pairs of the list a system (this one, or a baseline) could not swap."""
+        own = system_rows(self.rows, system or self.name)
+        return own.num_rows - own.filter(pc.equal(own["status"], "ok")).num_rows
+
     def flat(self, prefix: str = "") -> dict[str, float]:
-        """Metric -> mean, finite ones alone: what a tracker logs."""
-        return {prefix + k: float(v["mean"]) for k, v in self.summary.items() if math.isfinite(v["mean"])}
+        """Metric -> mean, finite ones alone, with "pairs" and "failed": a mean is over the pairs that did not fail."""
+        counts = {"pairs": float(len(self.pairs)), "failed": float(self.failed())}
+        means = {name: float(figure["mean"]) for name, figure in self.summary.items()}
+        return {prefix + name: value for name, value in (means | counts).items() if math.isfinite(value)}
 
 
 SET_METRICS: tuple[MetricInfo, ...] = (

@@ -40,9 +40,10 @@ def leaderboard_page(
         "verdict": _verdict(verdict),
         "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. Bold: the best recipe "
         "of a row. No single row decides: a pasted source wins identity and loses everything else.",
+        "failures": parts.failure_notes(ranked),
         "systems": [{"name": e.name, "colour": colours[e.name]} for e in ranked],
         "baselines": list(first.baselines),
-        "rows": [_row(info, ranked) for info in infos],
+        "rows": [_failed_row(ranked), *(_row(info, ranked) for info in infos)],
         "grids": _grid(ranked, colours),
         "scatter": parts.scatter_of(
             [(e.name, colours[e.name], e) for e in ranked], "identity_similarity", "skin_delta_e", first, 120
@@ -67,13 +68,15 @@ def _lead(ranked: Sequence[Evaluation]) -> str:
     first = ranked[0]
     figure = first.summary[RANKED_BY]
     text = f"{first.name} carries the most of the source's identity ({figure['mean']:.2f})"
+    if first.failed():
+        text += f" on the {len(first.pairs) - first.failed()} pairs that it did not fail"
     if len(ranked) == 1:
-        return text + "."
+        return text + "." + parts.own_judge_warning(ranked)
     second = ranked[1]
     apart = figure["low"] > second.summary[RANKED_BY]["high"]
     sure = "clear of" if apart else "not clearly ahead of"
     text += f", {sure} {second.name} ({second.summary[RANKED_BY]['mean']:.2f}) on {len(first.pairs)} frozen pairs."
-    return text + _nearest_to_truth(ranked)
+    return text + _nearest_to_truth(ranked) + parts.own_judge_warning(ranked)
 
 
 def _nearest_to_truth(ranked: Sequence[Evaluation]) -> str:
@@ -99,6 +102,18 @@ def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
     return {"promote": verdict.promote, "title": title, "reasons": list(verdict.reasons)}
 
 
+def _failed_row(ranked: Sequence[Evaluation]) -> dict[str, Any]:
+    """How many pairs every recipe and baseline failed: what stands beside every mean."""
+    lost = [e.failed() for e in ranked]
+    return {
+        "title": "Failed pairs",
+        "arrow": parts.ARROWS["lower"],
+        "unit": f"of {len(ranked[0].pairs)}",
+        "cells": [{"value": str(n), "interval": "", "over": "", "best": False, "bad": n > 0} for n in lost],
+        "baselines": [str(ranked[0].failed(name)) for name in ranked[0].baselines],
+    }
+
+
 def _row(info: MetricInfo, ranked: Sequence[Evaluation]) -> dict[str, Any]:
     """One metric over all recipes and baselines, the best recipe marked."""
     values = parts.means({e.name: e.summary for e in ranked}, info.name)
@@ -108,7 +123,9 @@ def _row(info: MetricInfo, ranked: Sequence[Evaluation]) -> dict[str, Any]:
         figure = evaluation.summary.get(info.name)
         text = ("–", "") if figure is None else (parts.number(figure["mean"], info), parts.interval(figure, info))
         is_best = len(ranked) > 1 and values.get(evaluation.name) == best
-        cells.append({"value": text[0], "interval": text[1], "best": is_best})
+        few = figure is not None and figure["n"] < len(evaluation.pairs)
+        over = f"over {parts.measured(figure, len(evaluation.pairs))}" if figure is not None and few else ""
+        cells.append({"value": text[0], "interval": text[1], "over": over, "best": is_best, "bad": False})
     others = parts.means(ranked[0].baselines, info.name)
     return {
         "title": info.title,

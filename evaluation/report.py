@@ -64,7 +64,6 @@ def write_report(
 def recipe_page(evaluation: Evaluation, curves: parts.Curves | None, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Every value that report.html needs."""
     infos = {m.name: m for m in evaluation.metrics}
-    failed = evaluation.summary["identity_similarity"]["failed"]
     return {
         "title": f"{evaluation.name} · Samae evaluation",
         "wide": False,
@@ -76,9 +75,7 @@ def recipe_page(evaluation: Evaluation, curves: parts.Curves | None, settings: M
         "n_pairs": len(evaluation.pairs),
         "baseline_names": list(evaluation.baselines),
         "groups": _groups(evaluation),
-        "failed": f"{failed} of {len(evaluation.pairs)} pairs failed; they are counted, and absent from the means."
-        if failed
-        else "",
+        "failures": parts.failure_notes([evaluation]),
         "scatter": parts.scatter_of(
             [(evaluation.name, "var(--accent)", evaluation)], "identity_similarity", "skin_delta_e", evaluation
         ),
@@ -97,6 +94,8 @@ def recipe_page(evaluation: Evaluation, curves: parts.Curves | None, settings: M
 
 def lead(evaluation: Evaluation, infos: Mapping[str, MetricInfo]) -> str:
     """One or two sentences that say what the figures say."""
+    if evaluation.failed() == len(evaluation.pairs):
+        return f"It failed every one of the {len(evaluation.pairs)} pairs: there is nothing to judge."
     own = evaluation.summary["identity_similarity"]["mean"]
     copy, truth = (
         evaluation.baselines.get(name, {}).get("identity_similarity", {}).get("mean")
@@ -116,7 +115,7 @@ def lead(evaluation: Evaluation, infos: Mapping[str, MetricInfo]) -> str:
     background = evaluation.summary["background_psnr_db"]["mean"]
     kept = "left untouched" if background > 59 else f"kept to {background:.0f} dB"
     sentences.append(f" The target's skin colour is met within ΔE {skin}, and the background is {kept}.")
-    return "".join(sentences)
+    return "".join(sentences) + parts.own_judge_warning([evaluation])
 
 
 def _facts(evaluation: Evaluation, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -161,6 +160,8 @@ def _row(evaluation: Evaluation, info: MetricInfo) -> dict[str, Any]:
         "about": info.about if "." not in info.name else "",
         "value": parts.number(figure["mean"], info),
         "interval": parts.interval(figure, info),
+        "measured": parts.measured(figure, len(evaluation.pairs)),
+        "few": figure["n"] < len(evaluation.pairs),
         "baselines": [parts.number(value, info) for value in others],
         "bar": parts.bar(evaluation, info),
     }
@@ -191,11 +192,15 @@ def _grid(name: str, examples: Sequence[Example], title: str, note: str) -> dict
     return {"title": title, "note": note, "columns": columns, "rows": rows, "compact": compact}
 
 
+def _sliced(figure: Mapping[str, Any]) -> str:
+    return parts.measured(figure, figure["n"] + figure["failed"])
+
+
 def _slices(evaluation: Evaluation, infos: Mapping[str, MetricInfo]) -> list[dict[str, Any]]:
     return [
         {
             "label": label,
-            "n": max(figures[m]["n"] + figures[m]["failed"] for m in SLICED if m in figures),
+            "n": _sliced(figures["identity_similarity"]),
             "cells": [
                 (parts.number(figures[m]["mean"], infos[m]), parts.interval(figures[m], infos[m]))
                 for m in SLICED

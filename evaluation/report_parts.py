@@ -42,6 +42,39 @@ def interval(figure: Mapping[str, float], info: MetricInfo) -> str:
     return f"{number(figure['low'], info)} … {number(figure['high'], info)}"
 
 
+def measured(figure: Mapping[str, float], pairs: int) -> str:
+    """How many pairs a mean is over: "20", or "12 of 20" where some failed or could not be measured."""
+    return f"{figure['n']}" if figure["n"] == pairs else f"{figure['n']} of {pairs}"
+
+
+def failure_notes(evaluations: Sequence[Evaluation]) -> list[str]:
+    """A sentence for every recipe that failed pairs, and for every baseline that did."""
+    lost = {e.name: (e.failed(), len(e.pairs)) for e in evaluations}
+    lost |= {name: (evaluations[0].failed(name), len(evaluations[0].pairs)) for name in evaluations[0].baselines}
+    return [
+        f"{name} failed {failed} of {count} pairs: its means are over the {count - failed} that it could swap, and do "
+        "not compare with those of a system that failed none."
+        for name, (failed, count) in lost.items()
+        if failed
+    ]
+
+
+def own_judges(evaluation: Evaluation) -> list[str]:
+    """Encoders that trained the model and are in its headline all the same, because no other was at hand."""
+    headline = evaluation.provenance.get("headline_encoders", [])
+    encoders = evaluation.provenance.get("encoders", [])
+    return [e["name"] for e in encoders if e.get("trained_the_model") and e["name"] in headline]
+
+
+def own_judge_warning(evaluations: Sequence[Evaluation]) -> str:
+    """A sentence that warns of identity figures by the encoder that trained the model; "" where there are none."""
+    found = {e.name: ", ".join(names) for e in evaluations if (names := own_judges(e))}
+    if not found:
+        return ""
+    said = "; ".join(f"{encoder} trained {name} and judges it" for name, encoder in found.items())
+    return f" Beware: {said}, because no other encoder was at hand: identity figures flatter such a model."
+
+
 def picture_uri(picture: np.ndarray) -> str:
     """(S, S, 3) uint8 -> a data URI (WebP), at most MAX_PICTURE_PX wide."""
     small = resize(picture, min(picture.shape[0], MAX_PICTURE_PX))
@@ -118,13 +151,21 @@ def judge_rows(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("metric version", str(kept.get("metric_version", "–"))),
     ]
     for encoder in kept.get("encoders", []):
-        role = "trained the model; not in the headline" if encoder.get("trained_the_model") else "independent"
+        role = _role(encoder["name"], bool(encoder.get("trained_the_model")), kept.get("headline_encoders", []))
         rows.append((f"encoder {encoder['name']}", f"{encoder['digest']} · licence: {encoder['licence']} · {role}"))
     head = kept.get("head")
     rows.append(("head", f"{head['edition']}, {head['digest']}" if head else "none"))
     rows.append(("fitted metrics", "measured" if kept.get("fitted") else "left out: results were not fitted"))
     rows.append(("true swaps", "rendered" if kept.get("truth") else "none exist for these pictures"))
     return rows
+
+
+def _role(name: str, trained: bool, headline: Sequence[str]) -> str:
+    if not trained:
+        return "independent"
+    if name in headline:
+        return "trained the model; in the headline all the same, because no other was at hand"
+    return "trained the model; not in the headline"
 
 
 def setting_groups(settings: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -107,18 +107,20 @@ def _show(done: float, total: float, note: str = "") -> None:
 
 
 def table(evaluation: Any) -> str:
-    """One line a metric: the system with its interval, then every baseline."""
+    """One line a metric: the system with its interval and pairs measured, then every baseline; first who failed."""
     names = list(evaluation.baselines)
     lines = [
         f"{evaluation.name} on {len(evaluation.pairs)} pairs ({evaluation.pairs.name}, {evaluation.pairs.digest})",
-        f"{'':<34}{evaluation.name:>26}" + "".join(f"{n:>14}" for n in names),
+        f"{'':<34}{evaluation.name:>26}{'pairs':>8}" + "".join(f"{n:>14}" for n in names),
+        f"{'failed pairs':<34}{evaluation.failed():>26}{len(evaluation.pairs):>8}"
+        + "".join(f"{evaluation.failed(n):>14}" for n in names),
     ]
     for metric, figure in evaluation.summary.items():
         if math.isnan(figure["mean"]):
             continue  # not measured here (FID without its weights)
         own = f"{figure['mean']:.3f} ({figure['low']:.3f}..{figure['high']:.3f})"
         rest = "".join(f"{evaluation.baselines[n][metric]['mean']:>14.3f}" for n in names)
-        lines.append(f"{metric + ' ' + figure['unit']:<34}{own:>26}{rest}")
+        lines.append(f"{metric + ' ' + figure['unit']:<34}{own:>26}{figure['n']:>8}{rest}")
     lost = sorted({why for why in evaluation.rows.column("reason").to_pylist() if why})
     lines += [f"failed: {why}" for why in lost[:SHOWN_REASONS]]
     lines += [f"… and {len(lost) - SHOWN_REASONS} more reasons"] if len(lost) > SHOWN_REASONS else []

@@ -19,6 +19,7 @@ from evaluation.report import write_report
 from evaluation.report_parts import curve_charts
 from evaluation.rows import column, in_order, system_rows
 from faces.errors import SamaeError
+from pipelines.commands.evaluate import table
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
 
 CURVES = {"reconstruction": [(0.1 * i, 1 / (1 + i)) for i in range(40)]}
@@ -82,10 +83,84 @@ def test_what_was_not_measured_is_said(evaluation: Evaluation, tmp_path: Path) -
     assert "How it learned" not in text
 
 
-def test_failures_show(tmp_path: Path) -> None:
-    failing = judge(FakeSwapper(0.7, fails_on=(pairs().target_keys[0],)), pairs(), load_faces, [ColourEncoder()], truth)
-    write_report(failing, None, None, tmp_path / "report.html")
-    assert "of 20 pairs failed" in (tmp_path / "report.html").read_text()
+class Failing(FakeSwapper):
+    """Cannot swap onto most targets."""
+
+    name = "failing"
+
+
+@pytest.fixture(scope="module")
+def failing() -> tuple[Evaluation, int]:
+    """A system that swaps perfectly where it swaps at all, and how many pairs it fails."""
+    listed = pairs()
+    lost = listed.target_keys[:8]
+    swapper = Failing(1.0, fails_on=lost)
+    count = sum(key in lost for key in listed.target_keys)
+    return judge(swapper, listed, load_faces, [ColourEncoder()], truth), count
+
+
+def row_of(text: str, title: str) -> str:
+    """The row of the page's first table that starts with this title."""
+    return next(row for row in re.findall(r"<tr>.*?</tr>", text, re.S) if row.startswith(f"<tr><td>{title} "))
+
+
+def test_failures_stand_beside_every_mean_of_a_recipe(failing: tuple[Evaluation, int], tmp_path: Path) -> None:
+    evaluation, lost = failing
+    write_report(evaluation, None, None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert f"failing failed {lost} of 20 pairs: its means are over the {20 - lost} that it could swap" in text
+    for title in ("Identity", "Skin colour error", "Face PSNR to the truth"):
+        assert f"{20 - lost} of 20" in row_of(text, title)
+
+
+def test_failures_are_flagged_on_the_leaderboard(
+    evaluation: Evaluation, failing: tuple[Evaluation, int], tmp_path: Path
+) -> None:
+    lame, lost = failing
+    write_report([evaluation, lame], None, None, tmp_path / "l.html")
+    text = (tmp_path / "l.html").read_text()
+    assert f"failing failed {lost} of 20 pairs" in text
+    assert "fake failed" not in text
+    assert f"identity ({lame.summary['identity_similarity']['mean']:.2f}) on the {20 - lost} pairs" in text
+    cells = re.findall(r'<td class="(\w*)">(\d+)<', row_of(text, "Failed pairs"))
+    assert cells == [("bad", str(lost)), ("", "0"), ("dim", "0"), ("dim", "0"), ("dim", "0")]
+    assert row_of(text, "Identity").count(f"over {20 - lost} of 20") == 1
+
+
+def test_failures_go_to_trackers_and_the_terminal(evaluation: Evaluation, failing: tuple[Evaluation, int]) -> None:
+    lame, lost = failing
+    assert lame.flat("eval/")["eval/failed"] == lost
+    assert lame.flat("eval/")["eval/pairs"] == 20
+    assert evaluation.flat()["failed"] == 0
+    lines = {line.split("  ")[0]: line.split() for line in table(lame).split("\n")}
+    assert lines["failed pairs"][2:4] == [str(lost), "20"]
+    assert lines["identity_similarity cosine"][4] == str(20 - lost)
+
+
+def test_a_recipe_that_fails_everything_has_a_page(tmp_path: Path) -> None:
+    lost = judge(FakeSwapper(fails_on=pairs().target_keys), pairs(), load_faces, [ColourEncoder()], truth)
+    write_report(lost, None, None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "failed every one of the 20 pairs" in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
+
+
+def test_an_encoder_that_trained_the_model_and_judges_it_is_said(evaluation: Evaluation, tmp_path: Path) -> None:
+    own = judge(FakeSwapper(0.6), pairs(), load_faces, [ColourEncoder()], truth, trained_with="colours")
+    write_report(own, None, None, tmp_path / "own.html")
+    write_report([own, own], None, None, tmp_path / "l.html")
+    for page in ("own.html", "l.html"):
+        text = (tmp_path / page).read_text()
+        assert "trained the model; in the headline all the same" in text
+        assert "Beware: colours trained fake and judges it" in text
+        assert "not in the headline" not in text
+    other = judge(
+        FakeSwapper(0.6), pairs(), load_faces, [ColourEncoder(), ColourEncoder("other")], truth, trained_with="colours"
+    )
+    write_report(other, None, None, tmp_path / "other.html")
+    text = (tmp_path / "other.html").read_text()
+    assert "trained the model; not in the headline" in text
+    assert "Beware" not in text
 
 
 def test_without_truth_there_is_no_such_column(tmp_path: Path) -> None:
