@@ -126,6 +126,11 @@ class Gallery:
     fitted: np.ndarray | None = None
     there: np.ndarray | None = None
 
+    @property
+    def persons(self) -> dict[str, int]:
+        """Key -> the person's label, for the keys whose person is known."""
+        return {key: int(person) for key, person in zip(self.keys, self.person, strict=True) if person >= 0}
+
     def rows_of(self, keys: Sequence[str]) -> np.ndarray:
         """Positions of keys."""
         where = {key: row for row, key in enumerate(self.keys)}

@@ -4,7 +4,7 @@ A folder holds rows.parquet, evaluation.json, examples/*.png and a manifest, wri
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,11 @@ class Evaluation:
         means = {name: float(figure["mean"]) for name, figure in self.summary.items()}
         return {prefix + name: value for name, value in (means | counts).items() if math.isfinite(value)}
 
+    def interval_ends(self, prefix: str = "") -> dict[str, float]:
+        """Metric_low and metric_high -> the ends of its interval, where it has one."""
+        ends = {f"{m}_{end}": float(figure[end]) for m, figure in self.summary.items() for end in ("low", "high")}
+        return {prefix + name: value for name, value in ends.items() if math.isfinite(value)}
+
 
 SET_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo(
@@ -131,17 +136,21 @@ SET_METRICS: tuple[MetricInfo, ...] = (
     ),
     MetricInfo(
         "identity_consistency", "Identity consistency", "cosine", "higher",
-        "Mean cosine among the results of one source on different targets.",
+        "Mean cosine among the results of one source person on several targets.",
     ),
 )  # fmt: skip
 
 
 def evaluate_rows(
-    name: str, pairs: PairList, rows: pa.Table, metrics: Sequence[Metric], provenance: dict[str, Any]
-) -> Evaluation:
-    """Figures with intervals of every system in the rows; every pair of the list must have its row."""
+    name: str, pairs: PairList, rows: pa.Table, metrics: Sequence[Metric], provenance: dict[str, Any],
+    persons: Mapping[str, int],
+) -> Evaluation:  # fmt: skip
+    """Figures with intervals of every system in the rows; every pair of the list must have its row.
+
+    persons: source key -> person, where it is known.
+    """
     infos = tuple(MetricInfo.of(metric) for metric in metrics)
-    summaries = {system: _summary(system, rows, pairs, infos) for system in systems_of(rows)}
+    summaries = {system: _summary(system, rows, pairs, infos, persons) for system in systems_of(rows)}
     own = in_order(system_rows(rows, name), pairs.ids)
     columns = {c: column(own, c) for c in own.column_names if pa.types.is_floating(own.schema.field(c).type)}
     sliced = slice_figures(columns, [info.name for info in infos], clips=clip_numbers(pairs))
@@ -152,7 +161,9 @@ def evaluate_rows(
     return Evaluation(name, pairs, rows, shown, main, summaries, slices, provenance)
 
 
-def _summary(system: str, rows: pa.Table, pairs: PairList, infos: Sequence[MetricInfo]) -> Summary:
+def _summary(
+    system: str, rows: pa.Table, pairs: PairList, infos: Sequence[MetricInfo], persons: Mapping[str, int]
+) -> Summary:
     own = in_order(system_rows(rows, system), pairs.ids)
     clips = clip_numbers(pairs)
     figures = summarise(np.stack([column(own, info.name) for info in infos], axis=1), seed=pairs.seed, clips=clips)
@@ -165,7 +176,7 @@ def _summary(system: str, rows: pa.Table, pairs: PairList, infos: Sequence[Metri
     values = (
         *_set_distances(features, embeddings(real)),
         *_set_distances(embeddings(own, fid.COLUMN), embeddings(real, fid.COLUMN)),
-        identity_consistency(features, ok) if len(features) else math.nan,
+        identity_consistency(features, [persons.get(key, key) for key in ok]) if len(features) else math.nan,
     )
     for info, value in zip(SET_METRICS, values, strict=True):
         bare = {"mean": value, "low": math.nan, "high": math.nan, "n": len(features), "failed": own.num_rows - len(ok)}

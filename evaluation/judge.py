@@ -94,7 +94,8 @@ def judge(
     )  # fmt: skip
     rows = _judge_all(context, pairs, map_chunks, chunk_pairs, rows_folder, on_progress)
     name = swapper if isinstance(swapper, str) else swapper.name
-    evaluation = evaluate_rows(name, pairs, rows, context.metrics(), _provenance(context, system_digest))
+    evaluation = evaluate_rows(name, pairs, rows, context.metrics(), _provenance(context, system_digest),
+                               context.gallery.persons)  # fmt: skip
     return replace(evaluation, examples=pick_examples(evaluation, context))
 
 

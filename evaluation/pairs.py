@@ -6,7 +6,8 @@ inputs give the same list on every machine, and two evaluations can be compared 
 Protocols (ours, after the habits collected in docs): `cross` random pairs of different people; `same` two pictures of
 one person (reconstruction of attributes); `large-pose`, `large-shape` and `skin-tone`: the eighth of random cross
 pairs with the largest rotation between the heads, distance between the identity coefficients, or distance between
-skin colours; `occlusion`: the eighth whose TARGET's face is hidden most.
+skin colours; `occlusion`: the eighth whose TARGET's face is hidden most; `consistency`: every drawn source onto
+TARGETS_PER_SOURCE targets, so that results of one source can be compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,13 +24,15 @@ from faces.errors import SamaeError
 from faces.files import digest_of, read_json, write_json
 from faces.morphable.base import CoefficientLayout
 
-PROTOCOLS = ("cross", "same", "large-pose", "large-shape", "skin-tone", "occlusion")
+PROTOCOLS = ("cross", "same", "large-pose", "large-shape", "skin-tone", "occlusion", "consistency")
 #: Protocols of sets that are no shards (evaluation/sets); whose pairs belong to clips; whose clips follow in time.
 SET_PROTOCOLS = ("video", "faceforensics", "celeba-hq")
 IN_CLIPS = ("video", "faceforensics")
 IN_TIME = ("video",)
 #: Random cross pairs drawn for every pair kept by a protocol of extremes.
 CANDIDATES_PER_PAIR = 8
+#: Targets of every source of `consistency`; the last source may have fewer.
+TARGETS_PER_SOURCE = 10
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ def choose_pairs(index: FaceIndex, count: int, seed: int, protocol: str = "cross
         rows = _same_pairs(index, count, rng)
     elif protocol == "cross":
         rows = _cross_pairs(index, count, rng, exact=True)
+    elif protocol == "consistency":
+        rows = _repeated_sources(index, count, rng)
     else:
         candidates = _cross_pairs(index, count * CANDIDATES_PER_PAIR, rng, exact=False)
         _enough(len(candidates), count, protocol)
@@ -212,6 +217,18 @@ def _same_pairs(index: FaceIndex, count: int, rng: np.random.Generator) -> np.nd
     pairs = [(a, b) for rows in by_person.values() for a in rows for b in rows if a != b or len(rows) == 1]
     _enough(len(pairs), count, "same")
     return np.array([pairs[i] for i in rng.permutation(len(pairs))[:count]], np.int64)
+
+
+def _repeated_sources(index: FaceIndex, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(P, 2): drawn sources, each onto TARGETS_PER_SOURCE drawn faces of other people."""
+    rows: list[tuple[int, int]] = []
+    for source in (int(i) for i in rng.permutation(len(index.keys))):
+        targets = [int(t) for t in rng.permutation(len(index.keys)) if _strangers(index, source, int(t))]
+        rows += [(source, target) for target in targets[:TARGETS_PER_SOURCE]]
+        if len(rows) >= count:
+            break
+    _enough(len(rows), count, "consistency")
+    return np.array(rows[:count], np.int64)
 
 
 def _enough(found: int, count: int, protocol: str) -> None:

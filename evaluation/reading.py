@@ -1,5 +1,7 @@
 """The honest notes under every report: what the figures mean, and what they do not say."""
 
+import math
+
 from evaluation.evaluation import Evaluation
 from evaluation.networks import absent
 from evaluation.pairs import IN_CLIPS
@@ -32,7 +34,10 @@ OWN_FEATURES_NOTE = (
     "and not to be put beside one.",
 )  # fmt: skip
 
-
+NO_CONSISTENCY_NOTE = (
+    "Identity consistency", "is left out: in this list no person is the source of two results, or persons are unknown "
+    "(--protocol consistency has sources that repeat).",
+)  # fmt: skip
 CLIPS_NOTE = (
     "Clips", "are what the intervals draw here, whole: frames of one video are no independent pairs. A still that "
     "is pasted everywhere is the steadiest of all: stability alone ranks nothing.",
@@ -48,6 +53,8 @@ def reading(evaluation: Evaluation) -> list[tuple[str, str]]:
         notes.append(NO_FIT_NOTE)
     if evaluation.pairs.protocol in IN_CLIPS:
         notes.append(CLIPS_NOTE)
+    if not math.isfinite(evaluation.summary.get("identity_consistency", {}).get("mean", math.nan)):
+        notes.append(NO_CONSISTENCY_NOTE)
     networks = evaluation.provenance.get("networks", {})
     notes.append(OWN_FEATURES_NOTE)
     missing = absent(networks)

@@ -114,7 +114,9 @@ def train(
     command.run(recipe, settings or [], ranks, dry_run)
 
 
-PROTOCOL_HELP = "cross, same, large-pose, large-shape, skin-tone, occlusion, video, faceforensics, celeba-hq"
+PROTOCOL_HELP = (
+    "cross, same, large-pose, large-shape, skin-tone, occlusion, consistency, video, faceforensics, celeba-hq"
+)
 
 
 @app.command()

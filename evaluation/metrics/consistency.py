@@ -1,19 +1,22 @@
-"""Identity consistency: mean cosine among the results of one source on different targets, averaged over the sources.
+"""Identity consistency: mean cosine among the results of one source person on several targets, averaged over persons.
 
-Range -1..1, higher is better; NaN when no source is used twice. One number a set, not a pair. Source: the idea is
-that of WSC-swap (arXiv 2307.07928) and SelfSwapper, whose formula is not public; this form is ours.
+A person's results may come from several pictures of that person; where persons are unknown, every source picture is a
+person of its own. Range -1..1, higher is better, no unit but the cosine's; NaN when no person is a source twice. Read
+it against the true swap's row: one person in several scenes is not seen alike even there. One number a set, not a
+pair. Source: the idea is that of WSC-swap (arXiv 2307.07928) and SelfSwapper, whose formula is not public; this form
+is ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 
-def identity_consistency(embeddings: np.ndarray, source_keys: Sequence[str]) -> float:
-    """(N, D) unit embeddings of the results and their N source keys -> mean pairwise cosine within a source."""
-    groups: dict[str, list[int]] = {}
-    for row, key in enumerate(source_keys):
-        groups.setdefault(key, []).append(row)
+def identity_consistency(embeddings: np.ndarray, persons: Sequence[Hashable]) -> float:
+    """(N, D) unit embeddings of the results, N labels of their source persons -> mean pairwise cosine in a person."""
+    groups: dict[Hashable, list[int]] = {}
+    for row, person in enumerate(persons):
+        groups.setdefault(person, []).append(row)
     means = []
     for rows in groups.values():
         if len(rows) > 1:

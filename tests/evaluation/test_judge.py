@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from evaluation.batch import Chunk
 from evaluation.evaluation import Evaluation, read_evaluation, write_evaluation
 from evaluation.judge import build_gallery, judge
+from evaluation.pairs import choose_pairs
 from evaluation.rows import merge_rows, systems_of
 from faces.errors import SamaeError
-from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
+from tests.evaluation.fakes import ColourEncoder, FakeSwapper, index, load_faces, pairs, truth
 from training.batch import FaceBatch, SwapResult
 
 
@@ -102,6 +105,29 @@ def test_a_missing_face_is_marked_in_the_gallery(tmp_path: Path) -> None:
         gallery = build_gallery(listed, LosingFaces(lost), (ColourEncoder(),), kept=tmp_path)
         assert gallery.there is not None
         assert [key for key, there in zip(gallery.keys, gallery.there, strict=True) if not there] == [lost]
+
+
+def test_consistency_is_measured_in_lists_without_a_repeated_source() -> None:
+    listed = pairs()
+    assert len(set(listed.source_keys)) == len(listed)
+    evaluation = run("copy-target")
+    both = evaluation.summary, evaluation.baselines["true-swap"]
+    copy, truths = (summary["identity_consistency"]["mean"] for summary in both)
+    assert copy < truths - 0.5
+    assert truths == pytest.approx(1, abs=0.05)  # a person's colours are the same in every scene
+    assert "identity_consistency" in {m.name for m in evaluation.metrics}
+
+
+def test_consistency_of_unknown_persons_needs_the_protocol_whose_sources_repeat() -> None:
+    def anonymous(keys: Sequence[str]) -> FaceBatch:
+        batch = load_faces(keys)
+        return replace(batch, person=torch.full_like(batch.person, -1))
+
+    unknown = replace(index(), person=np.full(len(index().keys), -1))
+    for protocol, measured in (("cross", False), ("consistency", True)):
+        listed = choose_pairs(unknown, 20, 3, protocol)
+        figure = judge("copy-target", listed, anonymous, [ColourEncoder()], truth).summary["identity_consistency"]
+        assert math.isfinite(figure["mean"]) == measured
 
 
 def test_chunks_do_not_change_the_figures() -> None:

@@ -43,6 +43,7 @@ FROZEN = {
     "large-shape": "d05cd2ae551d9e68",
     "skin-tone": "9a06751043077251",
     "occlusion": "33adf516c795a4b2",
+    "consistency": "c7b98cb651fa7589",
 }
 
 
@@ -58,7 +59,7 @@ def test_the_digest_covers_the_data() -> None:
 
 
 def test_strangers_meet_in_cross_and_one_person_in_same() -> None:
-    for protocol in ("cross", "large-pose", "large-shape", "skin-tone"):
+    for protocol in ("cross", "large-pose", "large-shape", "skin-tone", "consistency"):
         assert all(person_of(KEYS[s]) != person_of(KEYS[t]) for s, t in rows(choose_pairs(index(), 20, 1, protocol)))
     same = rows(choose_pairs(index(), 20, 1, "same"))
     assert all(s != t and person_of(KEYS[s]) == person_of(KEYS[t]) for s, t in same)
@@ -139,6 +140,12 @@ def test_pairs_of_a_shard_set() -> None:
     assert (pairs.name, pairs.shards_digest, len(pairs)) == ("test-large-shape", "abc", 8)
     with pytest.raises(SamaeError, match="is empty"):
         make_pairs(Shards(), "validation", 8, 0)  # type: ignore[arg-type]
+
+
+def test_sources_of_consistency_repeat_on_ten_targets() -> None:
+    sources, targets = np.array(rows(choose_pairs(index(), 25, 1, "consistency"))).T
+    assert sorted(np.unique(sources, return_counts=True)[1]) == [5, 10, 10]
+    assert len(set(targets.tolist())) > 12
 
 
 def test_occlusion_takes_the_targets_that_are_hidden_most() -> None:
