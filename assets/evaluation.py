@@ -1,6 +1,6 @@
 """swap_evaluation, leaderboard and champion: how good every recipe is, side by side, and which one is released."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from assets.ports import Pool, Samae, Tracking
 from assets.promotion import CHAMPION, carry_out, unfinished
 from assets.room import require_room
 from assets.store import Store
+from assets.tracked import made_by, tracked
 from faces.errors import SamaeError
 from faces.files import read_manifest, write_json
 
@@ -31,8 +32,9 @@ def swap_evaluation(
     pool: dg.ResourceParam[Pool],
     tracking: dg.ResourceParam[Tracking],
 ) -> dg.MaterializeResult:
-    """Swap the frozen pairs with one recipe's model, measure, and compare with the baselines."""
+    """Swap the frozen pairs with one recipe's model, measure, and compare with the baselines; with a page of it."""
     from evaluation.evaluation import write_evaluation
+    from evaluation.report import write_report
 
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_evaluation", recipe, plan, store)
@@ -46,26 +48,40 @@ def swap_evaluation(
         "samae.dataset_digest": cycle,
         "samae.pairs_digest": evaluation.pairs.digest,
         "samae.judge_digest": str(evaluation.provenance["judge_digest"]),
+        **made_by(context.run_id),
     }
-    run_id = tracking.start(f"evaluation-{recipe}", cycle, tags)
-    with store.write("swap_evaluation", recipe, made_from) as (folder, metadata):
-        write_evaluation(folder / KEPT, evaluation)
-        metadata["mlflow_run"] = run_id
-    kept = store.folder("swap_evaluation", recipe) / KEPT
+    with tracked(tracking, f"evaluation-{recipe}", cycle, tags) as run:
+        with store.write("swap_evaluation", recipe, made_from) as (folder, metadata):
+            write_evaluation(folder / KEPT, evaluation)
+            about = report_settings(plan, store, [recipe])
+            write_report(evaluation, training_curves(store, recipe), about, folder / REPORT_NAME)
+            metadata["mlflow_run"] = run.run_id
+        describe(tracking, run.run_id, recipe, plan, evaluation)
+        run.metrics = evaluation.flat("eval/") | evaluation.interval_ends("interval/")
+        run.artifacts = store.folder("swap_evaluation", recipe)
+    page = {
+        "report": dg.MetadataValue.path(str(store.folder("swap_evaluation", recipe) / REPORT_NAME)),
+        "mlflow": dg.MetadataValue.url(tracking.page(run.run_id)),
+    }
+    return result(samae, "swap_evaluation", recipe, page | {k: round(v, 4) for k, v in evaluation.flat().items()})
+
+
+def describe(tracking: Tracking, run_id: str, recipe: str, plan: Plan, evaluation: Any) -> None:
+    """What MLflow's compare page shows beside the metrics: the pair list, parameters, grids, and a row a pair."""
+    pairs = evaluation.pairs
     params = {
         "recipe": recipe,
-        "protocol": evaluation.pairs.protocol,
-        "pairs": str(len(evaluation.pairs)),
+        "protocol": pairs.protocol,
+        "pairs": str(len(pairs)),
         "judges": ", ".join(plan.judges),
         "encoder": plan.encoder,
         "head": plan.head,
         "picture_px": str(plan.picture_px),
         "seed": str(plan.seed),
     }
+    about = {"shards": pairs.shards_digest, "protocol": pairs.protocol, "seed": str(pairs.seed)}
+    tracking.judged_on(run_id, f"pairs-{pairs.name}", pairs.digest, about)
     tracking.describe(run_id, params, evaluation.grids, pair_table(evaluation))
-    tracking.finish(run_id, "FINISHED", evaluation.flat("eval/"), kept)
-    page = {"pairs": len(evaluation.pairs), "mlflow": dg.MetadataValue.url(tracking.page(run_id))}
-    return result(samae, "swap_evaluation", recipe, page | {k: round(v, 4) for k, v in evaluation.flat().items()})
 
 
 def pair_table(evaluation: Any) -> dict[str, list[Any]]:
@@ -95,7 +111,7 @@ def leaderboard(context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae
     order = best_first(evaluations)
     with store.write("leaderboard", None, provenance("leaderboard", None, plan, store)) as (folder, _):
         curves = {recipe: training_curves(store, recipe) for recipe in plan.recipes}
-        write_report(evaluations, curves, report_settings(plan, store), folder / REPORT_NAME)
+        write_report(evaluations, curves, report_settings(plan, store, plan.recipes), folder / REPORT_NAME)
         write_json(folder / "ranking.json", {"order": order, "figures": {e.name: e.flat() for e in evaluations}})
     return result(
         samae,
@@ -122,15 +138,15 @@ def training_curves(store: Store, recipe: str) -> dict[str, list[tuple[float, fl
     return loss_curves(store.runs / str(store.metadata("swap_model", recipe)["run"]))
 
 
-def report_settings(plan: Plan, store: Store) -> dict[str, Any]:
-    """What the report says about how it was made."""
+def report_settings(plan: Plan, store: Store, recipes: Sequence[str]) -> dict[str, Any]:
+    """What a report of these recipes says about how it was made."""
     from assets.machine import commit
 
     return {
         **plan.model_dump(mode="json"),
         "photographs_digest": store.digest("photographs"),
         "shards_digest": store.digest("training_shards"),
-        "model_digests": {recipe: store.digest("swap_model", recipe) for recipe in plan.recipes},
+        "model_digests": {recipe: store.digest("swap_model", recipe) for recipe in recipes},
         "commit": commit(),
     }
 

@@ -279,8 +279,9 @@ STAGES: dict[str, Stage] = {
             "judgement",
             "recipe",
             ("swap_model", "training_shards"),
-            frozenset({"parquet"}),
+            frozenset({"html", "parquet"}),
             "The judge's verdict on frozen pairs: identity, attributes and error to the true swap, for every pair.",
+            code_version="2",
             settings=_judging,
         ),
         Stage(

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster import DagsterExecutionInterruptedError
 
 from assets.common import result
 from assets.graph import STAGES, provenance, recipe_overrides
@@ -17,6 +16,7 @@ from assets.machine import cores
 from assets.ports import Launcher, Samae, Tracking
 from assets.room import free_here, ranks_that_fit, require_room
 from assets.store import Store
+from assets.tracked import made_by, tracked
 from faces.errors import SamaeError
 from faces.files import digest_of, is_complete, read_json, write_json
 
@@ -84,29 +84,22 @@ def train_tracked(
     """Train in the run's folder, below an MLflow run of its own, which is closed whatever happens; its id."""
     recipe, store = context.partition_key, samae.store
     cycle = store.digest("training_shards")
-    tags = {"samae.kind": "training", "recipe": recipe, "dagster.run_id": context.run_id, "shards": cycle}
-    run_id = tracking.start(run_dir.name, cycle, tags)
-    status = "FAILED"
-    try:
-        launcher.train(
-            context,
-            recipe,
-            recipe_overrides(samae.plan, recipe),
-            store.folder("training_shards"),
-            run_dir,
-            ranks,
-            tracking.environment(run_id),
-            samae.progress(context, "swap_model", on_page=False),
-        )
-        status = "FINISHED"
-    except SamaeError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
-    except (DagsterExecutionInterruptedError, KeyboardInterrupt):
-        status = "KILLED"
-        raise
-    finally:
-        tracking.finish(run_id, status, {})
-    return run_id
+    tags = {"samae.kind": "training", "recipe": recipe, "shards": cycle, **made_by(context.run_id)}
+    with tracked(tracking, run_dir.name, cycle, tags) as run:
+        try:
+            launcher.train(
+                context,
+                recipe,
+                recipe_overrides(samae.plan, recipe),
+                store.folder("training_shards"),
+                run_dir,
+                ranks,
+                tracking.environment(run.run_id),
+                samae.progress(context, "swap_model", on_page=False),
+            )
+        except SamaeError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+    return run.run_id
 
 
 def ranks_of(samae: Samae, recipe: str) -> int:

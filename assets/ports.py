@@ -98,6 +98,10 @@ class Tracking(Protocol):
         """What the compare page shows beside metrics: parameters, pictures by name, and a table with a row a pair."""
         ...
 
+    def judged_on(self, run_id: str, name: str, digest: str, about: dict[str, str]) -> None:
+        """Name the data that the run's metrics are of: a dataset that is searched and compared by its digest."""
+        ...
+
     def environment(self, run_id: str) -> dict[str, str]:
         """Environment variables that make a training process write into this run."""
         ...

@@ -4,7 +4,9 @@ Only this module of pipelines/ imports mlflow. The store is SQLite below SAMAE_H
 server. Nothing is pickled: a model version points to safetensors and a configuration.
 """
 
+import json
 import os
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,11 +90,20 @@ class MlflowTracking(dg.ConfigurableResource):
         return run.info.run_id
 
     def finish(self, run_id: str, status: str, metrics: dict[str, float], artifacts: Path | None = None) -> None:
-        """Log the last metrics, keep the artifacts and close the run with FINISHED, FAILED or KILLED."""
-        for name, value in metrics.items():
-            self.client.log_metric(run_id, name, value)
-        if artifacts is not None:
-            self.client.log_artifacts(run_id, str(artifacts))
+        """Log the last metrics, keep the artifacts and close the run with FINISHED, FAILED or KILLED.
+
+        Where metrics or artifacts cannot be kept the run is closed as FAILED.
+        """
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        try:
+            self.client.log_batch(run_id, [Metric(name, value, now_ms, 0) for name, value in metrics.items()])
+            if artifacts is not None:
+                self.client.log_artifacts(run_id, str(artifacts))
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
         self.client.set_terminated(run_id, status)
 
     def describe(self, run_id: str, params: dict[str, str], images: dict[str, Any], table: dict[str, Any]) -> None:
@@ -103,6 +114,16 @@ class MlflowTracking(dg.ConfigurableResource):
             self.client.log_image(run_id, image, key=name, step=0, synchronous=True)
         if table:
             self.client.log_table(run_id, table, "pairs.json")
+
+    def judged_on(self, run_id: str, name: str, digest: str, about: dict[str, str]) -> None:
+        """Name the data that the run's metrics are of: a dataset of the run, found by `dataset.digest = '…'`.
+
+        MLflow keeps a digest beside every single metric for its logged models alone, so it belongs to the whole run.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name, digest, source_type="samae", source=json.dumps(about))
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "evaluation")])])
 
     def environment(self, run_id: str) -> dict[str, str]:
         """What a training process needs to write into this run."""

@@ -70,6 +70,8 @@ def test_the_report_stands_alone(whole: Whole) -> None:
     assert "data:image/" in page
     assert not re.findall(r"""(?:src|href)=["']https?://""", page)
     assert "simswap" in page
+    own = (whole.home / "assets" / "swap_evaluation" / "simswap" / "report.html").read_text()
+    assert "How it learned" in own
 
 
 def test_the_registry_has_both_models(whole: Whole) -> None:
@@ -92,6 +94,10 @@ def test_the_registry_has_both_models(whole: Whole) -> None:
     assert all(run.info.status == "FINISHED" for run in runs)
     trained = next(run for run in runs if run.data.tags.get("samae.kind") == "training")
     assert any(name.startswith("generator") for name in trained.data.metrics)
+    judged = next(run for run in runs if run.data.tags.get("samae.kind") == "evaluation")
+    assert judged.inputs.dataset_inputs[0].dataset.digest == judged.data.tags["samae.pairs_digest"]
+    assert {"eval/failed", "eval/identity_similarity", "interval/identity_similarity_low"} <= set(judged.data.metrics)
+    assert judged.data.tags["samae.commit"]
 
 
 def test_it_says_where_to_look(whole: Whole) -> None:

@@ -1,14 +1,17 @@
 """MLflow on a SQLite file: runs below one parent, versions registered once, aliases that move and move back."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 
 from assets.promotion import carry_out, kept_verdicts
 from assets.store import Store
+from assets.tracked import tracked
 from faces.errors import SamaeError
 from pipelines.commands import models
 from pipelines.tracking import CHAMPION, EXPORT_TAG, PREVIOUS, MlflowTracking
@@ -46,6 +49,35 @@ def test_runs_of_one_cycle_share_a_parent(tracker: MlflowTracking) -> None:
     assert runs[first].data.metrics == {"eval/identity_similarity": 0.5}
     assert first in tracker.page(first)
     assert tracker.environment(first)["MLFLOW_RUN_ID"] == first
+
+
+def test_a_run_says_which_data_its_metrics_are_of(tracker: MlflowTracking) -> None:
+    run_id = tracker.start("evaluation-samae", "cycle-a", {})
+    tracker.judged_on(run_id, "pairs-test-cross", "485d8990442e9bed", {"protocol": "cross"})
+    tracker.finish(run_id, "FINISHED", {"eval/failed": 2.0, "eval/seam": 0.1})
+    run = tracker.client.get_run(run_id)
+    (entry,) = run.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("pairs-test-cross", "485d8990442e9bed")
+    assert run.data.metrics == {"eval/failed": 2.0, "eval/seam": 0.1}
+    found = tracker.client.search_runs([tracker.experiment_id], "dataset.digest = '485d8990442e9bed'")
+    assert [one.info.run_id for one in found] == [run_id]
+
+
+def test_no_run_stays_open(tracker: MlflowTracking) -> None:
+    def ended(error: BaseException | None, metric: str = "eval/seam") -> str:
+        """The status of a run whose block ended by this error, or well and with this metric to keep."""
+        with suppress(RuntimeError, KeyboardInterrupt, MlflowException), tracked(tracker, "any", "cycle-d", {}) as run:
+            run.metrics[metric] = 1.0
+            run_id.append(run.run_id)
+            if error is not None:
+                raise error
+        return str(tracker.client.get_run(run_id[-1]).info.status)
+
+    run_id: list[str] = []
+    assert ended(None) == "FINISHED"
+    assert ended(RuntimeError("the disk is full")) == "FAILED"
+    assert ended(KeyboardInterrupt()) == "KILLED"
+    assert ended(None, "a name that is refused!") == "FAILED"
 
 
 def test_the_registry_from_the_first_champion_to_a_rollback(tracker: MlflowTracking, export: Path) -> None:
