@@ -1,7 +1,7 @@
 """Identity consistency: mean cosine among the results of one source person on several targets, averaged over persons.
 
 A person's results may come from several pictures of that person; where persons are unknown, every source picture is a
-person of its own. Range -1..1, higher is better, no unit but the cosine's; NaN when no person is a source twice. Read
+person of its own. Range -1..1 (cosine), higher is better; NaN when no person is a source twice. Read
 it against the true swap's row: one person in several scenes is not seen alike even there. One number a set, not a
 pair. Source: the idea is that of WSC-swap (arXiv 2307.07928) and SelfSwapper, whose formula is not public; this form
 is ours.

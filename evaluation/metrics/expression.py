@@ -1,9 +1,9 @@
 """Expression error: how far the fitted expressions of result and target move the face's landmarks apart.
 
 Root mean square, over the 51 inner landmarks (17..67), of the distance between the two expressions' displacements of
-the head's vertices, in millimetres. Range 0 upwards, lower is better. The field takes the L2 of expression
-coefficients (Deep3D, DECA); two sets of activations may say the same smile, so ours is measured on the surface
-(ours). Gaze is not part of it. Not comparable with figures of other heads.
+the head's vertices, in millimetres. Range 0 upwards, lower is better. Gaze is not part of it. Not
+comparable with figures of other heads. Source: ours; the field takes the L2 of expression coefficients (Deep3D, DECA),
+but two sets of activations may say the same smile, so this is measured on the surface.
 """
 
 import numpy as np

@@ -1,13 +1,13 @@
 """FID and KID: Fréchet and kernel distance of Inception features of the results and of the real targets of the list.
 
-Features: the 2,048 numbers before the classifier of TensorFlow's Inception-v3 of December 2015 (Heusel et al. 2017,
-arXiv 1706.08500), on pictures that were resized to 299 px as clean-fid does (Parmar et al. 2022: antialiased bicubic of
-Pillow, every channel in floating point, clipped to 0..255, not rounded), scaled by (x - 128) / 128. FID: population
-means, sample covariances. KID (Binkowski et al. 2018, arXiv 1801.01401): the unbiased estimate over all pictures at
-once; clean-fid averages subsets of at most 1,000, which estimates the same. Range: FID 0 upwards, KID about 0 upwards;
-lower is better; no unit. One number a set. FID of few pairs is strongly biased: compare equal N, and no figure of
-another list; below some thousands of pairs read the KID. Weights: training/networks/inception.py; without them neither
-is there, and `frechet_identity_features` does not stand in for them.
+Features: the 2,048 numbers before the classifier of TensorFlow's Inception-v3 of December 2015, on pictures that were
+resized to 299 px as clean-fid does (Parmar et al. 2022: antialiased bicubic of Pillow, every channel in floating
+point, clipped to 0..255, not rounded), scaled by (x - 128) / 128. FID: population means, sample covariances. KID: the
+unbiased estimate over all pictures at once; clean-fid averages subsets of at most 1,000, which estimates the same.
+Range: FID 0 upwards, KID about 0 upwards; lower is better; no unit. One number a set. FID of few pairs is strongly
+biased: compare equal N, and no figure of another list; below some thousands of pairs read the KID. Weights:
+training/networks/inception.py; without them neither is there, and `frechet_identity_features` does not stand in for
+them. Source: Heusel et al. 2017 (arXiv 1706.08500) for the FID, Binkowski et al. 2018 (arXiv 1801.01401) for the KID.
 """
 
 import numpy as np

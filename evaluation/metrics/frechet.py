@@ -1,9 +1,9 @@
 """`frechet_identity_features`: Fréchet distance between the identity embeddings of results and real targets.
 
-|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) with population means and sample covariances (Dowson and Landau 1982; the
-arithmetic of Heusel et al. 2017). The features are OUR face encoder's, not Inception's: it is NOT the FID, must not
-stand beside one, and is strongly biased for few pairs (compare equal N only). Range 0 upwards, lower is better.
-The mean of unit vectors makes its scale small (0..2). One number a set, not a pair.
+|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) with population means and sample covariances. The features are OUR face
+encoder's, not Inception's: it is NOT the FID, must not stand beside one, and is strongly biased for few pairs (compare
+equal N only). Range 0 upwards, lower is better, no unit. The mean of unit vectors makes its scale small (0..2). One
+number a set, not a pair. Source: Dowson and Landau 1982; the arithmetic of Heusel et al. 2017.
 """
 
 import numpy as np

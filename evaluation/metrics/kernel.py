@@ -1,9 +1,10 @@
 """`kernel_identity_features`: kernel distance between the identity embeddings of results and real targets.
 
-The unbiased squared MMD with KID's kernel (x.y / D + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401), over all pictures
-at once instead of random subsets. Unbiased: unlike a Fréchet distance it may be read for few pairs; it may be a little
-below 0. The features are OUR face encoder's, not Inception's: it is NOT the KID and must not stand beside one. Lower
-is better. One number a set, not a pair.
+The unbiased squared MMD with KID's kernel (x.y / D + 1)^3 of D numbers, over all pictures at once instead of random
+subsets. Unbiased: unlike a Fréchet distance it may be read for few pairs. The features are OUR face encoder's, not
+Inception's: it is NOT the KID and must not stand beside one. Range about 0 upwards (a little below 0 is possible),
+lower is better, no unit; unit vectors make its scale small (thousandths). One number a set, not a pair. Source:
+Binkowski et al. 2018 (arXiv 1801.01401).
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Light error: relative L2 distance between the fitted second-order light of the result and of the target.
 
 |gamma_result - gamma_target| / |gamma_target| over all 27 coefficients, after each light is divided by its own mean DC
-term, so that a change of overall brightness or skin tone (which a picture cannot tell apart) does not count.
-Range 0 upwards, lower is better. Source: ours (in metrics of the field: L2 of 27 gamma with DC removed).
+term, so that a change of overall brightness or skin tone (which a picture cannot tell apart) does not count. Range 0
+upwards, lower is better, a ratio of no unit. Source: ours (in metrics of the field: L2 of 27 gamma with DC removed).
 """
 
 import numpy as np

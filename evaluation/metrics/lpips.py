@@ -1,11 +1,12 @@
 """LPIPS: learned perceptual distance, against the true swap (whole picture, and inside the face) and of the background.
 
-Zhang et al. 2018 (arXiv 1801.03924), version 0.1, trunk AlexNet ("alex") or VGG-16 ("vgg"): figures of the two do not
+Version 0.1, trunk AlexNet ("alex") or VGG-16 ("vgg"): figures of the two do not
 compare. Range 0 upwards, about 1 at most, lower is better, no unit. `truth_lpips_*` is the package's own figure (agrees
 to 1e-4). `truth_face_lpips_*` averages the same maps over the face (target's or truth's visible face) alone.
 `background_lpips_*` compares result and target outside the face, where a swap must change nothing: the face (grown by
 4 % of the picture) is filled with the target's own first, so that deep maps do not see into it, and maps are averaged
-outside. The two regional forms are ours. Weights: training/networks/lpips.py.
+outside. Weights: training/networks/lpips.py. Source: Zhang et al. 2018 (arXiv 1801.03924); the two regional forms are
+ours.
 """
 
 from collections.abc import Callable

@@ -2,9 +2,9 @@
 
 Root mean square distance, in millimetres, over the vertices of the face region (every eighth), between the neutral
 heads of the two fits, after both are centred and brought to the same size (a picture tells size from distance badly).
-Range 0 upwards, lower is better. The field takes the L2 of identity coefficients (ReliableSwap: 3DDFA, 40 numbers);
-on the surface, directions that the landmarks cannot see count less (ours). Not comparable with figures of other
-heads.
+Range 0 upwards, lower is better. Not comparable with figures of other heads. Source: ours; the field takes the L2 of
+identity coefficients (ReliableSwap: 3DDFA, 40 numbers), but on the surface directions that the landmarks cannot see
+count less.
 """
 
 import numpy as np

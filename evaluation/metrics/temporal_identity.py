@@ -1,10 +1,10 @@
 """Stability of the person over a clip: `temporal_identity_local` and `temporal_identity_global`.
 
 Mean cosine of the embeddings of neighbouring frames (local), and of a frame with every other frame of its clip
-(global), each divided by the same of the target's own frames: 1 is as stable as the footage. Range about 0..1.2, higher
-is better; a little above 1 is possible, since a swap may look more alike from frame to frame than its target. Source:
-TL-ID and TG-ID of Tzaban et al. 2022 (Stitch it in Time); they divide means, we divide frame by frame, so that every
-pair has its figure. Encoder: the first that did not train the model.
+(global), each divided by the same of the target's own frames: 1 is as stable as the footage. Range about 0..1.2 (a
+ratio, no unit), higher is better; a little above 1 is possible, since a swap may look more alike from frame to frame
+than its target. Source: TL-ID and TG-ID of Tzaban et al. 2022 (Stitch it in Time); they divide means, we divide frame
+by frame, so that every pair has its figure. Encoder: the first that did not train the model.
 """
 
 import numpy as np

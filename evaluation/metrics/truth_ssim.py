@@ -1,8 +1,9 @@
 """Structural similarity to the true swap: over the whole picture, and inside the face alone.
 
-SSIM of Wang et al. 2004: Gaussian window of sigma 1.5 px (11 x 11), K1 = 0.01, K2 = 0.03, population covariance, mean
-of the three sRGB channels and, as in the paper, a border of 5 px left out. Range -1..1, higher is better. Agrees with
-scikit-image's structural_similarity(gaussian_weights=True, use_sample_covariance=False) to 1e-4.
+SSIM with a Gaussian window of sigma 1.5 px (11 x 11), K1 = 0.01, K2 = 0.03, population covariance, mean
+of the three sRGB channels and, as in the paper, a border of 5 px left out. Range -1..1, higher is better, no unit.
+Agrees with scikit-image's structural_similarity(gaussian_weights=True, use_sample_covariance=False) to 1e-4. Source:
+Wang et al. 2004; the face's region is ours.
 """
 
 import cv2

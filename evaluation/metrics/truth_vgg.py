@@ -1,8 +1,8 @@
 """`truth_vgg`: distance of VGG-16's feature maps of result and true swap: the perceptual loss as a metric.
 
 Squared difference of relu1_2, relu2_2, relu3_3 and relu4_3, vectors scaled to unit length at every place, mean over
-places, then over the four maps (training/losses.py: feature_distance; Johnson et al. 2016 with LPIPS' normalisation,
-all weights one). Range 0..4, lower is better, no unit. Not the LPIPS: the learned weights are not in it.
+places, then over the four maps (training/losses.py: feature_distance). Range 0..4, lower is better, no unit. Not the
+LPIPS: the learned weights are not in it. Source: Johnson et al. 2016 with LPIPS' normalisation, all weights one.
 """
 
 import numpy as np

@@ -1,6 +1,9 @@
 """Metrics against independent arithmetic: scikit-image, scipy, and values worked out by hand."""
 
+import importlib
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 from skimage.color import deltaE_cie76, deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from evaluation import metrics as metrics_package
 from evaluation.colour import delta_e_76, delta_e_2000, picture_to_lab
 from evaluation.context import Gallery, Measured, PairContext, Pictures, grow
 from evaluation.metrics import METRIC_VERSION, background, build_metrics, expression, light, pose, seam, shape, skin
@@ -252,3 +256,20 @@ def test_the_registry_is_complete_and_told_apart() -> None:
     bare = build_metrics([ColourEncoder()], has_truth=False, has_fit=False)
     assert not any(m.needs_truth or m.needs_fit for m in bare)
     assert METRIC_VERSION >= 1
+
+
+#: Every docstring of a metric says in which unit it counts, by one of these words.
+UNITS = ("cosine", "dB", "degrees", "millimetres", "CIEDE2000", "per cent", "L* a px", "grey levels", "no unit")
+MODULES = sorted(
+    path.stem for path in Path(metrics_package.__path__[0]).glob("*.py") if path.stem not in ("__init__", "base")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_metric_says_definition_range_direction_unit_and_source(name: str) -> None:
+    said = " ".join((importlib.import_module(f"evaluation.metrics.{name}").__doc__ or "").split())
+    assert re.match(r"\S.*?[.:?] ", said), "a definition in its first sentence"
+    assert re.search(r"\bRange\b:? \S+", said)
+    assert re.search(r"\b(higher|lower) is better\b", said)
+    assert any(unit in said for unit in UNITS)
+    assert re.search(r"\bSource: \S+", said)
