@@ -15,7 +15,13 @@ from evaluation.rows import column, in_order, system_rows
 
 FIXED = 4
 #: Metric -> how many best, median and worst pairs are shown; metrics that were not measured are passed over.
-RANKED = {"identity_similarity": 2, "pose_degrees": 1, "expression_mm": 1, "skin_delta_e": 1, "truth_face_psnr_db": 1}
+RANKED = {
+    "identity_similarity": 2,
+    **dict.fromkeys(
+        ("identity_leak", "pose_degrees", "expression_mm", "gaze_degrees", "shape_mm", "light_distance", "skin_delta_e",
+         "background_psnr_db", "seam", "truth_face_psnr_db", "truth_landmark_nme", "warp_error"), 1
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,15 @@ class Choice:
 
 
 def choose_pairs(evaluation: Evaluation, fixed: int = FIXED) -> list[Choice]:
-    """The first pairs (`fixed`), then best, median and worst by every metric of RANKED that was measured."""
+    """The first pairs (`fixed`), then best, median and worst by every metric of RANKED that tells the pairs apart."""
     rows = in_order(system_rows(evaluation.rows, evaluation.name), evaluation.pairs.ids)
     chosen = [Choice(i, "fixed") for i in range(min(fixed, len(evaluation.pairs)))]
     for info in evaluation.metrics:
         if info.name in RANKED:
             score = column(rows, info.name) * (1 if info.direction == "lower" else -1)
             order = [int(i) for i in np.argsort(score, kind="stable") if np.isfinite(score[i])]
-            chosen += [Choice(i, why, info.name) for i, why in _ends(order, RANKED[info.name])]
+            if order and score[order[0]] < score[order[-1]]:
+                chosen += [Choice(i, why, info.name) for i, why in _ends(order, RANKED[info.name])]
     return chosen
 
 
@@ -48,10 +55,11 @@ def _ends(order: list[int], count: int) -> list[tuple[int, str]]:
 
 
 def pick_examples(evaluation: Evaluation, context: JudgeContext) -> tuple[Example, ...]:
-    """Swap the chosen pairs again and keep their pictures."""
+    """Swap the chosen pairs again, each once, and keep their pictures."""
     chosen = choose_pairs(evaluation)
     pairs = evaluation.pairs
-    chunk = tuple((pairs.source_keys[one.position], pairs.target_keys[one.position]) for one in chosen)
+    places = {position: n for n, position in enumerate(dict.fromkeys(one.position for one in chosen))}
+    chunk = tuple((pairs.source_keys[position], pairs.target_keys[position]) for position in places)
     source_keys, target_keys = zip(*chunk, strict=True)
     source_batch, target_batch, source, target = load_pair(source_keys, target_keys, context)
     truth = load_truth(chunk, context)
@@ -70,7 +78,7 @@ def pick_examples(evaluation: Evaluation, context: JudgeContext) -> tuple[Exampl
             caption=_caption(infos[one.by], float(column(rows, one.by)[one.position])),
             by=one.by,
         )
-        for n, one in enumerate(chosen)
+        for one, n in ((one, places[one.position]) for one in chosen)
     )
 
 

@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from evaluation import charts
 from evaluation import report_parts as parts
 from evaluation.ablations import ablations
@@ -14,10 +12,8 @@ from evaluation.gate import Verdict
 from evaluation.reading import reading
 from faces.errors import SamaeError
 
-COLUMNS = (
-    "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_mm", "gaze_degrees",
-    "shape_mm", "skin_delta_e", "background_psnr_db", "truth_face_psnr_db", "truth_face_ssim",
-)  # fmt: skip
+#: What the leaderboard shows of slices, where it was measured.
+SLICED = ("identity_similarity", "pose_degrees", "skin_delta_e", "truth_face_psnr_db")
 RANKED_BY = "identity_similarity"
 
 
@@ -30,7 +26,7 @@ def leaderboard_page(
     ranked = sorted(evaluations, key=lambda e: -_or_worst(e.summary[RANKED_BY]["mean"]))
     first = ranked[0]
     colours = {e.name: charts.SERIES[i % len(charts.SERIES)] for i, e in enumerate(ranked)}
-    infos = [m for name in COLUMNS for m in first.metrics if m.name == name]
+    infos = parts.main_metrics(first)
     return {
         "title": "Leaderboard · Samae",
         "wide": True,
@@ -50,8 +46,9 @@ def leaderboard_page(
         ),
         "scatter_note": "Each faint dot is a pair. A good method stands where the true swap stands: as much of the "
         "source's identity as can be seen, in the target's colours.",
-        "parallel": _profile(ranked, infos, colours),
+        "parallel": parts.profile(ranked, infos, colours),
         "legend": [(e.name, colours[e.name]) for e in ranked],
+        "slices": [_slices(ranked, info) for info in infos if info.name in SLICED],
         "ablations": ablations(ranked, infos),
         "curves": parts.curve_charts(curves, colours),
         "reading": reading(first),
@@ -162,14 +159,20 @@ def _grid(ranked: Sequence[Evaluation], colours: Mapping[str, str]) -> list[dict
     return [{"title": "The swaps", "note": note, "columns": columns, "rows": rows}]
 
 
-def _profile(ranked: Sequence[Evaluation], infos: Sequence[MetricInfo], colours: Mapping[str, str]) -> Markup:
-    summaries = {e.name: e.summary for e in ranked} | ranked[0].baselines
-    lines: dict[str, list[float]] = {name: [] for name in summaries}
-    for info in infos:
-        values = parts.means(summaries, info.name)
-        low, high = min(values.values(), default=0.0), max(values.values(), default=1.0)
-        for name in summaries:
-            share = (values.get(name, math.nan) - low) / (high - low) if high > low else 0.5
-            lines[name].append(1 - share if info.direction == "lower" else share)
-    inks = {**{name: "var(--soft)" for name in ranked[0].baselines}, **colours}
-    return Markup(charts.parallel(lines, [m.title for m in infos], inks, "Profile of every system over all metrics"))
+def _slices(ranked: Sequence[Evaluation], info: MetricInfo) -> dict[str, Any]:
+    """One metric over the slices of the list: a row a slice, a cell a recipe, the best recipe of a row marked."""
+    rows = []
+    for label, figures in ranked[0].slices.items():
+        listed = [e.slices.get(label, {}).get(info.name) for e in ranked]
+        values = [figure["mean"] for figure in listed if figure is not None and math.isfinite(figure["mean"])]
+        best = (min if info.direction == "lower" else max)(values, default=math.nan)
+        count = figures[info.name]["n"] + figures[info.name]["failed"]
+        rows.append({"label": label, "n": count, "cells": [_sliced(figure, info, best, count) for figure in listed]})
+    return {"title": f"{info.title} {parts.ARROWS[info.direction]} {info.unit}", "rows": rows}
+
+
+def _sliced(figure: Mapping[str, Any] | None, info: MetricInfo, best: float, count: int) -> dict[str, Any]:
+    if figure is None:
+        return {"value": "–", "over": "", "best": False}
+    over = f"over {parts.measured(figure, count)}" if figure["n"] < count else ""
+    return {"value": parts.number(figure["mean"], info), "over": over, "best": figure["mean"] == best}

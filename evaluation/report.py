@@ -27,6 +27,8 @@ HEADLINE = (
     "identity_similarity", "retrieval_top1", "truth_face_psnr_db", "pose_degrees", "skin_delta_e", "background_psnr_db",
     "identity_leak",
 )  # fmt: skip
+#: Pictures in the strips of best, median and worst pairs, which are shown small.
+STRIP_PX = 160
 SLICED = ("identity_similarity", "identity_leak", "skin_delta_e", "truth_face_psnr_db")
 
 
@@ -81,6 +83,7 @@ def recipe_page(evaluation: Evaluation, curves: parts.Curves | None, settings: M
         ),
         "scatter_note": "The seesaw of the field: a copy of the target sits at one end, a pasted source at the other. "
         "Each faint dot is a pair. A good swap stands where the true swap stands.",
+        "profile": parts.profile([evaluation], parts.main_metrics(evaluation), {evaluation.name: "var(--accent)"}),
         "slices": _slices(evaluation, infos),
         "slice_metrics": [f"{infos[m].title} {parts.ARROWS[infos[m].direction]}" for m in SLICED if m in infos],
         "curves": parts.curve_charts(curves),
@@ -179,16 +182,19 @@ def _grids(evaluation: Evaluation) -> list[dict[str, Any]]:
 def _grid(name: str, examples: Sequence[Example], title: str, note: str) -> dict[str, Any]:
     shown = ["source", "target", "result"] + (["truth"] if all(e.truth is not None for e in examples) else [])
     titles = {"source": "source (who)", "target": "target (where)", "result": name, "truth": "true swap"}
+    compact = all(example.why != "fixed" for example in examples)
     rows = []
     for number, example in enumerate(examples, 1):
         pictures = [
-            {"data": parts.picture_uri(getattr(example, part)), "alt": f"{titles[part]} of pair {example.pair_id}"}
+            {
+                "data": parts.picture_uri(getattr(example, part), STRIP_PX if compact else parts.MAX_PICTURE_PX),
+                "alt": f"{titles[part]} of pair {example.pair_id}",
+            }
             for part in shown
         ]
         why = f"Pair {number}" if example.why == "fixed" else example.why.capitalize()
         rows.append({"why": why, "caption": example.caption, "pictures": pictures})
     columns = [{"title": titles[part], "own": part == "result"} for part in shown]
-    compact = all(example.why != "fixed" for example in examples)
     return {"title": title, "note": note, "columns": columns, "rows": rows, "compact": compact}
 
 

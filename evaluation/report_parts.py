@@ -23,6 +23,11 @@ from faces.files import write_bytes
 Curve = Sequence[tuple[float, float]]
 Curves = Mapping[str, Curve] | Mapping[str, Mapping[str, Curve]]
 MAX_PICTURE_PX = 256
+#: What stands side by side on the leaderboard and in every profile, where it was measured.
+MAIN = (
+    "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_mm", "gaze_degrees",
+    "shape_mm", "skin_delta_e", "background_psnr_db", "truth_face_psnr_db", "truth_face_ssim",
+)  # fmt: skip
 DECIMALS = {"cosine": 3, "dB": 1, "ΔE00": 1, "%": 1, "degrees": 1, "mm": 2, "L*/px": 2, "% of eye distance": 2}
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 SPOKEN = {"higher": "higher is better", "lower": "lower is better", "none": ""}
@@ -75,9 +80,9 @@ def own_judge_warning(evaluations: Sequence[Evaluation]) -> str:
     return f" Beware: {said}, because no other encoder was at hand: identity figures flatter such a model."
 
 
-def picture_uri(picture: np.ndarray) -> str:
-    """(S, S, 3) uint8 -> a data URI (WebP), at most MAX_PICTURE_PX wide."""
-    small = resize(picture, min(picture.shape[0], MAX_PICTURE_PX))
+def picture_uri(picture: np.ndarray, most_px: int = MAX_PICTURE_PX) -> str:
+    """(S, S, 3) uint8 -> a data URI (WebP), at most `most_px` wide."""
+    small = resize(picture, min(picture.shape[0], most_px))
     _, data = cv2.imencode(".webp", np.ascontiguousarray(small[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, 90])
     return "data:image/webp;base64," + base64.b64encode(data.tobytes()).decode()
 
@@ -86,6 +91,27 @@ def means(summaries: Mapping[str, Summary], metric: str) -> dict[str, float]:
     """Mean of one metric by system, those that have it."""
     found = {name: s[metric]["mean"] for name, s in summaries.items() if metric in s}
     return {name: mean for name, mean in found.items() if math.isfinite(mean)}
+
+
+def main_metrics(evaluation: Evaluation) -> list[MetricInfo]:
+    """The metrics of MAIN that were measured, in its order."""
+    infos = {info.name: info for info in evaluation.metrics}
+    return [infos[name] for name in MAIN if name in infos]
+
+
+def profile(ranked: Sequence[Evaluation], infos: Sequence[MetricInfo], colours: Mapping[str, str]) -> Markup:
+    """Recipes, and the first one's baselines, over several metrics: each axis from worst to best among them."""
+    summaries = {e.name: e.summary for e in ranked} | ranked[0].baselines
+    lines: dict[str, list[float]] = {name: [] for name in summaries}
+    for info in infos:
+        values = means(summaries, info.name)
+        low, high = min(values.values(), default=0.0), max(values.values(), default=1.0)
+        for name in summaries:
+            share = (values.get(name, math.nan) - low) / (high - low) if high > low else 0.5
+            lines[name].append(1 - share if info.direction == "lower" else share)
+    inks = {**{name: "var(--soft)" for name in ranked[0].baselines}, **colours}
+    title = "Profile of every system over the main metrics"
+    return Markup(charts.parallel(lines, [m.title for m in infos], inks, title))
 
 
 def bar(evaluation: Evaluation, info: MetricInfo) -> Markup:

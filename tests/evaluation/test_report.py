@@ -2,8 +2,6 @@
 
 import itertools
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,13 +11,15 @@ import pytest
 from evaluation.ablations import ablations, base_of
 from evaluation.charts import Axis, Cloud, nice_ticks, range_bar, running_mean, scatter, tick_text
 from evaluation.evaluation import Evaluation
+from evaluation.examples import FIXED, RANKED
 from evaluation.gate import decide
 from evaluation.judge import judge
-from evaluation.report import write_report
-from evaluation.report_parts import curve_charts
+from evaluation.report import STRIP_PX, write_report
+from evaluation.report_parts import curve_charts, picture_uri
 from evaluation.rows import column, in_order, system_rows
 from faces.errors import SamaeError
 from pipelines.commands.evaluate import table
+from tests import browser
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
 
 CURVES = {"reconstruction": [(0.1 * i, 1 / (1 + i)) for i in range(40)]}
@@ -221,26 +221,70 @@ def test_a_bar_survives_numbers_that_are_none() -> None:
     assert "circle" not in range_bar({"mean": nan, "low": nan, "high": nan}, {"copy-target": nan}, "x")
 
 
+@pytest.fixture(scope="module")
+def both_pages(
+    evaluation: Evaluation, failing: tuple[Evaluation, int], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """A recipe's page, and the leaderboard of two with the gate's verdict."""
+    folder = tmp_path_factory.mktemp("pages")
+    found = {name: folder / f"{name}.html" for name in ("recipe", "leaderboard")}
+    write_report(failing[0], CURVES, SETTINGS, found["recipe"])
+    listed = [evaluation, failing[0]]
+    curves = {one.name: CURVES for one in listed}
+    write_report(listed, curves, SETTINGS, found["leaderboard"], verdict=decide(failing[0], evaluation))
+    return found
+
+
+#: What a reader must find on the pages, whatever the figures are.
+HEADINGS = {
+    "recipe": ("The swaps", "Best, median, worst", "Every figure, beside its baselines", "Identity against attributes",
+               "The whole profile", "Where it is strong, where it is weak", "How it learned", "What made this"),
+    "leaderboard": ("Side by side", "The swaps", "Identity against attributes", "The whole profile",
+                    "Where who is strong", "How they learned", "What made this"),
+}  # fmt: skip
+#: Pictures that the browser could not draw, charts without an extent, and texts of a chart that leave its frame.
+BROKEN = """[
+  ...[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => 'picture ' + i.alt),
+  ...[...document.querySelectorAll('svg.chart')]
+    .filter(c => c.checkVisibility() && c.getBoundingClientRect().height < 8)
+    .map(c => 'chart ' + c.getAttribute('aria-label')),
+  ...[...document.querySelectorAll('svg.chart text')].filter(text => {
+    const r = text.getBoundingClientRect();
+    return r.width && (r.left < 0 || r.right > innerWidth + 1);
+  }).map(text => 'text ' + text.textContent)
+]"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width_px", [420, 1280])
-def test_a_browser_shows_the_page_without_sideways_scrolling(
-    evaluation: Evaluation, tmp_path: Path, width_px: int
+@pytest.mark.parametrize("name", ["recipe", "leaderboard"])
+def test_a_browser_shows_both_pages_whole(
+    both_pages: dict[str, Path], tmp_path: Path, name: str, width_px: int
 ) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
+    if browser.chromium() is None:
         pytest.skip("no Chromium on this machine")
-    write_report(evaluation, CURVES, SETTINGS, tmp_path / "report.html")
-    probe = "<script>document.title = document.documentElement.scrollWidth + ' ' + innerWidth</script></body>"
-    page = tmp_path / "probe.html"
-    page.write_text((tmp_path / "report.html").read_text().replace("</body>", probe))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    done = subprocess.run(
-        [browser, *flags, f"--window-size={width_px},2000", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    title = re.search(r"<title>(\d+) (\d+)</title>", done.stdout)
-    assert title is not None
-    assert int(title[1]) <= int(title[2])
+    with browser.Page(tmp_path / "profile") as page:
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=width_px, height=900, deviceScaleFactor=1, mobile=False
+        )
+        page.open(both_pages[name].as_uri())
+        browser.until(lambda: page.evaluate("document.readyState") == "complete", "the page", 60)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate("[...document.querySelectorAll('h2')].map(h => h.innerText)") == [
+            *(h for h in HEADINGS[name][:-1]), "How to read this", HEADINGS[name][-1]
+        ]  # fmt: skip
+        assert page.evaluate(BROKEN) == []
+        assert "failing failed 8 of 20 pairs" in page.text()
+        page.screenshot(tmp_path / "page.png")
+        assert (tmp_path / "page.png").stat().st_size > 20_000
+
+
+def test_the_pages_stay_small(both_pages: dict[str, Path]) -> None:
+    """Pictures of 256 px, which are the largest that a page holds, must not make it larger than about 6 MB."""
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    picture = np.kron(noise, np.ones((4, 4, 1), np.uint8))
+    ranked = 3 * sum(RANKED.values())
+    assert 4 * (FIXED * len(picture_uri(picture)) + ranked * len(picture_uri(picture, STRIP_PX))) < 6e6
 
 
 def test_names_in_a_scatter_do_not_cover_each_other() -> None:
