@@ -146,7 +146,7 @@ def test_a_recipe_that_fails_everything_has_a_page(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_trained_the_model_and_judges_it_is_said(evaluation: Evaluation, tmp_path: Path) -> None:
-    own = judge(FakeSwapper(0.6), pairs(), load_faces, [ColourEncoder()], truth, trained_with="colours")
+    own = judge(FakeSwapper(0.6), pairs(), load_faces, [ColourEncoder()], truth, trained_with=("colours",))
     write_report(own, None, None, tmp_path / "own.html")
     write_report([own, own], None, None, tmp_path / "l.html")
     for page in ("own.html", "l.html"):
@@ -155,7 +155,7 @@ def test_an_encoder_that_trained_the_model_and_judges_it_is_said(evaluation: Eva
         assert "Beware: colours trained fake and judges it" in text
         assert "not in the headline" not in text
     other = judge(
-        FakeSwapper(0.6), pairs(), load_faces, [ColourEncoder(), ColourEncoder("other")], truth, trained_with="colours"
+        FakeSwapper(0.6), pairs(), load_faces, [ColourEncoder(), ColourEncoder("other")], truth, trained_with=("colours",)
     )
     write_report(other, None, None, tmp_path / "other.html")
     text = (tmp_path / "other.html").read_text()
