@@ -251,15 +251,16 @@ def parallel(
     systems: Mapping[str, Sequence[float]], labels: Sequence[str], colours: Mapping[str, str], title: str
 ) -> str:
     """Several metrics side by side, each axis from worst (bottom) to best (top); values are 0..1 along their axis."""
-    width, height = 720, 280
+    width, height = 720, 300
     step = (width - 120) / max(len(labels) - 1, 1)
     body = ""
     for number, label in enumerate(labels):
         x = 60 + number * step
-        body += f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="24" y2="{height - 48}"/>'
-        y = height - (30 if number % 2 == 0 else 14)  # two rows, so that long names do not meet
-        body += f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{escape(label)}</text>'
-    y_axis = Axis(0, 1, height - 48, 24)
+        body += f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="24" y2="{height - 68}"/>'
+        y = height - 50 + 19 * (number % 3)  # three rows, so that long names do not meet
+        place, anchor = (width - 2.0, "end") if number and number == len(labels) - 1 else (x, "middle")
+        body += f'<text class="tick" x="{place:.1f}" y="{y}" text-anchor="{anchor}">{escape(label)}</text>'
+    y_axis = Axis(0, 1, height - 68, 24)
     for name, values in systems.items():
         points = [(60 + i * step, y_axis.at(v)) for i, v in enumerate(values) if math.isfinite(v)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
@@ -268,5 +269,5 @@ def parallel(
         style = _fill(colours[name]) if name not in MARKS else ""
         body += "".join(mark(MARKS.get(name, "dot"), x, y, 4.0, style) for x, y in points)
     body += '<text class="label" x="50" y="28" text-anchor="end">best</text>'
-    body += f'<text class="label" x="50" y="{height - 46}" text-anchor="end">worst</text>'
+    body += f'<text class="label" x="50" y="{height - 66}" text-anchor="end">worst</text>'
     return _svg(width, height, title, body)

@@ -4,7 +4,7 @@ A folder holds rows.parquet, evaluation.json, examples/*.png and a manifest, wri
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.kernel import kernel_distance
 from evaluation.pairs import PairList, clip_numbers
 from evaluation.rows import column, embeddings, in_order, system_rows, systems_of
-from evaluation.statistics import slice_figures, summarise
+from evaluation.statistics import SLICES, slice_figures, summarise
 from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, read_manifest, write_json
 from faces.records import decode_colour, encode_png
@@ -244,12 +244,18 @@ def read_evaluation(folder: Path) -> Evaluation:
             metrics=tuple(MetricInfo(**info) for info in raw["metrics"]),
             summary=_with_nan(raw["summary"]),
             baselines={name: _with_nan(summary) for name, summary in raw["baselines"].items()},
-            slices={label: _with_nan(summary) for label, summary in raw["slices"].items()},
+            slices={label: _with_nan(raw["slices"][label]) for label in _in_slice_order(raw["slices"])},
             provenance=raw["provenance"],
             examples=tuple(_read_example(folder / "examples", one) for one in raw["examples"]),
         )
     except (KeyError, TypeError) as error:
         raise SamaeError(f"{folder} does not hold an evaluation of this version ({error}); evaluate again") from None
+
+
+def _in_slice_order(labels: Iterable[str]) -> list[str]:
+    """Labels in the order of SLICES (JSON keeps them by the alphabet); those of other versions last."""
+    order = {part.label: place for place, part in enumerate(SLICES)}
+    return sorted(labels, key=lambda label: order.get(label, len(order)))
 
 
 def _with_nan(summary: Summary) -> Summary:

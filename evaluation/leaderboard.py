@@ -35,7 +35,8 @@ def leaderboard_page(
         "facts": _facts(first, settings),
         "verdict": _verdict(verdict),
         "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. Bold: the best recipe "
-        "of a row. No single row decides: a pasted source wins identity and loses everything else.",
+        "of a row among those that failed no pair. Red: fewer pairs than the list has, because they failed or could "
+        "not be measured. No single row decides: a pasted source wins identity and loses everything else.",
         "failures": parts.failure_notes(ranked),
         "systems": [{"name": e.name, "colour": colours[e.name]} for e in ranked],
         "baselines": list(first.baselines),
@@ -113,7 +114,7 @@ def _failed_row(ranked: Sequence[Evaluation]) -> dict[str, Any]:
 
 def _row(info: MetricInfo, ranked: Sequence[Evaluation]) -> dict[str, Any]:
     """One metric over all recipes and baselines, the best recipe marked."""
-    values = parts.means({e.name: e.summary for e in ranked}, info.name)
+    values = parts.means({e.name: e.summary for e in ranked if not e.failed()}, info.name)
     best = (min if info.direction == "lower" else max)(values.values(), default=math.nan)
     cells = []
     for evaluation in ranked:
@@ -163,16 +164,17 @@ def _slices(ranked: Sequence[Evaluation], info: MetricInfo) -> dict[str, Any]:
     """One metric over the slices of the list: a row a slice, a cell a recipe, the best recipe of a row marked."""
     rows = []
     for label, figures in ranked[0].slices.items():
-        listed = [e.slices.get(label, {}).get(info.name) for e in ranked]
-        values = [figure["mean"] for figure in listed if figure is not None and math.isfinite(figure["mean"])]
-        best = (min if info.direction == "lower" else max)(values, default=math.nan)
+        values = parts.means({e.name: e.slices.get(label, {}) for e in ranked if not e.failed()}, info.name)
+        best = (min if info.direction == "lower" else max)(values.values(), default=math.nan)
         count = figures[info.name]["n"] + figures[info.name]["failed"]
-        rows.append({"label": label, "n": count, "cells": [_sliced(figure, info, best, count) for figure in listed]})
+        listed = [(e.slices.get(label, {}).get(info.name), values.get(e.name) == best) for e in ranked]
+        cells = [_sliced(figure, info, is_best, count) for figure, is_best in listed]
+        rows.append({"label": label, "n": count, "cells": cells})
     return {"title": f"{info.title} {parts.ARROWS[info.direction]} {info.unit}", "rows": rows}
 
 
-def _sliced(figure: Mapping[str, Any] | None, info: MetricInfo, best: float, count: int) -> dict[str, Any]:
+def _sliced(figure: Mapping[str, Any] | None, info: MetricInfo, best: bool, count: int) -> dict[str, Any]:
     if figure is None:
         return {"value": "–", "over": "", "best": False}
     over = f"over {parts.measured(figure, count)}" if figure["n"] < count else ""
-    return {"value": parts.number(figure["mean"], info), "over": over, "best": figure["mean"] == best}
+    return {"value": parts.number(figure["mean"], info), "over": over, "best": best}

@@ -221,6 +221,7 @@ def test_an_evaluation_is_kept_and_read_back(tmp_path: Path) -> None:
     assert back.rows.equals(evaluation.rows)
     assert back.pairs == evaluation.pairs
     assert back.summary.keys() == evaluation.summary.keys()
+    assert list(back.slices) == list(evaluation.slices)
     assert math.isnan(back.summary["frechet_identity_features"]["low"])
     assert np.array_equal(back.examples[0].result, evaluation.examples[0].result)
     assert {e.why for e in back.examples} == {"fixed", "best", "median", "worst"}

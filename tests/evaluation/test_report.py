@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from evaluation.ablations import ablations, base_of
 from evaluation.charts import Axis, Cloud, nice_ticks, range_bar, running_mean, scatter, tick_text
@@ -71,7 +72,7 @@ def test_a_recipe_page_is_whole_in_itself(evaluation: Evaluation, tmp_path: Path
     assert not re.search(r"url\(|@import|<script|<link|http", text)
     assert all(page.alts)
     for expected in ("fake", "Face PSNR to the truth", "copy-target", "abc1234", "optimiser.lr", "a &amp; b",
-                     evaluation.pairs.digest, "colours", "reconstruction", "Best"):  # fmt: skip
+                     evaluation.pairs.digest, "colours", "reconstruction", "Best", "The whole profile"):  # fmt: skip
         assert expected in text, expected
 
 
@@ -101,7 +102,7 @@ def failing() -> tuple[Evaluation, int]:
 
 def row_of(text: str, title: str) -> str:
     """The row of the page's first table that starts with this title."""
-    return next(row for row in re.findall(r"<tr>.*?</tr>", text, re.S) if row.startswith(f"<tr><td>{title} "))
+    return next(row for row in re.findall(r"<tr>.*?</tr>", text, re.S) if row.startswith(f"<tr><td>{title}"))
 
 
 def test_failures_stand_beside_every_mean_of_a_recipe(failing: tuple[Evaluation, int], tmp_path: Path) -> None:
@@ -124,7 +125,10 @@ def test_failures_are_flagged_on_the_leaderboard(
     assert f"identity ({lame.summary['identity_similarity']['mean']:.2f}) on the {20 - lost} pairs" in text
     cells = re.findall(r'<td class="(\w*)">(\d+)<', row_of(text, "Failed pairs"))
     assert cells == [("bad", str(lost)), ("", "0"), ("dim", "0"), ("dim", "0"), ("dim", "0")]
-    assert row_of(text, "Identity").count(f"over {20 - lost} of 20") == 1
+    assert row_of(text, "Identity ").count(f"over {20 - lost} of 20") == 1
+    better, other = (e.summary["identity_similarity"]["mean"] for e in (lame, evaluation))
+    assert better > other
+    assert re.findall(r'<td class="own">([\d.]+)', row_of(text, "Identity ")) == [f"{other:.3f}"]  # not the survivors'
 
 
 def test_failures_go_to_trackers_and_the_terminal(evaluation: Evaluation, failing: tuple[Evaluation, int]) -> None:
@@ -186,6 +190,11 @@ def test_the_leaderboard_orders_and_shows_the_verdict(evaluation: Evaluation, tm
     assert "2 recipes, one judge" in text
     assert "promoted over weak" in text
     assert "weak · reconstruction" in text
+    assert "Profile of every system" in text
+    for label in evaluation.slices:
+        own, other = (e.slices[label]["identity_similarity"]["mean"] for e in (evaluation, weak))
+        row = row_of(text, f"{escape(label)}</td>")
+        assert re.findall(r">(−?\d\.\d+)", row) == [f"{value:.3f}".replace("-", "−") for value in (own, other)]
 
 
 def test_a_loss_that_several_recipes_have_is_one_chart_with_a_line_each() -> None:
@@ -240,9 +249,10 @@ HEADINGS = {
     "recipe": ("The swaps", "Best, median, worst", "Every figure, beside its baselines", "Identity against attributes",
                "The whole profile", "Where it is strong, where it is weak", "How it learned", "What made this"),
     "leaderboard": ("Side by side", "The swaps", "Identity against attributes", "The whole profile",
-                    "Where who is strong", "How they learned", "What made this"),
+                    "Who is strong where", "How they learned", "What made this"),
 }  # fmt: skip
-#: Pictures that the browser could not draw, charts without an extent, and texts of a chart that leave its frame.
+#: Pictures that the browser could not draw, charts without an extent, and texts of a chart that leave the window or
+#: cover each other.
 BROKEN = """[
   ...[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => 'picture ' + i.alt),
   ...[...document.querySelectorAll('svg.chart')]
@@ -251,7 +261,13 @@ BROKEN = """[
   ...[...document.querySelectorAll('svg.chart text')].filter(text => {
     const r = text.getBoundingClientRect();
     return r.width && (r.left < 0 || r.right > innerWidth + 1);
-  }).map(text => 'text ' + text.textContent)
+  }).map(text => 'text ' + text.textContent),
+  ...[...document.querySelectorAll('svg.chart')].flatMap(chart => {
+    const names = [...chart.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+    return names.flatMap(([a, r], n) => names.slice(n + 1)
+      .filter(([b, s]) => r.left < s.right - 1 && s.left < r.right - 1 && r.top < s.bottom - 4 && s.top < r.bottom - 4)
+      .map(([b]) => `${a} meets ${b}`));
+  })
 ]"""
 
 
