@@ -159,7 +159,12 @@ def test_an_encoder_that_trained_the_model_and_judges_it_is_said(evaluation: Eva
         assert "Beware: colours trained fake and judges it" in text
         assert "not in the headline" not in text
     other = judge(
-        FakeSwapper(0.6), pairs(), load_faces, [ColourEncoder(), ColourEncoder("other")], truth, trained_with=("colours",)
+        FakeSwapper(0.6),
+        pairs(),
+        load_faces,
+        [ColourEncoder(), ColourEncoder("other")],
+        truth,
+        trained_with=("colours",),
     )
     write_report(other, None, None, tmp_path / "other.html")
     text = (tmp_path / "other.html").read_text()
@@ -280,9 +285,7 @@ def test_a_browser_shows_both_pages_whole(
     if browser.chromium() is None:
         pytest.skip("no Chromium on this machine")
     with browser.Page(tmp_path / "profile") as page:
-        page.call(
-            "Emulation.setDeviceMetricsOverride", width=width_px, height=900, deviceScaleFactor=1, mobile=False
-        )
+        page.call("Emulation.setDeviceMetricsOverride", width=width_px, height=900, deviceScaleFactor=1, mobile=False)
         page.open(both_pages[name].as_uri())
         browser.until(lambda: page.evaluate("document.readyState") == "complete", "the page", 60)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
