@@ -1,8 +1,8 @@
 """When assets are made without anybody asking: every condition and freshness policy of the graph, in this one place.
 
-What follows from what by provenance (new folders, shards, first trainings, promotion) is pipelines/sensors.py's, and
-retraining is pipelines/schedules.py's; both read the same provenance as `samae demo`. The conditions here are for data
-that is there already and was overtaken by new code or by new bytes above it.
+What follows from what by provenance (folders, shards, first trainings, promotion) is pipelines/sensors.py's, and
+retraining is pipelines/schedules.py's; both read the same provenance as `samae demo`. The conditions here say by
+Dagster's records what was overtaken by new code or by new materialisations above it; they are switched on by hand.
 """
 
 from datetime import timedelta

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.graph import is_made, what_it_waits_for
+from assets.graph import STAGES, is_made, partitions_of, what_it_waits_for
 from assets.ports import Samae
 from faces.errors import SamaeError
 from pipelines.jobs import train_recipe
 from pipelines.settings import load_settings
+from pipelines.tries import some_of
 
 #: A run that has one of these statuses will still change something.
 UNDER_WAY = [
@@ -41,7 +42,7 @@ def weekly_retraining(
     """One run a recipe that is out of date; a word when none is."""
     try:
         if not is_made("training_shards", None, samae.plan, samae.store):
-            yield dg.SkipReason("the shards are behind the photographs: the sensors make them first")
+            yield dg.SkipReason(f"the shards wait for the sensors, which must be on: {what_is_missing(samae)}")
             return
         stale = stale_recipes(samae)
     except SamaeError as error:
@@ -53,6 +54,18 @@ def weekly_retraining(
     for recipe, digest in stale.items():
         if recipe not in busy:
             yield dg.RunRequest(run_key=f"{recipe}-{digest}", partition_key=recipe)
+
+
+def what_is_missing(samae: Samae) -> str:
+    """One sentence: the first stage that could be made and is not, and who makes it; or that nothing is missing."""
+    for name, stage in STAGES.items():
+        parts = partitions_of(name, samae.plan, samae.store)
+        waiting = [part or "" for part in parts if what_it_waits_for(name, part, samae.plan, samae.store)]
+        if waiting:
+            who = {"folder": "new_folders asks for it", "recipe": "it is being made, or weekly_retraining asks for it"}
+            of = f" of {some_of(waiting)}" if stage.cut != "whole" else ""
+            return f"{name}{of} is not made: {who.get(stage.cut, 'it is being made')}"
+    return "everything is made"
 
 
 def stale_recipes(samae: Samae) -> dict[str, str]:

@@ -1,23 +1,30 @@
 """Sensors: a new folder of photographs is prepared, what follows from it is made, and a failed run is told."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from urllib.request import Request, urlopen
 
 import dagster as dg
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from assets.automation import CONDITIONS
-from assets.graph import what_it_waits_for
+from assets.graph import is_made, what_it_waits_for
 from assets.listing import folder_names
 from assets.partitions import FOLDERS_NAME, folder_partitions
 from assets.ports import Samae
 from faces.errors import SamaeError
-from pipelines.jobs import find_photographs, make_shards, prepare_folder, promote, train_recipe
-from pipelines.schedules import recipes_under_way, switched_on, untrained_recipes
+from faces.files import digest_of
+from pipelines.jobs import FOLDER_ASSETS, find_photographs, make_shards, prepare_folder, promote, train_recipe
+from pipelines.schedules import UNDER_WAY, recipes_under_way, switched_on, untrained_recipes, what_is_missing
 from pipelines.settings import load_settings
+from pipelines.tries import FAILED, asked_again, some_of
 
 #: How long a webhook may take, seconds.
 WEBHOOK_TIMEOUT_S = 10.0
+#: The blocking check of every stage of a folder (assets/checks.py).
+FOLDER_CHECK = "schema_is_right"
 
 
 def status_of_sensor() -> dg.DefaultSensorStatus:
@@ -29,28 +36,79 @@ def status_of_sensor() -> dg.DefaultSensorStatus:
     job=prepare_folder,
     minimum_interval_seconds=30,
     default_status=status_of_sensor(),
-    description="A folder that ffhq-dataset-v2.json lists and no partition knows becomes a partition; a folder that is "
-    "new, or whose entries changed, is prepared.",
+    description="A folder that ffhq-dataset-v2.json lists and no partition knows becomes a partition; of every folder, "
+    "the stages that are not made are made: of a new or changed one all, else what failed or what new code overtook.",
 )
 def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Samae]) -> dg.SensorResult | dg.SkipReason:
-    """One run a folder that is new or changed; the same contents are never asked for twice."""
+    """One run a folder that lacks a stage and has no run; what failed is tried again (pipelines/tries.py)."""
     try:
         folders = list(folder_names(samae.store))
-        waiting = {name: what_it_waits_for("raw_faces", name, samae.plan, samae.store) for name in folders}
+        busy = folders_under_way(context.instance, folders)
+        lacking = {name: wanted for name in folders if (wanted := stages_wanted(samae, name))}
+        photographs = is_made("photographs", None, samae.plan, samae.store)
     except SamaeError as error:
         return dg.SkipReason(str(error))
     known = set(context.instance.get_dynamic_partitions(FOLDERS_NAME))
     new = [folder for folder in folders if folder not in known]
-    changed = {name: digest for name, digest in waiting.items() if digest is not None}
-    if not new and not changed:
-        return dg.SkipReason(f"all {len(folders)} folders are known")
+    requests: list[dg.RunRequest] = []
+    waiting = [f"{name} is being prepared" for name in lacking if name in busy]
+    for name in (name for name in lacking if name not in busy):
+        answer = folder_request(context.instance, samae, name, *lacking[name])
+        if isinstance(answer, str):
+            waiting.append(answer)
+        else:
+            requests.append(answer)
+    if not photographs:
+        waiting = ["the photographs are not registered as they are now: follow_up asks for find_photographs first"]
     return dg.SensorResult(
-        run_requests=[
-            dg.RunRequest(run_key=f"{samae.store.set_name}-{name}-{digest}", partition_key=name)
-            for name, digest in changed.items()
-        ],
+        run_requests=requests,
+        skip_reason=None if requests else some_of(waiting, "; ") or f"all {len(folders)} folders are prepared",
         dynamic_partitions_requests=[folder_partitions.build_add_request(new)] if new else [],
     )
+
+
+def stages_wanted(samae: Samae, folder: str) -> tuple[list[str], str] | None:
+    """(stages of a folder that are not made, digest of what they wait for); None when it lacks none, or must wait."""
+    ready = {stage: what_it_waits_for(stage, folder, samae.plan, samae.store) for stage in FOLDER_ASSETS}
+    state = {stage: digest for stage, digest in ready.items() if digest is not None}
+    if not state:
+        return None
+    return [stage for stage in FOLDER_ASSETS if not is_made(stage, folder, samae.plan, samae.store)], digest_of(state)
+
+
+def folder_request(
+    instance: dg.DagsterInstance, samae: Samae, folder: str, stages: list[str], state: str
+) -> dg.RunRequest | str:
+    """The run that makes these stages of a folder, with those whose blocking check failed; or why it waits."""
+    wanted = set(stages) | checked_in_vain(instance, folder)
+    request = dg.RunRequest(
+        run_key=f"{samae.store.set_name}-{folder}-{state}", partition_key=folder,
+        asset_selection=[dg.AssetKey(stage) for stage in FOLDER_ASSETS if stage in wanted],
+    )  # fmt: skip
+    return asked_again(instance, request, f"{folder} ({', '.join(stages)})", datetime.now(UTC))
+
+
+def checked_in_vain(instance: dg.DagsterInstance, folder: str) -> set[str]:
+    """Stages of a folder whose last blocking check did not pass: nothing may be made from them as they are."""
+    keys = {dg.AssetCheckKey(dg.AssetKey(stage), FOLDER_CHECK): stage for stage in FOLDER_ASSETS}
+    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        list(keys), partition_filter=PartitionKeyFilter(key=folder)
+    )
+    return {keys[key] for key, record in found.items() if record.status != AssetCheckExecutionRecordStatus.SUCCEEDED}
+
+
+def folders_under_way(instance: dg.DagsterInstance, folders: Sequence[str]) -> set[str]:
+    """Folders that a run prepares or is about to prepare, whoever asked for it."""
+    busy: set[str] = set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
+        selected = {key.to_user_string() for key in run.asset_selection or ()}
+        if run.job_name != prepare_folder.name and selected.isdisjoint(FOLDER_ASSETS):
+            continue
+        one = run.tags.get("dagster/partition", "")
+        first = run.tags.get("dagster/asset_partition_range_start", one)
+        last = run.tags.get("dagster/asset_partition_range_end", one)
+        busy |= {folder for folder in folders if first <= folder <= last}
+    return busy
 
 
 @dg.sensor(
@@ -64,19 +122,39 @@ def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Sam
 def follow_up(
     context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Samae]
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Runs whose inputs are whole and new, once for each state of the inputs."""
+    """Runs whose inputs are whole and new; what failed is tried again, a training that was cancelled is not."""
     try:
-        requests = list(following(samae, recipes_under_way(context.instance)))
+        requests = [
+            request
+            for request in following(samae, recipes_under_way(context.instance))
+            if request.partition_key or not is_under_way(context.instance, str(request.job_name))
+        ]
+        answers = [follow_up_request(context.instance, request) for request in requests]
+        if not requests:
+            yield dg.SkipReason(what_is_missing(samae))
     except SamaeError as error:
         yield dg.SkipReason(str(error))
         return
-    if not requests:
-        yield dg.SkipReason("everything that can be made is made")
-    yield from requests
+    asked = [answer for answer in answers if isinstance(answer, dg.RunRequest)]
+    if requests and not asked:
+        yield dg.SkipReason(some_of([str(answer) for answer in answers], "; "))
+    yield from asked
+
+
+def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run of a job will still change something."""
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNDER_WAY), limit=1))
+
+
+def follow_up_request(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.RunRequest | str:
+    """The request's next try, or why it waits. A training that somebody stopped is left to them, or to Monday."""
+    name = f"{request.job_name} of {request.partition_key}" if request.partition_key else str(request.job_name)
+    counted = [dg.DagsterRunStatus.FAILURE] if request.job_name == train_recipe.name else FAILED
+    return asked_again(instance, request, name, datetime.now(UTC), counted)
 
 
 def following(samae: Samae, busy: Collection[str] = ()) -> Iterator[dg.RunRequest]:
-    """What can be made now. `busy`: recipes that a run trains, and will judge itself."""
+    """What can be made now. `busy`: recipes that a run trains and will judge itself."""
     plan, store = samae.plan, samae.store
     if digest := what_it_waits_for("photographs", None, plan, store):
         yield dg.RunRequest(run_key=f"photographs-{digest}", job_name=find_photographs.name)
@@ -84,7 +162,8 @@ def following(samae: Samae, busy: Collection[str] = ()) -> Iterator[dg.RunReques
     if digest := what_it_waits_for("training_shards", None, plan, store):
         yield dg.RunRequest(run_key=f"shards-{digest}", job_name=make_shards.name)
         return
-    for recipe, digest in untrained_recipes(samae).items():
+    untrained = {recipe: digest for recipe, digest in untrained_recipes(samae).items() if recipe not in busy}
+    for recipe, digest in untrained.items():
         yield dg.RunRequest(run_key=f"first-{recipe}-{digest}", job_name=train_recipe.name, partition_key=recipe)
     for recipe in plan.recipes:
         digest = what_it_waits_for("swap_evaluation", recipe, plan, store)
@@ -105,7 +184,8 @@ remake_overtaken = dg.AutomationConditionSensorDefinition(
     target=dg.AssetSelection.assets(*CONDITIONS),
     default_status=dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds=60,
-    description="Prepared folders that new code or new inputs overtook are made again (assets/automation.py).",
+    description="By hand only: prepared folders that Dagster's own records say are overtaken (assets/automation.py). "
+    "new_folders does the same by what is on disk, so nothing waits for this one.",
 )
 
 

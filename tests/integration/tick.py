@@ -74,7 +74,7 @@ def execute(instance: dg.DagsterInstance, request: dg.RunRequest) -> dict[str, A
     job = defs.resolve_job_def(str(request.job_name or "prepare_folder"))
     result = job.execute_in_process(
         instance=instance, partition_key=request.partition_key, run_config=QUIET_LOG, raise_on_error=False,
-        asset_selection=request.asset_selection,
+        asset_selection=request.asset_selection, tags=request.tags,
     )  # fmt: skip
     made = sorted({event.asset_key.to_user_string() for event in result.get_asset_materialization_events()})
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]

@@ -13,6 +13,7 @@ from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import write_json
 from pipelines import materialise as engine
+from pipelines.jobs import FOLDER_ASSETS
 from pipelines.materialise import Made, sentence_of
 from pipelines.progress import listening, reporter, time_left
 from pipelines.schedules import stale_recipes
@@ -95,12 +96,14 @@ def test_the_sensor_prepares_new_folders_once(settings: Settings, instance: dg.D
     assert isinstance(result, dg.SensorResult)
     assert [request.partition_key for request in result.run_requests or []] == ["00000", "01000"]
     instance.add_dynamic_partitions("ffhq_folders", ["00000", "01000"])
-    put(settings, instance, "raw_faces", "00000")
-    put(settings, instance, "raw_faces", "01000")
+    for stage in FOLDER_ASSETS:
+        put(settings, instance, stage, "00000")
+        put(settings, instance, stage, "01000")
     with dg.build_sensor_context(instance=instance, resources={"samae": samae}) as context:
         skipped = new_folders(context)
-    assert isinstance(skipped, dg.SkipReason)
-    assert "all 2 folders are known" in str(skipped.skip_message)
+    assert isinstance(skipped, dg.SensorResult)
+    assert not skipped.run_requests
+    assert "all 2 folders are prepared" in str(skipped.skip_reason)
 
 
 def test_the_schedule_retrains_only_what_changed(settings: Settings, instance: dg.DagsterInstance) -> None:

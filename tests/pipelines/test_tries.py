@@ -1,0 +1,213 @@
+"""A folder whose preparation failed: what the sensors ask for next, how often, and what they say meanwhile."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.automation import OVERTAKEN
+from assets.graph import STAGES, provenance
+from assets.partitions import FOLDERS_NAME, folder_partitions
+from faces.errors import SamaeError
+from faces.files import write_json
+from pipelines import tries
+from pipelines.jobs import FOLDER_ASSETS
+from pipelines.schedules import weekly_retraining
+from pipelines.sensors import FOLDER_CHECK, follow_up, new_folders
+from pipelines.settings import load_settings
+
+FOLDER = "00000"
+
+
+@pytest.fixture
+def samae(tmp_path: Path) -> Any:
+    """A home with a listing of one folder, whose photographs are registered."""
+    write_json(
+        tmp_path / "set" / "ffhq-dataset-v2.json", {"0": {"image": {"file_path": f"images64x64/{FOLDER}/00000.png"}}}
+    )
+    settings = load_settings(home=tmp_path / "home", raw=tmp_path / "set", recipes=("samae",))
+    made = SimpleNamespace(plan=settings.plan, store=settings.store)
+    put(made, "photographs", None)
+    return made
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        made.add_dynamic_partitions(FOLDERS_NAME, [FOLDER])
+        yield made
+
+
+def put(samae: Any, stage: str, partition: str | None = FOLDER) -> None:
+    made_from = provenance(stage, partition, samae.plan, samae.store)
+    with samae.store.write(stage, partition, made_from) as (folder, _):
+        (folder / "content").write_text(stage)
+
+
+def asked(sensor: Any, samae: Any, instance: dg.DagsterInstance) -> tuple[list[dg.RunRequest], str]:
+    """(requests, skip text) of one tick."""
+    with dg.build_sensor_context(instance=instance, resources={"samae": samae}) as context:
+        answer = sensor(context)
+        if isinstance(answer, dg.SensorResult):
+            return list(answer.run_requests or ()), str(answer.skip_reason.skip_message if answer.skip_reason else "")
+        answers = list(answer)
+    requests = [one for one in answers if isinstance(one, dg.RunRequest)]
+    return requests, " ".join(str(one.skip_message) for one in answers if isinstance(one, dg.SkipReason))
+
+
+def stages_of(request: dg.RunRequest) -> list[str]:
+    return [key.to_user_string() for key in request.asset_selection or ()]
+
+
+def run(samae: Any, instance: dg.DagsterInstance, request: dg.RunRequest, sound: bool = True) -> bool:
+    """A real run of what was asked for: `aligned_faces` finds the disk full. `sound`: the verdict on raw_faces."""
+
+    @dg.asset(partitions_def=folder_partitions)
+    def raw_faces() -> None:
+        put(samae, "raw_faces")
+
+    @dg.asset_check(asset=raw_faces, name=FOLDER_CHECK, blocking=True, partitions_def=folder_partitions)
+    def schema_is_right() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=sound)
+
+    @dg.asset(deps=[raw_faces], partitions_def=folder_partitions)
+    def aligned_faces() -> None:
+        raise SamaeError("the disk is full: free some space and start again")
+
+    mine = [dg.AssetKey(name) for name in ("raw_faces", "aligned_faces") if name in stages_of(request)]
+    done = dg.materialize(
+        [raw_faces, schema_is_right, aligned_faces], instance=instance, partition_key=request.partition_key,
+        tags=dict(request.tags), selection=mine, raise_on_error=False,
+    )  # fmt: skip
+    return done.success
+
+
+def test_a_preparation_that_failed_goes_on_with_the_stages_that_lack(
+    samae: Any, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,), _ = asked(new_folders, samae, instance)
+    assert stages_of(first) == list(FOLDER_ASSETS)
+    assert not run(samae, instance, first)
+    (second,), _ = asked(new_folders, samae, instance)  # raw_faces is made: a new state, which nothing failed from yet
+    assert stages_of(second) == list(FOLDER_ASSETS[1:])
+    assert second.run_key != first.run_key
+    assert not run(samae, instance, second)
+    requests, text = asked(new_folders, samae, instance)
+    assert not requests
+    assert text.startswith("00000 (aligned_faces, face_coefficients, ")
+    assert "failed, and is tried again at" in text
+    assert asked(follow_up, samae, instance) == ([], "aligned_faces of 00000 is not made: new_folders asks for it")
+    monkeypatch.setattr(tries, "PAUSES_S", (0, 0))
+    keys = {second.run_key}
+    for _ in tries.PAUSES_S:
+        (again,), _ = asked(new_folders, samae, instance)
+        keys.add(again.run_key)
+        assert not run(samae, instance, again)
+    assert len(keys) == 3
+    requests, text = asked(new_folders, samae, instance)
+    assert not requests
+    assert "failed 3 times" in text
+    for stage in FOLDER_ASSETS[1:]:
+        put(samae, stage)
+    assert asked(new_folders, samae, instance) == ([], "all 1 folders are prepared")
+
+
+def test_a_stage_whose_blocking_check_failed_is_made_again_before_what_follows(
+    samae: Any, instance: dg.DagsterInstance
+) -> None:
+    (first,), _ = asked(new_folders, samae, instance)
+    assert not run(samae, instance, first, sound=False)
+    (second,), _ = asked(new_folders, samae, instance)
+    assert stages_of(second) == list(FOLDER_ASSETS)
+
+
+def test_a_folder_that_is_being_prepared_is_left_alone(samae: Any, instance: dg.DagsterInstance) -> None:
+    under_way = dg.DagsterRun(
+        job_name="__ASSET_JOB", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": FOLDER},
+        asset_selection=frozenset({dg.AssetKey("aligned_faces")}),
+    )  # fmt: skip
+    instance.add_run(under_way)
+    assert asked(new_folders, samae, instance) == ([], "00000 is being prepared")
+
+
+def test_the_pause_grows_and_a_cancelled_run_counts_only_where_it_is_told_to(instance: dg.DagsterInstance) -> None:
+    request = dg.RunRequest(run_key="state")
+    now = datetime.now(UTC) + timedelta(days=1)
+    assert isinstance(tries.asked_again(instance, request, "it", now), dg.RunRequest)
+    for number in range(len(tries.PAUSES_S) + 1):
+        answer = tries.asked_again(instance, request, "it", now)
+        assert isinstance(answer, dg.RunRequest)
+        assert answer.run_key == f"state-try-{number + 1}"
+        cancelled = dg.DagsterRun(job_name="promote", status=dg.DagsterRunStatus.CANCELED, tags=dict(answer.tags))
+        instance.add_run(cancelled)
+    assert str(tries.asked_again(instance, request, "it", now)).endswith("then launch promote by hand")
+    only_failures = tries.asked_again(instance, request, "it", now, [dg.DagsterRunStatus.FAILURE])
+    assert isinstance(only_failures, dg.RunRequest)
+    assert only_failures.run_key == "state-try-1"
+
+
+def test_a_raised_code_version_of_a_folder_stage_is_made_by_the_sensor_and_then_the_schedule_goes_on(
+    samae: Any, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage in FOLDER_ASSETS:
+        put(samae, stage)
+    put(samae, "training_shards", None)
+    assert "all 1 folders are prepared" in asked(new_folders, samae, instance)[1]
+    monkeypatch.setitem(STAGES, "face_coefficients", replace(STAGES["face_coefficients"], code_version="raised"))
+    assert "face_coefficients of 00000" in monday(samae, instance)
+    (request,), _ = asked(new_folders, samae, instance)
+    assert stages_of(request) == ["face_coefficients", "neutral_albedo", "face_masks"]
+    for stage in stages_of(request):
+        put(samae, stage)
+    assert monday(samae, instance) == "asked for samae"
+
+
+def monday(samae: Any, instance: dg.DagsterInstance) -> str:
+    """What the weekly schedule answers."""
+    time = datetime(2026, 11, 30, 3, tzinfo=UTC)
+    context = dg.build_schedule_context(instance, scheduled_execution_time=time, resources={"samae": samae})
+    (answer,) = weekly_retraining(context)
+    return answer.skip_message or "" if isinstance(answer, dg.SkipReason) else f"asked for {answer.partition_key}"
+
+
+def test_the_condition_of_overtaken_folders_asks_for_new_code_and_new_inputs_once() -> None:
+    parts = dg.StaticPartitionsDefinition([FOLDER, "01000"])
+
+    def definitions(code_version: str) -> dg.Definitions:
+        @dg.asset(partitions_def=parts)
+        def raw_faces() -> None: ...
+
+        @dg.asset(deps=[raw_faces], partitions_def=parts, code_version=code_version, automation_condition=OVERTAKEN)
+        def aligned_faces() -> None: ...
+
+        return dg.Definitions([raw_faces, aligned_faces])
+
+    def made(name: str) -> None:
+        assets = list(definitions("1").assets or ())
+        assert dg.materialize(assets, instance=instance, partition_key=FOLDER, selection=[name]).success  # type: ignore[arg-type]
+
+    def requested(code_version: str) -> int:
+        nonlocal cursor
+        found = dg.evaluate_automation_conditions(definitions(code_version), instance, cursor=cursor)
+        cursor = found.cursor
+        return found.get_num_requested(dg.AssetKey("aligned_faces"))
+
+    cursor = None
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert requested("1") == 0  # what is missing is new_folders' to make
+        made("raw_faces")
+        made("aligned_faces")
+        requested("1")
+        assert requested("1") == 0
+        assert requested("2") == 1  # the folder that is made, not the one that never was
+        assert requested("2") == 0
+        made("aligned_faces")
+        assert requested("2") == 0
+        made("raw_faces")
+        assert requested("2") == 1
+        assert requested("2") == 0
