@@ -11,12 +11,15 @@ from assets.models import swap_model
 from assets.raw import photographs, raw_faces
 from assets.shards import training_shards
 from pipelines.jobs import ALL_JOBS
+from pipelines.logs import write_json_lines
 from pipelines.resources import all_resources
 from pipelines.schedules import weekly_retraining
 from pipelines.sensors import follow_up, new_folders, remake_overtaken, tell_failures
 from pipelines.settings import load_settings
 
 SETTINGS = load_settings()
+if SETTINGS.log_json:
+    write_json_lines()
 
 defs = dg.Definitions(
     assets=[
