@@ -5,11 +5,11 @@ instance knows of its materialisation. Every asset that is made is one run, visi
 """
 
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 import dagster as dg
 
@@ -40,22 +40,45 @@ class Made:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The persistent instance in $SAMAE_HOME/dagster, with our dagster.yaml in it."""
+    """The persistent instance: a team's own where DAGSTER_HOME names one, else $SAMAE_HOME/dagster."""
     return dg.DagsterInstance.from_config(str(prepare_dagster_home(settings)))
 
 
-def prepare_dagster_home(settings: Settings) -> "os.PathLike[str]":
-    """Make $SAMAE_HOME/dagster with infra/dagster.yaml in it, and name it in the environment; its path."""
-    home = settings.home / "dagster"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with resources.as_file(resources.files("infra").joinpath("dagster.yaml")) as source:
-            shutil.copyfile(source, home / "dagster.yaml")
-    except OSError as error:
-        raise SamaeError(f"{home} cannot be written ({error.strerror}); name another folder by SAMAE_HOME") from None
+def prepare_dagster_home(settings: Settings) -> Path:
+    """The folder of Dagster's instance, named in the environment: a team's own, as it is, or $SAMAE_HOME/dagster with
+    infra/dagster.yaml in it."""
+    own = settings.home / "dagster"
+    home = team_home()
+    if home is None or home == own:
+        home = own
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            (home / "dagster.yaml").write_text(our_yaml(), encoding="utf-8")
+        except OSError as error:
+            raise SamaeError(
+                f"{home} cannot be written ({error.strerror}); name another folder by SAMAE_HOME"
+            ) from None
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     return home
+
+
+def team_home() -> Path | None:
+    """The folder that DAGSTER_HOME names when it holds a dagster.yaml of somebody's; None when it does not.
+
+    A copy of infra/dagster.yaml is nobody's choice: a command of Samae (with this or another SAMAE_HOME) left it, and
+    the variable with it.
+    """
+    named = Path(os.environ.get("DAGSTER_HOME", "")).expanduser().absolute()
+    path = named / "dagster.yaml"
+    if not os.environ.get("DAGSTER_HOME") or not path.is_file():
+        return None
+    return None if path.read_text(encoding="utf-8") == our_yaml() else named
+
+
+def our_yaml() -> str:
+    """The text of infra/dagster.yaml."""
+    return resources.files("infra").joinpath("dagster.yaml").read_text(encoding="utf-8")
 
 
 def materialise_all(

@@ -1,6 +1,9 @@
 """All settings, read from the environment (SAMAE_*). A wrong value is one sentence and exit code 2, never a traceback.
 
 SAMAE_HOME=/data/samae SAMAE_RAW=/data/ffhq SAMAE_RANKS=8 samae demo
+
+One variable is Dagster's own: where DAGSTER_HOME holds a team's dagster.yaml, every command uses that instance;
+else $SAMAE_HOME/dagster.
 """
 
 from pathlib import Path

@@ -133,6 +133,26 @@ def test_training_settings_are_part_of_what_a_model_is(tmp_path: Path) -> None:
     assert made_from[0] != made_from[2]
 
 
+def test_the_instance_is_the_teams_where_dagster_home_names_one(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    team, other = tmp_path / "team", load_settings(home=tmp_path / "other")
+    own = settings.home / "dagster"
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert engine.prepare_dagster_home(settings) == own
+    assert engine.prepare_dagster_home(other) == other.home / "dagster"  # what a command left is nobody's choice
+    monkeypatch.setenv("DAGSTER_HOME", str(team))
+    assert engine.prepare_dagster_home(settings) == own  # there is no dagster.yaml in it
+    team.mkdir()
+    text = f"telemetry:\n  enabled: false\nstorage:\n  sqlite:\n    base_dir: {tmp_path / 'database'}\n"
+    (team / "dagster.yaml").write_text(text)
+    monkeypatch.setenv("DAGSTER_HOME", str(team))
+    with engine.open_instance(settings) as instance:
+        instance.add_dynamic_partitions("ffhq_folders", ["00000"])
+    assert (team / "dagster.yaml").read_text() == text
+    assert list((tmp_path / "database").rglob("*.db"))
+
+
 def test_progress_reaches_who_listens() -> None:
     heard: list[tuple[Any, ...]] = []
     context: Any = SimpleNamespace(has_partition_key=True, partition_key="00000", log=SimpleNamespace(info=print))
