@@ -21,6 +21,7 @@ from faces.errors import SamaeError
 from faces.files import read_manifest, write_json
 
 EXPORT_TAG = "samae.export"
+ROLLED_BACK_TAG = "rolled_back"
 REPORT_NAME = "report.html"
 KEPT = "evaluation"
 
@@ -216,7 +217,7 @@ def promotion(
     """Which recipe (if any) takes the champion's place, and every verdict on the way.
 
     The gate decides, and when in doubt it stays shut. A champion that is none of today's models is judged again with
-    today's code and data.
+    today's code and data. A version that was rolled back is passed over.
     """
     from evaluation.gate import decide
 
@@ -240,6 +241,13 @@ def promotion(
     for name in best_first(list(evaluations.values())):
         if name == holder:
             break
+        if day := tracking.tags_of(versions[name]).get(ROLLED_BACK_TAG):
+            reason = (
+                f"version {versions[name]} was rolled back on {day} and is not promoted again by itself: train another "
+                f"or delete its tag {ROLLED_BACK_TAG} in MLflow and make champion again"
+            )
+            verdicts.append({"promote": False, "challenger": name, "reasons": [reason]})
+            continue
         verdict = decide(old, evaluations[name])
         verdicts.append(verdict.as_dict())
         if verdict.promote:

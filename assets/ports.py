@@ -118,6 +118,10 @@ class Tracking(Protocol):
         """(number, tags) of the model version that has an alias; None when nobody has it."""
         ...
 
+    def tags_of(self, version: str) -> dict[str, str]:
+        """The tags of a model version."""
+        ...
+
     def set_alias(self, alias: str, version: str) -> None:
         """Give the alias to a version, and take it from whoever had it."""
         ...

@@ -7,6 +7,7 @@ server. Nothing is pickled: a model version points to safetensors and a configur
 import json
 import os
 import time
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ EXPERIMENT = "samae"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 CYCLE_TAG = "samae.cycle"
 EXPORT_TAG = "samae.export"
+#: Tag of a version that was taken back, with the day; it is not promoted again by itself.
+ROLLED_BACK_TAG = "rolled_back"
 #: The model card among a version's artifacts.
 CARD_NAME = "README.md"
 QUIET = {
@@ -182,7 +185,11 @@ class MlflowTracking(dg.ConfigurableResource):
         number = self.aliases().get(alias)
         if number is None:
             return None
-        return number, dict(self.client.get_model_version(self.model_name, number).tags)
+        return number, self.tags_of(number)
+
+    def tags_of(self, version: str) -> dict[str, str]:
+        """The tags of a version."""
+        return dict(self.client.get_model_version(self.model_name, version).tags)
 
     def set_alias(self, alias: str, version: str) -> None:
         """Give the alias to a version (and take it from whoever had it)."""
@@ -207,12 +214,20 @@ class MlflowTracking(dg.ConfigurableResource):
             return ""
 
     def rollback(self) -> tuple[str, str]:
-        """Give `champion` back to `previous` (and the other way round); (new champion, old champion)."""
+        """Give `champion` back to `previous` (and the other way round); (new champion, old champion).
+
+        The old one is tagged, so that no later run promotes it by itself; the new one loses such a tag.
+        """
         aliases = self.aliases()
         if PREVIOUS not in aliases:
             raise SamaeError(f"{self.model_name} has no previous champion: nothing to roll back to")
         champion, previous = aliases.get(CHAMPION, ""), aliases[PREVIOUS]
+        if champion:
+            today = f"{datetime.now(UTC):%Y-%m-%d}"
+            self.client.set_model_version_tag(self.model_name, champion, ROLLED_BACK_TAG, today)
         self.set_alias(CHAMPION, previous)
         if champion:
             self.set_alias(PREVIOUS, champion)
+        if ROLLED_BACK_TAG in self.tags_of(previous):
+            self.client.delete_model_version_tag(self.model_name, previous, ROLLED_BACK_TAG)
         return previous, champion

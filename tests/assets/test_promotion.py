@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.checks import does_not_copy_the_target, gate_verdict
-from assets.evaluation import best_first, promotion, training_curves
+from assets.evaluation import ROLLED_BACK_TAG, best_first, promotion, training_curves
 from assets.models import EXPORT, run_folder
 from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, carry_out, kept_verdicts, move_aliases
 from assets.store import Store
@@ -40,6 +40,7 @@ class Registry:
 
     moved: list[tuple[str, str]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    rolled_back: tuple[str, ...] = ()
     model_name: str = "samae"
 
     @property
@@ -55,6 +56,9 @@ class Registry:
     def version_at(self, alias: str) -> tuple[str, dict[str, str]] | None:
         held = dict(self.moved).get(alias)
         return (held, {}) if held else None
+
+    def tags_of(self, version: str) -> dict[str, str]:
+        return {ROLLED_BACK_TAG: "2026-11-27"} if version in self.rolled_back else {}
 
     def export_folder(self, version: str) -> Path:
         return Path(f"export-{version}")
@@ -115,6 +119,15 @@ def test_an_older_champion_is_judged_again(gate: dict[str, Any]) -> None:
     outcome = promotion(Registry(), EVALUATIONS, VERSIONS, ("9", {}), lambda export: Judged(str(export), 0.5))  # type: ignore[arg-type]
     assert outcome["promoted"] == "simswap"
     assert gate["asked"] == [("export-9", "simswap")]
+
+
+def test_a_version_that_was_rolled_back_is_passed_over(gate: dict[str, Any]) -> None:
+    gate |= {"samae": True}
+    registry: Any = Registry(rolled_back=("2",))
+    outcome = promotion(registry, EVALUATIONS, VERSIONS, ("9", {}), lambda _: Judged("old", 0.1))
+    assert outcome["promoted"] == "samae"
+    assert gate["asked"] == [("old", "samae")]
+    assert "version 2 was rolled back on 2026-11-27" in outcome["verdicts"][0]["reasons"][0]
 
 
 def test_the_gate_stays_shut_when_the_champion_cannot_be_judged(gate: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from assets.store import Store
 from assets.tracked import tracked
 from faces.errors import SamaeError
 from pipelines.commands import models
-from pipelines.tracking import CHAMPION, EXPORT_TAG, PREVIOUS, MlflowTracking
+from pipelines.tracking import CHAMPION, EXPORT_TAG, PREVIOUS, ROLLED_BACK_TAG, MlflowTracking
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,11 @@ def test_the_registry_from_the_first_champion_to_a_rollback(tracker: MlflowTrack
     assert (tracker.export_folder(two) / "config.json").read_text() == "{}"
     assert tracker.rollback() == (one, two)
     assert tracker.aliases() == {CHAMPION: one, PREVIOUS: two}
+    assert ROLLED_BACK_TAG in tracker.tags_of(two)
+    assert ROLLED_BACK_TAG not in tracker.tags_of(one)
+    assert tracker.rollback() == (two, one)
+    assert ROLLED_BACK_TAG in tracker.tags_of(one)
+    assert ROLLED_BACK_TAG not in tracker.tags_of(two)
     assert tracker.version_at("nobody") is None
 
 
