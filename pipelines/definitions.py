@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.aligned import aligned_faces
+from assets.automation import as_promised
 from assets.checks import ALL_CHECKS
 from assets.evaluation import champion, leaderboard, swap_evaluation
 from assets.geometry import face_coefficients, face_masks, neutral_albedo
@@ -21,22 +22,24 @@ SETTINGS = load_settings()
 if SETTINGS.log_json:
     write_json_lines()
 
+ALL_ASSETS = [
+    photographs,
+    raw_faces,
+    aligned_faces,
+    face_coefficients,
+    neutral_albedo,
+    face_masks,
+    identity_embeddings,
+    identity_encoder,
+    training_shards,
+    swap_model,
+    swap_evaluation,
+    leaderboard,
+    champion,
+]
+
 defs = dg.Definitions(
-    assets=[
-        photographs,
-        raw_faces,
-        aligned_faces,
-        face_coefficients,
-        neutral_albedo,
-        face_masks,
-        identity_embeddings,
-        identity_encoder,
-        training_shards,
-        swap_model,
-        swap_evaluation,
-        leaderboard,
-        champion,
-    ],
+    assets=as_promised(ALL_ASSETS, SETTINGS.weekly),
     asset_checks=ALL_CHECKS,
     jobs=ALL_JOBS,
     schedules=[weekly_retraining],

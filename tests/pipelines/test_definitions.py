@@ -3,8 +3,9 @@
 import dagster as dg
 import pytest
 
+from assets.automation import as_promised
 from assets.graph import STAGES
-from pipelines.definitions import defs
+from pipelines.definitions import ALL_ASSETS, defs
 
 #: Asset -> its inputs. The order is the way of one face.
 GRAPH = {
@@ -80,3 +81,13 @@ def test_only_one_training_and_one_promotion_at_a_time() -> None:
     graph = defs.resolve_asset_graph()
     assert graph.get(dg.AssetKey("swap_model")).pools == {"training"}
     assert graph.get(dg.AssetKey("champion")).pools == {"registry"}
+
+
+def test_a_week_is_promised_only_while_the_schedule_is_on() -> None:
+    def promised(weekly: bool) -> set[str]:
+        specs = [spec for asset in as_promised(ALL_ASSETS, weekly) for spec in asset.specs]
+        return {spec.key.to_user_string() for spec in specs if spec.freshness_policy}
+
+    assert promised(weekly=True) == {"leaderboard", "champion"}
+    assert promised(weekly=False) == set()
+    assert len(as_promised(ALL_ASSETS, weekly=False)) == len(GRAPH)

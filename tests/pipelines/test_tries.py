@@ -175,6 +175,33 @@ def monday(samae: Any, instance: dg.DagsterInstance) -> str:
     return answer.skip_message or "" if isinstance(answer, dg.SkipReason) else f"asked for {answer.partition_key}"
 
 
+def test_a_monday_that_finds_nothing_to_do_keeps_leaderboard_and_champion_fresh(
+    samae: Any, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage in FOLDER_ASSETS:
+        put(samae, stage)
+    for stage, partition in (
+        ("training_shards", None), ("swap_model", "samae"), ("swap_evaluation", "samae"), ("leaderboard", None),
+        ("champion", None),
+    ):  # fmt: skip
+        put(samae, stage, partition)
+    made = dg.AssetMaterialization("champion", metadata={"promoted": "samae"}, tags={"dagster/data_version": "abc"})
+    instance.report_runless_asset_event(made)
+
+    def told() -> list[dg.AssetMaterialization]:
+        records = instance.fetch_materializations(dg.AssetKey("champion"), limit=10).records
+        return [record.asset_materialization for record in records if record.asset_materialization]
+
+    assert "every model was trained on today's data" in monday(samae, instance)
+    assert len(told()) == 2
+    assert (told()[0].metadata["promoted"], told()[0].tags) == (made.metadata["promoted"], made.tags)
+    assert "found up to date" in told()[0].metadata
+    monkeypatch.setitem(STAGES, "champion", replace(STAGES["champion"], code_version="raised"))
+    monday(samae, instance)
+    assert len(told()) == 2
+    assert instance.get_latest_materialization_event(dg.AssetKey("leaderboard")) is None  # never made: not told
+
+
 def test_the_condition_of_overtaken_folders_asks_for_new_code_and_new_inputs_once() -> None:
     parts = dg.StaticPartitionsDefinition([FOLDER, "01000"])
 
