@@ -24,7 +24,7 @@ COMMANDS = {
     "swap": ["--landmarks", "--model", "--out", "-o", "source", "target"],
     "synth": ["--count", "--people", "--seed", "--size-px", "--video", "folder"],
     "ingest": ["--landmarks", "--licence", "--size-px", "folder", "photographs"],
-    "metrics": ["--host", "--port"],
+    "metrics": ["--host", "--instance", "--port"],
     "pictures": [],
 }
 MODELS = {"list": ["--json"], "show": ["--json", "version"], "rollback": []}
