@@ -164,8 +164,8 @@ def champion(
     The aliases move before the asset is kept: a run that is killed in between is made again and finds them moved.
     """
     plan, store = samae.plan, samae.store
-    made_from = provenance("champion", None, plan, store)
     require_room(samae, "champion")
+    made_from = provenance("champion", None, plan, store)
     evaluations = {recipe: read_kept(store, recipe) for recipe in plan.recipes}
     versions = {recipe: register(plan, store, tracking, recipe, evaluations[recipe]) for recipe in plan.recipes}
     reigning = tracking.version_at(CHAMPION)

@@ -11,6 +11,7 @@ import pytest
 from assets.checks import does_not_copy_the_target, gate_verdict
 from assets.evaluation import ROLLED_BACK_TAG, best_first, promotion, training_curves
 from assets.models import EXPORT, run_folder
+from assets.plan import Plan
 from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, carry_out, kept_verdicts, move_aliases
 from assets.store import Store
 from faces.errors import SamaeError
@@ -234,7 +235,8 @@ class House:
     """The resource `samae`, as far as the champion looks."""
 
     home: Path
-    plan: Any = field(default_factory=lambda: SimpleNamespace(recipes=tuple(VERSIONS)))
+    plan: Plan = field(default_factory=lambda: Plan(recipes=tuple(VERSIONS)))
+    workers: int = 1
 
     @property
     def store(self) -> Store:
