@@ -13,7 +13,7 @@ from assets.judging import judge_export, loss_curves
 from assets.models import EXPORT
 from assets.plan import Plan
 from assets.ports import Pool, Samae, Tracking
-from assets.promotion import CHAMPION, carry_out, unfinished
+from assets.promotion import CHAMPION, ROLLED_BACK_TAG, carry_out, unfinished
 from assets.room import require_room
 from assets.store import Store
 from assets.tracked import made_by, tracked
@@ -21,7 +21,6 @@ from faces.errors import SamaeError
 from faces.files import read_manifest, write_json
 
 EXPORT_TAG = "samae.export"
-ROLLED_BACK_TAG = "rolled_back"
 REPORT_NAME = "report.html"
 KEPT = "evaluation"
 

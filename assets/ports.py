@@ -76,16 +76,6 @@ class Launcher(Protocol):
 class Tracking(Protocol):
     """MLflow, as far as assets see it: runs below one parent, and model versions with aliases."""
 
-    @property
-    def client(self) -> Any:
-        """MLflow's own client, for tags of model versions."""
-        ...
-
-    @property
-    def model_name(self) -> str:
-        """The registered model whose versions these are."""
-        ...
-
     def start(self, name: str, cycle: str, tags: dict[str, str]) -> str:
         """Open a run below the parent of `cycle` (a retraining cycle); its id."""
         ...
@@ -120,6 +110,10 @@ class Tracking(Protocol):
 
     def tags_of(self, version: str) -> dict[str, str]:
         """The tags of a model version."""
+        ...
+
+    def tag_version(self, version: str, key: str, value: str) -> None:
+        """Set one tag of a model version."""
         ...
 
     def set_alias(self, alias: str, version: str) -> None:

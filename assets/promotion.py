@@ -17,8 +17,9 @@ from faces.files import digest_of, read_json, write_json
 from faces.lock import Say, sole_writer, to_standard_error
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-#: Tag of a model version: what the gate said of it last.
-VERDICT_TAG = "verdict"
+#: Tags of a model version: what the gate said of it last; the day it was taken back, after which it is not promoted
+#: again by itself.
+VERDICT_TAG, ROLLED_BACK_TAG = "verdict", "rolled_back"
 LOCK_NAME = ".promotion.lock"
 LONGEST_TAG = 300
 TAKEN = "{folder} already sees a promotion or rollback ({who}): run this again when it has ended"
@@ -45,7 +46,7 @@ def carry_out(
         made_by = {"provenance": digest_of(made_from), "versions": versions, "refused": refused}
         keep_verdict(store, outcome | made_by)
         for version, sentence in sentences(outcome, versions, refused).items():
-            tracking.client.set_model_version_tag(tracking.model_name, version, VERDICT_TAG, sentence[:LONGEST_TAG])
+            tracking.tag_version(version, VERDICT_TAG, sentence[:LONGEST_TAG])
         if refused:
             raise SamaeError(refused)
         if outcome["promoted"]:

@@ -14,14 +14,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.promotion import CHAMPION, PREVIOUS, ROLLED_BACK_TAG
 from faces.errors import SamaeError
 
 EXPERIMENT = "samae"
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 CYCLE_TAG = "samae.cycle"
 EXPORT_TAG = "samae.export"
-#: Tag of a version that was taken back, with the day; it is not promoted again by itself.
-ROLLED_BACK_TAG = "rolled_back"
 #: The model card among a version's artifacts.
 CARD_NAME = "README.md"
 QUIET = {
@@ -191,6 +189,10 @@ class MlflowTracking(dg.ConfigurableResource):
         """The tags of a version."""
         return dict(self.client.get_model_version(self.model_name, version).tags)
 
+    def tag_version(self, version: str, key: str, value: str) -> None:
+        """Set one tag of a version."""
+        self.client.set_model_version_tag(self.model_name, version, key, value)
+
     def set_alias(self, alias: str, version: str) -> None:
         """Give the alias to a version (and take it from whoever had it)."""
         self.client.set_registered_model_alias(self.model_name, alias, version)
@@ -224,7 +226,7 @@ class MlflowTracking(dg.ConfigurableResource):
         champion, previous = aliases.get(CHAMPION, ""), aliases[PREVIOUS]
         if champion:
             today = f"{datetime.now(UTC):%Y-%m-%d}"
-            self.client.set_model_version_tag(self.model_name, champion, ROLLED_BACK_TAG, today)
+            self.tag_version(champion, ROLLED_BACK_TAG, today)
         self.set_alias(CHAMPION, previous)
         if champion:
             self.set_alias(PREVIOUS, champion)

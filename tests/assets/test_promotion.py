@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from assets.checks import does_not_copy_the_target, gate_verdict
-from assets.evaluation import ROLLED_BACK_TAG, best_first, promotion, training_curves
+from assets.evaluation import best_first, promotion, training_curves
 from assets.models import EXPORT, run_folder
 from assets.plan import Plan
-from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, carry_out, kept_verdicts, move_aliases
+from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, ROLLED_BACK_TAG, carry_out, kept_verdicts, move_aliases
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, write_json
@@ -42,13 +42,8 @@ class Registry:
     moved: list[tuple[str, str]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     rolled_back: tuple[str, ...] = ()
-    model_name: str = "samae"
 
-    @property
-    def client(self) -> "Registry":
-        return self
-
-    def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+    def tag_version(self, version: str, key: str, value: str) -> None:
         self.tags[version] = value
 
     def set_alias(self, alias: str, version: str) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
+from assets.promotion import CHAMPION, PREVIOUS
 from faces.files import read_json
 from faces.synthetic.dataset import write_dataset
-from pipelines.tracking import CHAMPION, PREVIOUS, MlflowTracking
+from pipelines.tracking import MlflowTracking
 from tests.browser import until
 from tests.integration.conftest import environment
 from tests.integration.pages import answers, free_ports

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from assets.graph import STAGES
+from assets.promotion import CHALLENGER, CHAMPION
 from faces.files import read_json, read_manifest
-from pipelines.tracking import CHALLENGER, CHAMPION, MlflowTracking
+from pipelines.tracking import MlflowTracking
 from tests.integration.conftest import Whole, samae
 from training.export import load_swapper
 from training.shards import ShardSet

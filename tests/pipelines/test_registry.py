@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
-from assets.promotion import carry_out, kept_verdicts
+from assets.promotion import CHAMPION, PREVIOUS, ROLLED_BACK_TAG, carry_out, kept_verdicts
 from assets.store import Store
 from assets.tracked import tracked
 from faces.errors import SamaeError
 from pipelines.commands import models
-from pipelines.tracking import CHAMPION, EXPORT_TAG, PREVIOUS, ROLLED_BACK_TAG, MlflowTracking
+from pipelines.tracking import EXPORT_TAG, MlflowTracking
 
 
 @pytest.fixture(scope="module")
