@@ -84,9 +84,14 @@ def encoder_overrides(plan: Plan, recipe: str) -> list[str]:
 def recipe_overrides(plan: Plan, recipe: str) -> list[str]:
     """The recipe settings that follow from the plan, the user's own last."""
     from training.config import load_recipe
+    from training.growing import patch_at
 
+    bare = load_recipe(recipe)
     follows = [f"size_px={plan.picture_px}", f"seed={plan.seed}"]
-    if load_recipe(recipe).identity.encoder == DEFAULT_ENCODER:  # a recipe that names another encoder keeps it
+    patch_px = patch_at(bare.as_dict(), plan.picture_px)
+    if patch_px != bare.generator.patch_px:  # another size of the same network
+        follows.append(f"generator.patch_px={patch_px}")
+    if bare.identity.encoder == DEFAULT_ENCODER:  # a recipe that names another encoder keeps it
         follows.append(f"identity.encoder={plan.encoder}")
     kimg = plan.kimg_of(recipe)
     if kimg is not None:
@@ -98,9 +103,10 @@ def recipe_overrides(plan: Plan, recipe: str) -> list[str]:
 def continuation(plan: Plan, recipe: str, overrides: list[str]) -> list[str]:
     """Settings that go on from the shipped weights: on generated people, where they fit and `from_scratch` is off."""
     from training.config import load_recipe
-    from training.weights import shipped_for, shipped_recipes
+    from training.growing import family
+    from training.weights import shipped_families, shipped_for
 
-    if plan.from_scratch or plan.raw is not None or recipe not in shipped_recipes():
+    if plan.from_scratch or plan.raw is not None or family(recipe) not in shipped_families():
         return []
     settings = load_recipe(recipe, overrides)
     if any(given.partition("=")[0].strip() == "train.init_from" for given in overrides):

@@ -33,6 +33,17 @@ def load_faces_of(folder: Path, keys: Any, encoder: tuple[str, str] | None = Non
         shards.close()
 
 
+def width_of(folder: Path) -> int:
+    """Width of the pictures in a folder of shards, px."""
+    from training.shards import ShardSet
+
+    shards = ShardSet.open(folder)
+    try:
+        return shards.size_px
+    finally:
+        shards.close()
+
+
 def loss_curves(run_dir: Path) -> dict[str, list[tuple[float, float]]]:
     """Loss -> (kimg, value) points of a training's folder; empty when it holds none."""
     path = run_dir / "stats.jsonl"
@@ -48,14 +59,17 @@ def loss_curves(run_dir: Path) -> dict[str, list[tuple[float, float]]]:
 def judge_export(
     plan: Plan, store: Store, export: Path, pool: Pool, progress: Progress, protocol: str = "cross"
 ) -> Any:
-    """Judge a trained export with today's judge on the pairs of shards, plan, seed and protocol; an Evaluation."""
+    """Judge a trained export with today's judge on the pairs of shards, plan, seed and protocol; an Evaluation.
+
+    Where it was trained on pictures of another width, it works at the shards' (training/growing.py).
+    """
     from evaluation.judge import judge
     from faces.identity.registry import load_encoder
     from faces.morphable.registry import load_head
     from training.export import load_swapper
 
     shards, head = store.folder("training_shards"), load_head(plan.head)
-    swapper: Any = load_swapper(export, head=head)
+    swapper: Any = load_swapper(export, head=head, size_px=width_of(shards))
     return judge(
         swapper,
         pairs_of(plan, shards, protocol, head.layout),

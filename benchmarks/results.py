@@ -1,14 +1,16 @@
 """The shipped weights judged anew on a frozen set of generated people whom no training saw (docs/results.md).
 
-    samae bench results --json                     the weights samae-64
-    samae bench results --set model=RUN/export     other weights of the same size, on the same pairs
+    samae bench results --json                     the weights samae-people, at their own 128 px
+    samae bench results --set size_px=64           the same at 64 px
+    samae bench results --set model=RUN/export     other weights, on the same pairs at their own size
     samae bench results --set model=A/export,B/export --set page=FILE.html     several, and their leaderboard
     samae bench results --set keep=FOLDER          keep the set there, so that the next run only judges
     samae bench results --set picture=FILE.jpg     draw the first four pairs, the two best, median and worst
 
 The protocol: 240 photographs of 60 people of a seed that nothing else uses, prepared by the project's own assets, 100
 pairs of different people among those that the shards call `train` (the split means nothing here: nobody of this seed
-was ever trained on), judged by judge-1 and judge-2 with the true swaps. All of it follows from the seed.
+was ever trained on), judged by judge-1 and judge-2 with the true swaps. All of it follows from the seed and the width
+of the pictures, by default that of the (first) weights; weights of another width work at it where their trunk allows.
 """
 
 import subprocess
@@ -28,8 +30,11 @@ from faces.files import read_json
 SUMMARY = "The shipped weights on a frozen set of generated people never seen, beside the baselines"
 #: A seed that no training set, demo or test uses.
 SEED = 240_207_370
+#: Least width at which the set's faces are fitted, px; photographs are twice as wide as its pictures.
+FIT_PX = 128
 DEFAULTS: dict[str, Any] = {
-    "model": "samae-64",
+    "model": "samae-people",
+    "size_px": 0,
     "photographs": 240,
     "pairs": 100,
     "keep": "",
@@ -54,12 +59,16 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
 
     Of several weights every figure has their name in front; `page` also takes the losses from RUN/stats.jsonl.
     """
+    from training.weights import find_weights
+
     unknown = sorted(set(settings) - set(DEFAULTS))
     if unknown:
         raise SamaeError(f"bench results knows no {', '.join(unknown)}; its settings are {', '.join(DEFAULTS)}")
     chosen = DEFAULTS | settings
     models = [name.strip() for name in str(chosen["model"]).split(",")]
-    refuse_equal_names(models)
+    configs = [read_json(find_weights(model).folder / "config.json") for model in models]
+    refuse_equal_names([config["recipe"]["name"] for config in configs])
+    chosen |= {"size_px": int(chosen["size_px"]) or configs[0]["size_px"]}
     with tempfile.TemporaryDirectory(prefix="samae-results-") as scratch:
         home = Path(str(chosen["keep"]) or scratch).absolute()
         found = {model: evaluate(chosen | {"model": model}, home) for model in models}
@@ -74,11 +83,8 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
     return {f"{e.name}_{key}": value for e in found.values() for key, value in system(e).items()} | shared
 
 
-def refuse_equal_names(models: list[str]) -> None:
+def refuse_equal_names(names: list[str]) -> None:
     """SamaeError, before any judging, where figures of two weights would go by the same recipe's name."""
-    from training.weights import find_weights
-
-    names = [read_json(find_weights(model).folder / "config.json")["recipe"]["name"] for model in models]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SamaeError(
@@ -122,8 +128,8 @@ def evaluate(chosen: dict[str, Any], home: Path) -> Any:
     from training.shards import ShardSet
     from training.weights import find_weights
 
-    weights = find_weights(str(chosen["model"]))
-    environment = protocol_environment(home, int(chosen["photographs"]))
+    weights, size_px = find_weights(str(chosen["model"])), int(chosen["size_px"])
+    environment = protocol_environment(home, int(chosen["photographs"]), size_px)
     make_set(environment)
     # All settings are given, so that this process's own SAMAE_* count as little as in the process that made the set.
     given = {name: entry.get_default(call_default_factory=True) for name, entry in Settings.model_fields.items()}
@@ -134,7 +140,7 @@ def evaluate(chosen: dict[str, Any], home: Path) -> Any:
     pairs = make_pairs(shard_set, "train", int(chosen["pairs"]), SEED)
     shard_set.close()
     head = load_head(plan.head)
-    swapper: Any = load_swapper(weights.folder, head=head)
+    swapper: Any = load_swapper(weights.folder, head=head, size_px=size_px)
     return judge(
         swapper, pairs, partial(load_faces_of, shards, encoder=(swapper.encoder_source, swapper.encoder_digest)),
         [load_encoder(name) for name in plan.judges], true_swaps(plan, home / "cache" / "true_swaps"), head,
@@ -142,12 +148,14 @@ def evaluate(chosen: dict[str, Any], home: Path) -> Any:
     )  # fmt: skip
 
 
-def protocol_environment(home: Path, photographs: int) -> dict[str, str]:
-    """Every setting that the set depends on, so that nobody's own SAMAE_* change it."""
+def protocol_environment(home: Path, photographs: int, size_px: int) -> dict[str, str]:
+    """Every setting that the set depends on, so that nobody's own SAMAE_* change it. size_px: of its pictures."""
     return {
         "SAMAE_HOME": str(home), "SAMAE_SEED": str(SEED), "SAMAE_PHOTOGRAPHS": str(photographs),
-        "SAMAE_PHOTO_PX": "128", "SAMAE_ALIGNED_PX": "128", "SAMAE_PICTURE_PX": "64", "SAMAE_HEAD": "builtin",
-        "SAMAE_ENCODER": "builtin", "SAMAE_JUDGES": "judge-1,judge-2", "SAMAE_RAY": "serial",
+        "SAMAE_PHOTO_PX": str(2 * size_px), "SAMAE_ALIGNED_PX": str(max(FIT_PX, size_px)),
+        "SAMAE_PICTURE_PX": str(size_px),
+        "SAMAE_HEAD": "builtin", "SAMAE_ENCODER": "builtin", "SAMAE_JUDGES": "judge-1,judge-2",
+        "SAMAE_RAY": "serial",
     }  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from faces.fitting.gaze import gaze_vectors
 from faces.landmarks import EYE_LEFT, EYE_RIGHT, transform_points, umeyama
 
 WEIGHTS = Path(__file__).with_name("gaze.safetensors")
+#: The layer that holds most of the numbers, and its scales, in the file.
+WIDEST, SCALE = "head.0.weight", "head.0.weight_scale"
 STRIP_PX = (72, 24)
 #: Eye centres in the strip, picture-left first, our pixels.
 EYES_AT = np.array([[18.0, 12.0], [54.0, 12.0]])
@@ -96,8 +98,13 @@ class GazeReader:
 
 
 def save_reader(path: Path, network: GazeNetwork) -> None:
-    """Write the weights, half precision."""
-    save_file({name: value.half().contiguous() for name, value in network.state_dict().items()}, path)
+    """Write the weights: the widest layer as one byte a number times a scale a row, the rest in half precision."""
+    weights = network.state_dict()
+    widest = weights.pop(WIDEST)
+    scale = (widest.abs().amax(1, keepdim=True) / 127).half()
+    whole = (widest / scale.float().clamp(min=1e-12)).round().clamp(-127, 127).to(torch.int8)
+    halves = {name: value.half().contiguous() for name, value in weights.items()}
+    save_file(halves | {WIDEST: whole, SCALE: scale}, path)
 
 
 @lru_cache(maxsize=2)
@@ -106,5 +113,7 @@ def load_reader(path: Path = WEIGHTS) -> GazeReader:
     if not path.is_file():
         raise SamaeError(f"{path} is missing; make it with 'python -m evaluation.train_gaze'")
     network = GazeNetwork()
-    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    weights[WIDEST] = weights[WIDEST] * weights.pop(SCALE)
+    network.load_state_dict(weights)
     return GazeReader(network)

@@ -19,10 +19,10 @@ import numpy as np
 
 from faces.errors import SamaeError
 
-#: Width of photographs and of shards, px; the second is that of the shipped weights.
+#: Width of photographs, and of shards where the shipped weights shrink to the size of recipe `samae`, px.
 PHOTO_PX, PICTURE_PX = 128, 64
 FACES, PEOPLE, SEED = 4, 2, 7
-WEIGHTS = "samae-64"
+WEIGHTS = "samae-people"
 #: A fit of a generated face that is further from its landmarks than this is broken (usual: under 2), percent.
 WORST_NME_PERCENT = 5.0
 #: The same for landmarks that are read off a picture, as a share of its width (usual: under 0.015).
@@ -151,7 +151,7 @@ class SelfTest:
         from training.export import load_swapper
         from training.weights import find_weights
 
-        return load_swapper(find_weights(WEIGHTS).folder, head=self.head)
+        return load_swapper(find_weights(WEIGHTS).folder, head=self.head, size_px=PICTURE_PX)
 
     def head_decode(self) -> None:
         """Coefficients -> vertices."""

@@ -20,6 +20,7 @@ from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from training.batch import FaceBatch, SwapResult
 from training.config import recipe_from_dict
+from training.growing import recipe_at, resized
 from training.methods.base import Method, build_method
 
 #: Raise when a reader of this version could misread an older export.
@@ -98,9 +99,16 @@ def export_model(method: Method, folder: Path, metadata: dict[str, Any] | None =
 
 
 def load_swapper(
-    export_dir: str | Path, device: torch.device | str = "cpu", head: MorphableHead | None = None
+    export_dir: str | Path,
+    device: torch.device | str = "cpu",
+    head: MorphableHead | None = None,
+    size_px: int | None = None,
 ) -> TrainedSwapper:
-    """Read and verify (sizes and SHA-256) an export; `head` is loaded by its edition when not given."""
+    """Read and verify (sizes and SHA-256) an export; `head` is loaded by its edition when not given.
+
+    size_px: of the pictures it is to swap, by default those it was trained on; where its trunk serves that size, too
+    (training/growing.py), the weights grow or shrink, else a SamaeError says what it was trained on.
+    """
     folder = Path(export_dir)
     read_manifest(folder).verify(folder, hashes=True)
     config = read_json(folder / "config.json")
@@ -114,8 +122,10 @@ def load_swapper(
             f"{folder} was trained with the head {config['head']['edition']} ({config['head']['digest']}), but this "
             f"one is {head.edition} ({head.digest}); its coefficients mean something else: train anew"
         )
-    method = _method(config, head, torch.device(device))
-    _load_weights(method, folder / "model.safetensors")
+    trained = config["recipe"]
+    recipe = recipe_at(trained, config["size_px"] if size_px is None else size_px)
+    method = _method(config | {"recipe": recipe}, head, torch.device(device))
+    _load_weights(method, folder / "model.safetensors", trained["generator"]["patch_px"])
     metadata = config["metadata"] | {
         "embedding_dim": config["encoder"]["dim"],
         "recipe_digest": config["recipe_digest"],
@@ -123,7 +133,7 @@ def load_swapper(
     name = config["recipe"]["name"]
     encoder = config["encoder"]
     source = encoder.get("source", encoder["name"])  # exports before it was kept name their encoder only
-    return TrainedSwapper(name, config["size_px"], encoder["name"], source, encoder["digest"], metadata, method)
+    return TrainedSwapper(name, recipe["size_px"], encoder["name"], source, encoder["digest"], metadata, method)
 
 
 def encoder_of(swapper: TrainedSwapper, device: torch.device | str = "cpu") -> Any:
@@ -144,9 +154,9 @@ def _method(config: dict[str, Any], head: MorphableHead, device: torch.device) -
     return build_method(recipe, head, EmbeddingOnly(config["encoder"]["name"], config["encoder"]["dim"]), device)
 
 
-def _load_weights(method: Method, path: Path) -> None:
+def _load_weights(method: Method, path: Path, patch_px: int) -> None:
     try:
-        weights = load_file(path)
+        weights = resized(load_file(path), patch_px, method.recipe.generator.patch_px)
         method.ema.load_state_dict(weights, strict=True)
     except (SafetensorError, RuntimeError) as error:
         raise SamaeError(f"{path} does not fit its config.json: {str(error).splitlines()[-1].strip()}") from None

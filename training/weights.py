@@ -2,7 +2,10 @@
 
 A folder of weights is an export (training/export.py); a shipped one holds half precision and a model card beside it.
 
-    python -m training.weights RUN/export samae-64 CARD.md      # keep an export as training/weights/samae-64
+    python -m training.weights RUN/export samae-people CARD.md      # keep an export as training/weights/samae-people
+
+A name here is no recipe's, so that one word never means both. Weights of SAMAE serve its other sizes, too
+(training/growing.py).
 """
 
 import sys
@@ -18,6 +21,7 @@ from faces.errors import SamaeError
 from faces.files import atomic_folder, is_complete, read_json, read_manifest
 from training.checkpoints import load_strictly
 from training.config import Recipe
+from training.growing import family, resized, trunk_px
 from training.methods.base import Method
 
 SHIPPED_FOLDER = Path(__file__).parent / "weights"
@@ -53,9 +57,9 @@ def shipped_names() -> list[str]:
     return sorted(path.parent.name for path in SHIPPED_FOLDER.glob(f"*/{WEIGHTS}"))
 
 
-def shipped_recipes() -> set[str]:
-    """Names of the recipes that weights come with."""
-    return {read_json(SHIPPED_FOLDER / name / CONFIG)["recipe"]["name"] for name in shipped_names()}
+def shipped_families() -> set[str]:
+    """Families of recipes (growing.family) that weights come with."""
+    return {family(read_json(SHIPPED_FOLDER / name / CONFIG)["recipe"]["name"]) for name in shipped_names()}
 
 
 def find_weights(name: str) -> StartingWeights:
@@ -75,7 +79,10 @@ def find_weights(name: str) -> StartingWeights:
 
 
 def start_from(method: Method, weights: StartingWeights) -> None:
-    """Put the weights into a method's generator and its average; SamaeError where anything does not fit."""
+    """Put the weights into a method's generator and its average; SamaeError where anything does not fit.
+
+    Weights of another size fit where the trunk is the same: they grow or shrink to this run's patches.
+    """
     wanted = _needs(method.recipe, method.head.digest, getattr(method.encoder, "digest", ""))
     for what, (asked, given) in _compared(wanted, weights.config).items():
         if asked != given:
@@ -87,16 +94,17 @@ def start_from(method: Method, weights: StartingWeights) -> None:
         tensors = load_file(weights.folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise SamaeError(f"{weights.folder / WEIGHTS} is no safetensors file ({error}); get it anew") from None
-    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    patch_px = int(weights.config["recipe"]["generator"]["patch_px"])
+    tensors = resized(tensors, patch_px, method.recipe.generator.patch_px)
     for module in (method.generator, method.ema):
         load_strictly(module, tensors, f"generator of {method.recipe.name}")
 
 
 def shipped_for(recipe: Recipe, head_digest: str, encoder_digest: str) -> StartingWeights | None:
-    """The shipped weights of a recipe of this name whose networks, size, head and encoder are the same; else None."""
+    """The shipped weights of a recipe's family whose trunk, head and encoder are the same; else None."""
     for name in shipped_names():
         config = read_json(SHIPPED_FOLDER / name / CONFIG)
-        if config["recipe"]["name"] != recipe.name:
+        if family(config["recipe"]["name"]) != family(recipe.name):
             continue
         compared = _compared(_needs(recipe, head_digest, encoder_digest), config)
         if all(asked == given for asked, given in compared.values()) and is_complete(SHIPPED_FOLDER / name):
@@ -109,8 +117,8 @@ def _needs(recipe: Recipe, head_digest: str, encoder_digest: str) -> dict[str, A
     tree = recipe.as_dict()
     return {
         "method": recipe.method,
-        "size_px": recipe.size_px,
-        "generator": {key: _plain(value) for key, value in tree["generator"].items()},
+        "trunk_px": trunk_px(tree),
+        "generator": _trunk(tree["generator"]),
         "mesh.condition": recipe.mesh.condition,
         "identity.skin_colour": recipe.identity.skin_colour,
         "head": head_digest,
@@ -123,8 +131,8 @@ def _compared(wanted: dict[str, Any], config: dict[str, Any]) -> dict[str, tuple
     recipe = config["recipe"]
     given = {
         "method": recipe["method"],
-        "size_px": recipe["size_px"],
-        "generator": {key: _plain(value) for key, value in (wanted["generator"] | recipe["generator"]).items()},
+        "trunk_px": trunk_px(recipe),
+        "generator": wanted["generator"] | _trunk(recipe["generator"]),
         "mesh.condition": recipe["mesh"]["condition"],
         "identity.skin_colour": recipe["identity"]["skin_colour"],
         "head": config["head"]["digest"],
@@ -133,8 +141,10 @@ def _compared(wanted: dict[str, Any], config: dict[str, Any]) -> dict[str, tuple
     return {name: (value, given[name]) for name, value in wanted.items()}
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple | list) else value
+def _trunk(generator: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a generator but for its patch, lists in place of tuples."""
+    plain = {key: list(value) if isinstance(value, tuple | list) else value for key, value in generator.items()}
+    return {key: value for key, value in plain.items() if key != "patch_px"}
 
 
 def keep(export: Path, name: str, card: str) -> Path:

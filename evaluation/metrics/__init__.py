@@ -33,7 +33,7 @@ from evaluation.metrics.temporal_identity import temporal_identity
 from evaluation.metrics.truth_vgg import vgg_metric
 from evaluation.networks import NONE, JudgeNetworks
 
-METRIC_VERSION = 4
+METRIC_VERSION = 5
 
 PLAIN_METRICS: tuple[Metric, ...] = (
     pose.METRIC,

@@ -3,7 +3,7 @@
 Protocol "cross" is the asset swap_evaluation[NAME], made when it is out of date; the others are judged here and now,
 in the same pool and with the same kept rows, and leave the assets as they are. `video` draws sequences;
 `faceforensics` and `celeba-hq` read the folders that SAMAE_FACEFORENSICS and SAMAE_CELEBA_HQ name. By these three the
-weights that come with the project can be judged, too (--recipe samae-64): nothing has to be trained for that.
+weights that come with the project can be judged, too (--recipe samae-people): nothing has to be trained for that.
 """
 
 import json

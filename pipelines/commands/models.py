@@ -21,7 +21,7 @@ def tracking() -> MlflowTracking:
 def export_of(settings: Settings, model: str) -> Path:
     """The folder of a model: one named, a recipe trained here, an alias or version, or weights of the project.
 
-    Shipped weights answer to their own name, to their recipe's where that was not trained here, and to `champion`
+    Shipped weights answer to their own name, to their recipes' where these were not trained here, and to `champion`
     where nothing was registered here.
     """
     for named in (Path(model), Path(model) / "export"):
@@ -39,11 +39,13 @@ def export_of(settings: Settings, model: str) -> Path:
 
 def shipped_export(model: str) -> Path:
     """The folder of weights that come with the project, for a name, a recipe or `champion`; the terminal says so."""
+    from training.growing import family
     from training.weights import find_weights, shipped_names
 
     for name in shipped_names():
         weights = find_weights(name)
-        if model in (name, weights.config["recipe"]["name"], "champion"):
+        recipe = weights.config["recipe"]["name"]
+        if model in (name, recipe, family(recipe), "champion"):
             print(f"{model}: the weights {name} that come with Samae (nothing of that name was trained here)")
             return weights.folder
     raise SamaeError(

@@ -37,7 +37,7 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
         )
     from training.export import load_swapper
 
-    swapper = load_swapper(export_of(settings, model))
+    swapper = load_swapper(export_of(settings, model), size_px=None if is_picture(source) else _width(settings))
     face = _source(settings, source, swapper)
     if Path(target).is_dir():
         _swap_folder(swapper, face, Path(target), out)
@@ -84,10 +84,17 @@ def _source(settings: Settings, source: str, swapper: Any) -> Any:
     return _shard_faces(settings, [source], swapper)
 
 
+def _width(settings: Settings) -> int:
+    """Width of the pictures in the shards, px: what a swapper has to work at that is given one of them."""
+    from assets.judging import width_of
+
+    settings.store.manifest("training_shards")
+    return width_of(settings.store.folder("training_shards"))
+
+
 def _shard_faces(settings: Settings, keys: list[str], swapper: Any) -> Any:
     from assets.judging import load_faces_of
 
-    settings.store.manifest("training_shards")
     encoder = (swapper.encoder_source, swapper.encoder_digest)
     return load_faces_of(settings.store.folder("training_shards"), keys, encoder=encoder)
 
@@ -95,8 +102,8 @@ def _shard_faces(settings: Settings, keys: list[str], swapper: Any) -> Any:
 def _swap_keys(settings: Settings, source: str, target: str, out: Path, model: str) -> None:
     from training.export import load_swapper
 
-    settings.store.manifest("training_shards")
-    swapper = load_swapper(export_of(settings, model))
+    width_px = _width(settings)  # before anything is loaded: it says when there are no shards
+    swapper = load_swapper(export_of(settings, model), size_px=width_px)
     faces = _shard_faces(settings, [source, target], swapper)
     made = swapper.swap(faces.select([0]), faces.select([1]))
     row = [faces.image[0], faces.image[1], made.image[0]]

@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     encoder: Any = EmbeddingOnly("builtin", 256)
     method = build_method(load_recipe("simswap", SMALL + BARE), load_head("builtin"), encoder, torch.device("cpu"))
     with store.write("swap_model", "simswap", {}) as (folder, _):
-        origin = find_weights("samae-64").origin()
+        origin = find_weights("samae-people").origin()
         export_model(
             method,
             folder / "export",
@@ -72,14 +72,14 @@ def test_the_card_names_digests_terms_figures_and_the_way_back(store: Store) -> 
         read_manifest(export).files["model.safetensors"][1],
         store.digest("photographs"),
         load_head("builtin").digest,
-        find_weights("samae-64").sha256,
+        find_weights("samae-people").sha256,
     ):
         assert digest in card
     for line in (
         "| photographs (1) | CC BY 2.0 |",
         "| photographs (1) | CC0 |",
         "| VGG-16 (perceptual loss) | BSD-3-Clause (torchvision) |",
-        "| starting weights samae-64 | Apache-2.0 (comes with Samae) |",
+        "| starting weights samae-people | Apache-2.0 (comes with Samae) |",
         "| identity_similarity, higher is better | 0.500 [0.400, 0.600] | 0.100 | 2 |",
         "| pose_error, higher is better | – | – | 20 |",
         "SAMAE_OVERRIDES='train.batch_size=4' SAMAE_PAIRS='20' samae train --recipe simswap",

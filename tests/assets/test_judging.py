@@ -41,7 +41,7 @@ def celeba(tmp_path: Path) -> Path:
 def judged(root: Path, home: Path) -> Any:
     """The evaluation of the shipped weights on the pair of the folder."""
     plan = tiny_plan(judges=("judge-1",))
-    export, pictures = find_weights("samae-64").folder, open_celeba_hq(root)
+    export, pictures = find_weights("samae-people").folder, open_celeba_hq(root)
     return judge_set(plan, Store(home, "none"), export, Serial(), lambda done, total, note: None, pictures, 1)
 
 

@@ -13,7 +13,7 @@ def main() -> None:
     settings = load_settings()
     pool = RayPool(address=settings.ray, cores=settings.cores)
     progress = lambda done, total, note="": print(f"judged {done:g} of {total:g}", flush=True)  # noqa: E731
-    evaluation = judge_export(settings.plan, settings.store, find_weights("samae-64").folder, pool, progress)
+    evaluation = judge_export(settings.plan, settings.store, find_weights("samae-people").folder, pool, progress)
     pool.stop()
     print(json.dumps({name: figure["mean"] for name, figure in sorted(evaluation.summary.items())}))
 

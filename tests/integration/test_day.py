@@ -123,7 +123,7 @@ def new_folder(day: Day) -> None:
 def cancelled_and_resumed(day: Day) -> None:
     """A training from better weights is interrupted; Monday's run goes on where it stopped, and it is promoted."""
     day.settings |= {
-        "SAMAE_OVERRIDES": "train.batch_size=8,train.log_every_steps=1,train.init_from=samae-64",
+        "SAMAE_OVERRIDES": "train.batch_size=8,train.log_every_steps=1,train.init_from=samae-people",
         "SAMAE_KIMG": "samae=0.4",
     }
     training = day.start("pipelines.cli", "train", "--recipe", "samae")

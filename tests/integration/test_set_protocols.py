@@ -13,7 +13,7 @@ from faces.landmarks import to_whole_pixels
 from tests.evaluation import people
 from tests.integration.conftest import environment, samae
 
-SHIPPED = ("evaluate", "--recipe", "samae-64", "--json")
+SHIPPED = ("evaluate", "--recipe", "samae-people", "--json")
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_a_folder_of_faceforensics_is_judged(tmp_path: Path) -> None:
     places = {"SAMAE_FACEFORENSICS": str(root), "SAMAE_RAY": "serial"}
     asked = ("--protocol", "faceforensics", "--report", str(tmp_path / "page.html"))
     told = samae(*SHIPPED[:3], *asked, home=home, **places)
-    assert "samae on 20 pairs (faceforensics-c23" in told
+    assert "samae-128 on 20 pairs (faceforensics-c23" in told
     assert "true-swap" not in told
     assert "gaze_degrees" not in told  # read on generated people alone
     assert "failed: 001/4: " in told

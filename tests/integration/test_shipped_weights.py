@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from assets.graph import recipe_identity, recipe_overrides
+from assets.partitions import recipe_names
 from assets.plan import Plan
 from faces.identity.registry import load_encoder
 from faces.morphable.registry import load_head
@@ -23,12 +24,16 @@ KEPT = {
 }
 
 
-def test_they_fit_the_recipe_of_their_name() -> None:
-    assert shipped_names() == ["samae-64"]
-    found = shipped_for(load_recipe("samae"), load_head("builtin").digest, load_encoder("builtin").digest)
-    assert found is not None
-    assert found.name == "samae-64"
-    assert (SHIPPED_FOLDER / "samae-64" / "README.md").read_text().startswith("# samae-64")
+def test_they_fit_every_size_of_their_trunk() -> None:
+    assert shipped_names() == ["samae-people"]
+    assert not set(shipped_names()) & set(recipe_names())  # one word never means both
+    digests = load_head("builtin").digest, load_encoder("builtin").digest
+    for recipe in ("samae", "samae-128"):
+        found = shipped_for(load_recipe(recipe), *digests)
+        assert found is not None
+        assert found.name == "samae-people"
+    assert shipped_for(load_recipe("samae-256"), *digests) is None
+    assert (SHIPPED_FOLDER / "samae-people" / "README.md").read_text().startswith("# samae-people")
 
 
 def test_all_weights_stay_small() -> None:
@@ -39,9 +44,11 @@ def test_all_weights_stay_small() -> None:
 
 
 def test_the_demo_goes_on_from_them_unless_told_otherwise(tmp_path: Path) -> None:
-    start = "train.init_from=samae-64"
-    assert start in recipe_overrides(Plan(), "samae")
-    assert recipe_identity(Plan(), "samae")["init_from"] == find_weights("samae-64").sha256
+    start = "train.init_from=samae-people"
+    for plan in (Plan(), Plan(picture_px=128), Plan(picture_px=256)):
+        for recipe in ("samae", "samae-128"):
+            assert start in recipe_overrides(plan, recipe)
+    assert recipe_identity(Plan(), "samae")["init_from"] == find_weights("samae-people").sha256
     for plan in (Plan(from_scratch=True), Plan(raw=tmp_path), Plan(picture_px=32)):
         assert start not in recipe_overrides(plan, "samae")
     assert "init_from" not in recipe_identity(Plan(from_scratch=True), "samae")

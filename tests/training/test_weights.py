@@ -43,7 +43,7 @@ def test_a_method_takes_over_weights(export: Path) -> None:
 
 @pytest.mark.parametrize(
     ("override", "what"),
-    [("generator.width=16", "generator"), ("mesh.condition=vector", "mesh.condition"), ("size_px=64", "size_px")],
+    [("generator.width=16", "generator"), ("mesh.condition=vector", "mesh.condition"), ("size_px=64", "trunk_px")],
 )
 def test_weights_of_another_network_are_refused(export: Path, override: str, what: str) -> None:
     with pytest.raises(SamaeError, match=rf"their {what} is .* this run's"):
