@@ -118,7 +118,8 @@ def table(evaluation: Any) -> str:
     for metric, figure in evaluation.summary.items():
         if math.isnan(figure["mean"]):
             continue  # not measured here (FID without its weights)
-        own = f"{figure['mean']:.3f} ({figure['low']:.3f}..{figure['high']:.3f})"
+        span = "" if math.isnan(figure["low"]) else f" ({figure['low']:.3f}..{figure['high']:.3f})"  # one of a set has none
+        own = f"{figure['mean']:.3f}{span}"
         rest = "".join(f"{evaluation.baselines[n][metric]['mean']:>14.3f}" for n in names)
         lines.append(f"{metric + ' ' + figure['unit']:<34}{own:>26}{figure['n']:>8}{rest}")
     lost = sorted({why for why in evaluation.rows.column("reason").to_pylist() if why})
