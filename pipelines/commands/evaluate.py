@@ -118,7 +118,8 @@ def table(evaluation: Any) -> str:
     for metric, figure in evaluation.summary.items():
         if math.isnan(figure["mean"]):
             continue  # not measured here (FID without its weights)
-        span = "" if math.isnan(figure["low"]) else f" ({figure['low']:.3f}..{figure['high']:.3f})"  # one of a set has none
+        has_interval = not math.isnan(figure["low"])  # a figure of the whole set has none
+        span = f" ({figure['low']:.3f}..{figure['high']:.3f})" if has_interval else ""
         own = f"{figure['mean']:.3f}{span}"
         rest = "".join(f"{evaluation.baselines[n][metric]['mean']:>14.3f}" for n in names)
         lines.append(f"{metric + ' ' + figure['unit']:<34}{own:>26}{figure['n']:>8}{rest}")
