@@ -216,9 +216,10 @@ def promotion(
     """Which recipe (if any) takes the champion's place, and every verdict on the way.
 
     The gate decides, and when in doubt it stays shut. A champion that is none of today's models is judged again with
-    today's code and data. A version that was rolled back is passed over.
+    today's code and data; one that fails most pairs is no measure, and a challenger is weighed against the baselines
+    instead, as it could never be replaced otherwise. A version that was rolled back is passed over.
     """
-    from evaluation.gate import decide
+    from evaluation.gate import decide, why_no_measure
 
     if reigning and reigning[0] in versions.values():
         holder = next(recipe for recipe, number in versions.items() if number == reigning[0])
@@ -236,6 +237,10 @@ def promotion(
             }
     else:
         holder, old = "", None
+    notes = []
+    if old is not None and reigning and (why := why_no_measure(old)):
+        notes = [f"weighed as a first champion, as version {reigning[0]}, the champion, is no measure: {why}"]
+        old = None
     verdicts, promoted = [], None
     for name in best_first(list(evaluations.values())):
         if name == holder:
@@ -248,7 +253,8 @@ def promotion(
             verdicts.append({"promote": False, "challenger": name, "reasons": [reason]})
             continue
         verdict = decide(old, evaluations[name])
-        verdicts.append(verdict.as_dict())
+        said = verdict.as_dict()
+        verdicts.append(said | {"reasons": [*said["reasons"], *notes]})
         if verdict.promote:
             promoted = name
             break

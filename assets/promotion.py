@@ -118,6 +118,6 @@ def sentences(outcome: dict[str, Any], versions: dict[str, str], refused: str | 
         name = verdict.get("challenger")
         if name in versions:
             why = refused if verdict["promote"] else next(iter(verdict["reasons"]), "")
-            opponent = f"version {against}" if against else "the baselines"
+            opponent = f"version {against}" if against and verdict.get("champion", against) else "the baselines"
             said[versions[name]] = f"{day} refused: {why}" if why else f"{day} promoted: better than {opponent}"
     return said

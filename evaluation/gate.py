@@ -6,7 +6,8 @@ of the interval is not worse than the champion's by more than an allowance; (4) 
 allowed; (5) every comparison stands on enough pairs, and the challenger lacks no figure that the other side has.
 Without a champion, (2) and (3) are replaced by comparisons with the baselines: more identity than a copy of the
 target, and attributes kept better than a pasted source. Frames of one video are drawn together. A missing metric, a
-NaN or another digest refuses. All thresholds are ours.
+NaN or another digest refuses. A champion that fails too many pairs to be compared with is no measure
+(`why_no_measure`): promotion then asks as if there were none. All thresholds are ours.
 """
 
 import math
@@ -124,6 +125,20 @@ def decide(champion: Evaluation | None, challenger: Evaluation, settings: GateSe
         promote, challenger.name, champion.name if champion else None, reasons, tuple(deltas),
         challenger.pairs.digest, str(challenger.provenance.get("judge_digest", "")),
     )  # fmt: skip
+
+
+def why_no_measure(champion: Evaluation, settings: GateSettings | None = None) -> str:
+    """Why nobody can be compared with this champion, as it failed too many of the pairs; "" where somebody can."""
+    if not champion.failed():
+        return ""
+    bad = _failed(champion, champion.name)
+    try:
+        _enough(~bad, clip_numbers(champion.pairs), settings or GateSettings())
+    except SamaeError:
+        first = int(np.flatnonzero(bad)[0])
+        reason = in_order(system_rows(champion.rows, champion.name), champion.pairs.ids)["reason"][first].as_py()
+        return f"it failed {bad.sum()} of {len(bad)} pairs, first {champion.pairs.ids[first]} ({reason})"
+    return ""
 
 
 def _unlike(champion: Evaluation | None, challenger: Evaluation) -> list[str]:

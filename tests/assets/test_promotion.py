@@ -14,8 +14,10 @@ from assets.models import EXPORT, run_folder
 from assets.plan import Plan
 from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, ROLLED_BACK_TAG, carry_out, kept_verdicts, move_aliases
 from assets.store import Store
+from evaluation.judge import judge
 from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, write_json
+from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
 
 
 @dataclass
@@ -25,6 +27,10 @@ class Judged:
     name: str
     similarity: float
     leak: float = 0.1
+    lost: int = 0
+
+    def failed(self) -> int:
+        return self.lost
 
     @property
     def summary(self) -> dict[str, dict[str, float]]:
@@ -133,6 +139,30 @@ def test_the_gate_stays_shut_when_the_champion_cannot_be_judged(gate: dict[str, 
     outcome = promotion(Registry(), EVALUATIONS, VERSIONS, ("9", {}), fail)  # type: ignore[arg-type]
     assert outcome["promoted"] is None
     assert "cannot be judged on today's data (another head)" in outcome["verdicts"][0]["reasons"][0]
+
+
+def test_a_champion_that_fails_most_pairs_can_be_replaced(tmp_path: Path) -> None:
+    """As one that was trained at another size fails them all: its challenger must beat the baselines instead."""
+    listed = pairs()
+
+    def judged(share: float, failing: int = 0) -> Any:
+        swapper = FakeSwapper(share, fails_on=tuple(dict.fromkeys(listed.target_keys))[:failing])
+        return judge(swapper, listed, load_faces, [ColourEncoder()], truth)
+
+    def weighed(failing: int, share: float = 0.9) -> dict[str, Any]:
+        old = judged(0.3, failing)
+        return promotion(Registry(), {"fake": judged(share)}, {"fake": "1"}, ("9", {}), lambda _: old)  # type: ignore[arg-type]
+
+    outcome = weighed(len(listed))
+    verdict = outcome["verdicts"][0]
+    assert (outcome["promoted"], outcome["champion_before"], verdict["champion"]) == ("fake", "9", None)
+    assert "version 9, the champion, is no measure: it failed 20 of 20 pairs, first " in verdict["reasons"][-1]
+    assert "cannot swap onto" in verdict["reasons"][-1]
+    assert weighed(len(listed), share=0.0)["promoted"] is None
+    assert weighed(1)["verdicts"][0]["champion"] == "fake"
+    registry: Any = Registry([(CHAMPION, "9")])
+    carry_out(registry, Store(tmp_path, "people"), outcome, {"fake": "1"}, {})
+    assert registry.tags["1"].endswith("promoted: better than the baselines")
 
 
 def decided(promoted: str | None = "simswap", before: str | None = "9") -> dict[str, Any]:
