@@ -50,15 +50,18 @@ def swap_evaluation(
         "samae.judge_digest": str(evaluation.provenance["judge_digest"]),
         **made_by(context.run_id),
     }
-    with tracked(tracking, f"evaluation-{recipe}", cycle, tags) as run:
-        with store.write("swap_evaluation", recipe, made_from) as (folder, metadata):
-            write_evaluation(folder / KEPT, evaluation)
-            about = report_settings(plan, store, [recipe])
-            write_report(evaluation, training_curves(store, recipe), about, folder / REPORT_NAME)
-            metadata["mlflow_run"] = run.run_id
+    # the run is inside: an evaluation whose run cannot be kept is not kept either, and is made again
+    with (
+        store.write("swap_evaluation", recipe, made_from) as (folder, metadata),
+        tracked(tracking, f"evaluation-{recipe}", cycle, tags) as run,
+    ):
+        write_evaluation(folder / KEPT, evaluation)
+        about = report_settings(plan, store, [recipe])
+        write_report(evaluation, training_curves(store, recipe), about, folder / REPORT_NAME)
+        metadata["mlflow_run"] = run.run_id
         describe(tracking, run.run_id, recipe, plan, evaluation)
         run.metrics = evaluation.flat("eval/") | evaluation.interval_ends("interval/")
-        run.artifacts = store.folder("swap_evaluation", recipe)
+        run.artifacts = folder
     page = {
         "report": dg.MetadataValue.path(str(store.folder("swap_evaluation", recipe) / REPORT_NAME)),
         "mlflow": dg.MetadataValue.url(tracking.page(run.run_id)),

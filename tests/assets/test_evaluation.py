@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from assets import evaluation as stage
+from assets.graph import provenance
 from assets.store import Store
 from evaluation.evaluation import Evaluation
 from evaluation.judge import judge
@@ -56,6 +57,12 @@ def evaluate(house: House, tracker: MlflowTracking) -> Any:
     return run
 
 
+def is_made(house: House) -> bool:
+    return house.store.is_current(
+        "swap_evaluation", "samae", provenance("swap_evaluation", "samae", house.plan, house.store)
+    )
+
+
 def test_an_evaluation_keeps_its_page_and_says_its_data(
     house: House, tracker: MlflowTracking, judged: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +72,7 @@ def test_an_evaluation_keeps_its_page_and_says_its_data(
     assert "How it learned" in page
     assert "samae failed 1 of 20 pairs" in page
     assert run.info.status == "FINISHED"
+    assert is_made(house)
     assert run.inputs.dataset_inputs[0].dataset.digest == judged.pairs.digest
     metrics = run.data.metrics
     assert (metrics["eval/failed"], metrics["eval/pairs"]) == (1, 20)
@@ -75,15 +83,24 @@ def test_an_evaluation_keeps_its_page_and_says_its_data(
     assert {"report.html", "evaluation", "pairs.json"} <= kept
 
 
-def test_an_evaluation_that_cannot_be_written_closes_its_run(
-    house: House, tracker: MlflowTracking, judged: Evaluation, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "evaluation.evaluation.write_evaluation",
+        "pipelines.tracking.MlflowTracking.describe",
+        "mlflow.tracking.MlflowClient.log_artifacts",
+    ],
+)
+def test_an_evaluation_that_cannot_be_kept_or_logged_is_not_made_and_closes_its_run(
+    house: House, tracker: MlflowTracking, judged: Evaluation, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(stage, "judge_export", lambda *_: judged)
-    monkeypatch.setattr("evaluation.evaluation.write_evaluation", full)
+    monkeypatch.setattr(broken, full)
     with pytest.raises(OSError, match="no space left"):
         evaluate(house, tracker)
     (run,) = tracker.client.search_runs([tracker.experiment_id], "tags.`samae.kind` = 'evaluation'")
     assert run.info.status == "FAILED"
+    assert not is_made(house)
