@@ -27,7 +27,8 @@ from faces.errors import SamaeError
 class Floor:
     """A metric that must not fall: by at most `allowance`, in its own unit, against the champion.
 
-    A floor that is not `required` is skipped when NEITHER side measured it (no fit, no truth); one side alone refuses.
+    A floor that is not `required` is skipped when NEITHER side has a figure on any pair (no fit, no truth); one side
+    alone refuses. Where some pairs alone can have a figure (eyes that are seen), `least_share` is of those.
     """
 
     metric: str
@@ -55,7 +56,8 @@ class GateSettings:
             figure that the other side has. Where the champion failed on more, as many as it did.
         least_pairs: a comparison on fewer pairs (fewer clips, where whole clips are drawn) refuses. 4 is the shortest
             list that a plan allows: below it an interval says nothing.
-        least_share: so does one on less than this share (0..1) of the list's pairs.
+        least_share: so does one on less than this share (0..1) of the list's pairs; for what is not required, of the
+            pairs on which either side has a figure.
     """
 
     primary: str = "identity_similarity"
@@ -133,7 +135,7 @@ def why_no_measure(champion: Evaluation, settings: GateSettings | None = None) -
         return ""
     bad = _failed(champion, champion.name)
     try:
-        _enough(~bad, clip_numbers(champion.pairs), settings or GateSettings())
+        _enough(~bad, clip_numbers(champion.pairs), settings or GateSettings(), len(bad))
     except SamaeError:
         first = int(np.flatnonzero(bad)[0])
         reason = in_order(system_rows(champion.rows, champion.name), champion.pairs.ids)["reason"][first].as_py()
@@ -191,11 +193,11 @@ def _compare(
     deltas, refusals = [], []
     for metric, against, needed, required in wanted:
         other = challenger if champion is None else champion
-        measured = [metric in e.summary for e in (challenger, other)]
-        if not any(measured) and not required:
+        theirs = challenger.baselines.get(against, {}) if champion is None else champion.summary
+        if not required and not any(figures.get(metric, {}).get("n", 0) for figures in (challenger.summary, theirs)):
             continue
         try:
-            delta = _delta(metric, challenger, other, against, needed, settings)
+            delta = _delta(metric, challenger, other, against, needed, settings, required)
         except SamaeError as error:
             refusals.append(f"{metric} against {against} cannot be said: {error}")
             continue
@@ -206,8 +208,9 @@ def _compare(
 
 
 def _delta(
-    metric: str, challenger: Evaluation, other: Evaluation, against: str, needed: float, settings: GateSettings
-) -> Delta:
+    metric: str, challenger: Evaluation, other: Evaluation, against: str, needed: float, settings: GateSettings,
+    required: bool,
+) -> Delta:  # fmt: skip
     info = next((m for m in challenger.metrics if m.name == metric), None)
     if info is None or against not in systems_of(other.rows) or metric not in other.rows.column_names:
         raise SamaeError("it was not measured")
@@ -223,7 +226,7 @@ def _delta(
     lost = there[1] & ~there[0] & ~_failed(challenger, challenger.name)
     if lost.mean() > _allowed(None if other is challenger else other, settings):
         raise SamaeError(f"the challenger has no figure on {lost.sum()} of {len(lost)} pairs, where {against} has one")
-    _enough(compared, clips, settings)
+    _enough(compared, clips, settings, len(compared) if required else int((there[0] | there[1]).sum()))
     sign = -1.0 if info.direction == "lower" else 1.0
     figure = paired_difference(sign * values[0], sign * values[1], seed=challenger.pairs.seed, clips=clips)
     # `>` and `>=` are False for NaN: what cannot be said does not pass
@@ -231,16 +234,19 @@ def _delta(
     return Delta(metric, against, figure.mean, figure.low, figure.high, needed, bool(passed))
 
 
-def _enough(compared: np.ndarray, clips: np.ndarray | None, settings: GateSettings) -> None:
-    """(N,) bool, the pairs that both sides have a figure on, (N,) numbers of clips: SamaeError where they are few."""
-    count, asked = int(compared.sum()), settings.least_share * len(compared)
+def _enough(compared: np.ndarray, clips: np.ndarray | None, settings: GateSettings, of: int) -> None:
+    """(N,) bool, the pairs that both sides have a figure on, (N,) numbers of clips: SamaeError where they are few.
+
+    of: how many pairs could have one.
+    """
+    count, asked = int(compared.sum()), settings.least_share * of
     drawn = count if clips is None else len(np.unique(clips[compared]))
     if drawn < settings.least_pairs:
         raise SamaeError(
             f"both have it on {drawn} {'pairs' if clips is None else 'clips'}, {settings.least_pairs} are the least"
         )
     if count < asked:
-        raise SamaeError(f"both have it on {count} of {len(compared)} pairs, {math.ceil(asked)} are the least")
+        raise SamaeError(f"both have it on {count} of {of} pairs, {math.ceil(asked)} are the least")
 
 
 def _numbers(delta: Delta) -> str:

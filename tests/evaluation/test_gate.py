@@ -125,6 +125,27 @@ def test_a_comparison_needs_enough_pairs(weak: Evaluation, strong: Evaluation) -
     assert decide(half, strong, replace(LOOSE, least_share=0.4)).promote
 
 
+def test_a_floor_that_is_not_required_is_asked_where_it_was_measured(weak: Evaluation, strong: Evaluation) -> None:
+    """Measured by nobody it is passed over; by both on the same few pairs those count; by one side alone it refuses."""
+    rules = replace(LOOSE, floors=(Floor(metric="background_psnr_db", allowance=1.0, required=False),))
+
+    def having(evaluation: Evaluation, positions: range) -> Evaluation:
+        figure = evaluation.summary["background_psnr_db"] | {"n": len(positions)}
+        summary = evaluation.summary | {"background_psnr_db": figure}
+        return replace(with_figures_on(evaluation, "background_psnr_db", list(positions)), summary=summary)
+
+    nobody = decide(having(weak, range(0)), having(strong, range(0)), rules)
+    assert nobody.promote
+    assert [delta.metric for delta in nobody.deltas] == ["identity_similarity"]
+    some = decide(having(weak, range(6)), having(strong, range(6)), rules)
+    assert some.promote
+    assert [delta.metric for delta in some.deltas] == ["identity_similarity", "background_psnr_db"]
+    assert "no figure on 20 of 20 pairs" in decide(weak, having(strong, range(0)), rules).reasons[0]
+    alone = decide(having(weak, range(6)), strong, rules)
+    assert "both have it on 6 of 20 pairs, 10 are the least" in alone.reasons[0]
+    assert not decide(having(weak, range(6)), having(strong, range(6)), LOOSE).promote
+
+
 def in_clips(evaluation: Evaluation, clips: int) -> Evaluation:
     """The same rows as if the targets were frames of so many videos."""
     count, old = len(evaluation.pairs), evaluation.pairs
