@@ -8,7 +8,6 @@ from evaluation import charts
 from evaluation import report_parts as parts
 from evaluation.ablations import ablations
 from evaluation.evaluation import Evaluation, MetricInfo
-from evaluation.gate import Verdict
 from evaluation.reading import reading
 from faces.errors import SamaeError
 
@@ -18,7 +17,7 @@ RANKED_BY = "identity_similarity"
 
 
 def leaderboard_page(
-    evaluations: Sequence[Evaluation], curves: parts.Curves | None, settings: Mapping[str, Any], verdict: Verdict | None
+    evaluations: Sequence[Evaluation], curves: parts.Curves | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Every value that leaderboard.html needs; SamaeError when the evaluations are of different pairs."""
     if len({e.pairs.digest for e in evaluations}) > 1:
@@ -33,7 +32,6 @@ def leaderboard_page(
         "heading": f"{len(ranked)} recipes, one judge" if len(ranked) > 1 else f"{first.name}, judged",
         "lead": _lead(ranked),
         "facts": _facts(first, settings),
-        "verdict": _verdict(verdict),
         "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. Bold: the best recipe "
         "of a row among those that failed no pair. Red: fewer pairs than the list has, because they failed or could "
         "not be measured. No single row decides: a pasted source wins identity and loses everything else.",
@@ -90,14 +88,6 @@ def _facts(first: Evaluation, settings: Mapping[str, Any]) -> list[tuple[str, st
     facts = [("pairs", f"{len(first.pairs)} · {first.pairs.protocol}"), ("list", first.pairs.digest)]
     facts.append(("judged by", ", ".join(first.provenance.get("headline_encoders", []))))
     return facts + [(key, str(settings[key])) for key in ("commit", "date") if key in settings]
-
-
-def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
-    if verdict is None:
-        return None
-    against = f"over {verdict.champion}" if verdict.champion else "as the first champion"
-    title = f"{verdict.challenger} {'is' if verdict.promote else 'is not'} promoted {against}"
-    return {"promote": verdict.promote, "title": title, "reasons": list(verdict.reasons)}
 
 
 def _failed_row(ranked: Sequence[Evaluation]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from evaluation import report_parts as parts
 from evaluation.evaluation import Evaluation, Example, MetricInfo
-from evaluation.gate import Verdict
 from evaluation.leaderboard import leaderboard_page
 from evaluation.reading import reading
 from faces.errors import SamaeError
@@ -37,8 +36,6 @@ def write_report(
     curves: parts.Curves | None,
     settings: Mapping[str, Any] | None,
     out_html: Path,
-    *,
-    verdict: Verdict | None = None,
 ) -> None:
     """Write the page of one evaluation, or the leaderboard of several.
 
@@ -48,18 +45,17 @@ def write_report(
         settings: what to print under "What made this": plain values and titled mappings. "trained", "commit" and "date"
             also stand in the header.
         out_html: the file.
-        verdict: the gate's, shown on the leaderboard.
     """
     listed = [evaluations] if isinstance(evaluations, Evaluation) else list(evaluations)
     if not listed:
         raise SamaeError("there is nothing to report: evaluate a recipe first")
     settings = dict(settings or {})
     commit = settings.get("commit")
-    if len(listed) == 1 and verdict is None:
+    if len(listed) == 1:
         values = recipe_page(listed[0], curves, settings)
         parts.write_page(out_html, "report.html", commit=commit, **values)
     else:
-        values = leaderboard_page(listed, curves, settings, verdict)
+        values = leaderboard_page(listed, curves, settings)
         parts.write_page(out_html, "leaderboard.html", commit=commit, **values)
 
 

@@ -13,7 +13,6 @@ from evaluation.ablations import ablations, base_of
 from evaluation.charts import Axis, Cloud, nice_ticks, range_bar, running_mean, scatter, tick_text
 from evaluation.evaluation import Evaluation
 from evaluation.examples import FIXED, RANKED
-from evaluation.gate import decide
 from evaluation.judge import judge
 from evaluation.report import STRIP_PX, write_report
 from evaluation.report_parts import curve_charts, picture_uri
@@ -180,20 +179,18 @@ def test_without_truth_there_is_no_such_column(tmp_path: Path) -> None:
     assert "PSNR to the truth" not in text
 
 
-def test_the_leaderboard_orders_and_shows_the_verdict(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_the_leaderboard_orders_recipes(evaluation: Evaluation, tmp_path: Path) -> None:
     class Weak(FakeSwapper):
         name = "weak"
 
     weak = judge(Weak(0.2), pairs(), load_faces, [ColourEncoder()], truth)
-    verdict = decide(weak, evaluation)
-    write_report([weak, evaluation], {"weak": CURVES}, SETTINGS, tmp_path / "l.html", verdict=verdict)
+    write_report([weak, evaluation], {"weak": CURVES}, SETTINGS, tmp_path / "l.html")
     text = (tmp_path / "l.html").read_text()
     page = Page(text)
     assert page.open == []
     assert all(page.alts)
     assert text.index(">fake<") < text.index(">weak<")
     assert "2 recipes, one judge" in text
-    assert "promoted over weak" in text
     assert "weak · reconstruction" in text
     assert "Profile of every system" in text
     for label in evaluation.slices:
@@ -239,13 +236,13 @@ def test_a_bar_survives_numbers_that_are_none() -> None:
 def both_pages(
     evaluation: Evaluation, failing: tuple[Evaluation, int], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """A recipe's page, and the leaderboard of two with the gate's verdict."""
+    """A recipe's page, and the leaderboard of two."""
     folder = tmp_path_factory.mktemp("pages")
     found = {name: folder / f"{name}.html" for name in ("recipe", "leaderboard")}
     write_report(failing[0], CURVES, SETTINGS, found["recipe"])
     listed = [evaluation, failing[0]]
     curves = {one.name: CURVES for one in listed}
-    write_report(listed, curves, SETTINGS, found["leaderboard"], verdict=decide(failing[0], evaluation))
+    write_report(listed, curves, SETTINGS, found["leaderboard"])
     return found
 
 
