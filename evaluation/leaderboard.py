@@ -8,12 +8,14 @@ from evaluation import charts
 from evaluation import report_parts as parts
 from evaluation.ablations import ablations
 from evaluation.evaluation import Evaluation, MetricInfo
+from evaluation.gate import GateSettings
 from evaluation.reading import reading
 from faces.errors import SamaeError
 
 #: What the leaderboard shows of slices, where it was measured.
 SLICED = ("identity_similarity", "pose_degrees", "skin_delta_e", "truth_face_psnr_db")
-RANKED_BY = "identity_similarity"
+#: What recipes are ordered by: the figure that the gate asks for first.
+RANKED_BY = GateSettings.primary
 
 
 def leaderboard_page(
@@ -22,7 +24,7 @@ def leaderboard_page(
     """Every value that leaderboard.html needs; SamaeError when the evaluations are of different pairs."""
     if len({e.pairs.digest for e in evaluations}) > 1:
         raise SamaeError("these evaluations are of different pair lists; evaluate all recipes on the same frozen pairs")
-    ranked = sorted(evaluations, key=lambda e: -_or_worst(e.summary[RANKED_BY]["mean"]))
+    ranked = best_first(evaluations)
     first = ranked[0]
     colours = {e.name: charts.SERIES[i % len(charts.SERIES)] for i, e in enumerate(ranked)}
     infos = parts.main_metrics(first)
@@ -32,9 +34,10 @@ def leaderboard_page(
         "heading": f"{len(ranked)} recipes, one judge" if len(ranked) > 1 else f"{first.name}, judged",
         "lead": _lead(ranked),
         "facts": _facts(first, settings),
-        "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity. Bold: the best recipe "
-        "of a row among those that failed no pair. Red: fewer pairs than the list has, because they failed or could "
-        "not be measured. No single row decides: a pasted source wins identity and loses everything else.",
+        "table_note": "Means with 95 % paired bootstrap intervals, recipes ordered by identity, those that failed a "
+        "pair last. Bold: the best recipe of a row among those that failed no pair. Red: fewer pairs than the list "
+        "has, because they failed or could not be measured. No single row decides: a pasted source wins identity and "
+        "loses everything else.",
         "failures": parts.failure_notes(ranked),
         "systems": [{"name": e.name, "colour": colours[e.name]} for e in ranked],
         "baselines": list(first.baselines),
@@ -55,29 +58,56 @@ def leaderboard_page(
     }
 
 
-def _or_worst(value: float) -> float:
-    return value if math.isfinite(value) else -math.inf
+def best_first(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """By identity, the best first; those that failed a pair after all others, as their means are over fewer pairs.
+
+    Among these, what cannot be said comes last.
+    """
+    return sorted(evaluations, key=_place)
+
+
+def _place(evaluation: Evaluation) -> tuple[bool, float]:
+    mean = float(evaluation.summary.get(RANKED_BY, {}).get("mean", math.nan))
+    return evaluation.failed() > 0, -mean if math.isfinite(mean) else math.inf
 
 
 def _lead(ranked: Sequence[Evaluation]) -> str:
     """Who leads, and whether the interval says so too."""
-    first = ranked[0]
+    first, total = ranked[0], len(ranked[0].pairs)
     figure = first.summary[RANKED_BY]
+    if not math.isfinite(figure["mean"]):
+        return f"There is nothing to judge: {_losses(ranked)}." + parts.own_judge_warning(ranked)
+    second = ranked[1] if len(ranked) > 1 else None
+    if second and second.failed() and not first.failed():
+        text = (
+            f"{first.name} alone failed none of {total} frozen pairs; its identity similarity is {figure['mean']:.2f}"
+        )
+        return f"{text} ({_losses(ranked[1:])})." + parts.own_judge_warning(ranked)
     text = f"{first.name} carries the most of the source's identity ({figure['mean']:.2f})"
     if first.failed():
-        text += f" on the {len(first.pairs) - first.failed()} pairs that it did not fail"
-    if len(ranked) == 1:
+        text += f" on the {total - first.failed()} pairs that it did not fail"
+    if second is None:
         return text + "." + parts.own_judge_warning(ranked)
-    second = ranked[1]
-    apart = figure["low"] > second.summary[RANKED_BY]["high"]
-    sure = "clear of" if apart else "not clearly ahead of"
-    text += f", {sure} {second.name} ({second.summary[RANKED_BY]['mean']:.2f}) on {len(first.pairs)} frozen pairs."
+    other = second.summary[RANKED_BY]
+    if not math.isfinite(other["mean"]):
+        text += f"; {_losses(ranked[1:])}."
+    else:
+        sure = "clear of" if figure["low"] > other["high"] else "not clearly ahead of"
+        text += f", {sure} {second.name} ({other['mean']:.2f}) on {total} frozen pairs."
     return text + _nearest_to_truth(ranked) + parts.own_judge_warning(ranked)
 
 
+def _losses(evaluations: Sequence[Evaluation]) -> str:
+    return ", ".join(f"{e.name} failed {e.failed()} of {len(e.pairs)} pairs" for e in evaluations)
+
+
 def _nearest_to_truth(ranked: Sequence[Evaluation]) -> str:
-    """A sentence on the face's error against the true swap, empty where there is none: identity alone can mislead."""
-    values = parts.means({e.name: e.summary for e in ranked}, "truth_face_psnr_db")
+    """A sentence on the face's error against the true swap, empty where there is none: identity alone can mislead.
+
+    Among the recipes that failed no pair, where there are any: a mean over easy pairs alone is no smaller error.
+    """
+    compared = [e for e in ranked if not e.failed()] or ranked
+    values = parts.means({e.name: e.summary for e in compared}, "truth_face_psnr_db")
     if len(values) < 2:
         return ""
     best = max(values, key=lambda name: values[name])
