@@ -4,7 +4,8 @@ Where `landmarks.json` lies beside the photographs (assets/landmark_list.py), th
 
 From there on there is one entrance: `raw_faces` verifies the set as it verifies FFHQ. One face a photograph, the
 largest. What cannot be used is an entry in rejected.json: its reason, and who read the landmarks that it was refused
-for, if it came to that. A second call goes on where the first stopped, and looks at what another reader refused anew.
+for, if it came to that. A second call goes on where the first stopped, and looks at what another reader refused anew,
+and at what was too small for another size.
 """
 
 import hashlib
@@ -25,6 +26,8 @@ from faces.records import encode_png
 
 LISTING_NAME = "ffhq-dataset-v2.json"
 REJECTED_NAME = "rejected.json"
+#: The one reason that another size may lift.
+TOO_SMALL = "face too small"
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 #: The listing is written after so many photographs, so that little is done twice after an interruption.
 SAVE_EVERY = 100
@@ -70,7 +73,7 @@ def ingest(
     find = _finder(photographs, detector, files)
     reader = reader if detector is not None else f"{LANDMARKS_NAME}-{sha256_file(photographs / LANDMARKS_NAME)[:16]}"
     known = {entry["metadata"]["photo_url"] for entry in entries.values()}
-    known |= {name for name, refusal in rejected.items() if _stands(refusal, reader)}
+    known |= {name for name, refusal in rejected.items() if _stands(refusal, reader, size_px)}
     for done, path in enumerate(files):
         name = path.relative_to(photographs).as_posix()
         if name not in known:
@@ -78,7 +81,8 @@ def ingest(
             image = _open(path)
             made = image if isinstance(image, str) else _one(image, name, out, len(entries), find, size_px, licence)
             if isinstance(made, str):
-                rejected[name] = {"reason": made, "reader": "" if isinstance(image, str) else reader}
+                by = "" if isinstance(image, str) else _reader_of(made, reader, size_px)
+                rejected[name] = {"reason": made, "reader": by}
             else:
                 entries[str(len(entries))] = made
         if done % SAVE_EVERY == SAVE_EVERY - 1 or done == len(files) - 1:
@@ -89,12 +93,17 @@ def ingest(
     return Counter({"ok": len(entries)}) + Counter(_reason(refusal) for refusal in rejected.values())
 
 
-def _stands(refusal: Any, reader: str) -> bool:
-    """Whether an entry of rejected.json holds for this reader, too: nobody had read, or the same one.
+def _reader_of(reason: str, reader: str, size_px: int) -> str:
+    """Whose a refusal is: the reader's, and for a face that is too small this set's size's as well."""
+    return f"{reader} at {size_px} px" if reason == TOO_SMALL else reader
+
+
+def _stands(refusal: Any, reader: str, size_px: int) -> bool:
+    """Whether an entry of rejected.json holds for this reader (and size), too: nobody had read, or the same one.
 
     Until readers were kept, an entry was its reason alone, and who read is not known.
     """
-    return isinstance(refusal, dict) and refusal["reader"] in ("", reader)
+    return isinstance(refusal, dict) and refusal["reader"] in ("", _reader_of(refusal["reason"], reader, size_px))
 
 
 def _reason(refusal: Any) -> str:
@@ -121,7 +130,7 @@ def _one(
     quad = ffhq_quad(found)
     side_px = float(np.linalg.norm(quad[3] - quad[0]))
     if side_px < size_px / 2:
-        return "face too small"
+        return TOO_SMALL
     inside = np.clip(quad, 0, [image.shape[1], image.shape[0]])
     if np.ptp(inside, axis=0).min() < LEAST_SHARE * np.ptp(quad, axis=0).max():
         return "face cut off"

@@ -174,6 +174,8 @@ def test_small_and_cut_faces_are_refused(tmp_path: Path, portrait) -> None:
     Image.fromarray(portrait.image).save(tmp_path / "photos" / "a.png")
     small = OneFace(portrait.landmarks_px * 0.1 + 100)
     assert ingest(tmp_path / "photos", tmp_path / "small", small, 256) == {"face too small": 1}
+    assert read_json(tmp_path / "small" / REJECTED_NAME)["a.png"]["reader"] == "unnamed at 256 px"
+    assert ingest(tmp_path / "photos", tmp_path / "small", small, 16) == {"ok": 1}
     beside = OneFace(portrait.landmarks_px + np.array([SIZE_PX * 0.8, 0]))
     assert ingest(tmp_path / "photos", tmp_path / "cut", beside, 256) == {"face cut off": 1}
 
