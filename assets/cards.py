@@ -134,7 +134,7 @@ def _figures(evaluation: Any) -> str:
         beside = [_number(evaluation.baselines[name].get(info.name, {}).get("mean", math.nan)) for name in shown]
         unit = f" ({info.unit})" if info.unit else ""
         rows.append((f"{info.title}{unit}, {info.direction} is better", figure, *beside, str(own["failed"])))
-    return _table(("figure", "this model", *(name.replace("-", " ") for name in shown), "failed pairs"), rows)
+    return _table(("figure", "this model", *(name.replace("-", " ") for name in shown), "without a figure"), rows)
 
 
 def _number(value: float) -> str:

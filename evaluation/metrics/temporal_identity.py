@@ -25,7 +25,7 @@ def temporal_identity(encoder: EncoderLike) -> tuple[Metric, Metric]:
     """Both metrics by one encoder."""
 
     def local(context: PairContext) -> np.ndarray:
-        """(N,) ratio of the cosines with the next frame; NaN at the last frame of a clip."""
+        """(N,) ratio of the cosines with the next frame; the last frame of a clip has that with its previous one."""
         here, there = steps(context.target_keys, context.ok)
         cosines = [
             (vectors[here] * vectors[there]).sum(axis=1)
