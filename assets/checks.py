@@ -183,7 +183,7 @@ def does_not_copy_the_target(
 def gate_verdict(samae: dg.ResourceParam[Samae]) -> dg.AssetCheckResult:
     """What the gate said; a refusal is shown as a warning, the champion stays."""
     outcome = json.loads((samae.store.folder("champion") / "verdict.json").read_text())
-    reasons = [reason for verdict in outcome["verdicts"] for reason in verdict["reasons"]]
+    reasons = dict.fromkeys(reason for verdict in outcome["verdicts"] for reason in verdict["reasons"])
     kept = not outcome["verdicts"]
     return dg.AssetCheckResult(
         passed=bool(outcome["promoted"]) or kept,

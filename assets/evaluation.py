@@ -13,14 +13,13 @@ from assets.judging import judge_export, loss_curves
 from assets.models import EXPORT
 from assets.plan import Plan
 from assets.ports import Pool, Samae, Tracking
-from assets.promotion import CHAMPION, ROLLED_BACK_TAG, carry_out, unfinished
+from assets.promotion import CHAMPION, EXPORT_TAG, ROLLED_BACK_TAG, carry_out, unfinished
 from assets.room import require_room
 from assets.store import Store
 from assets.tracked import made_by, tracked
 from faces.errors import SamaeError
 from faces.files import read_manifest, write_json
 
-EXPORT_TAG = "samae.export"
 REPORT_NAME = "report.html"
 KEPT = "evaluation"
 
@@ -107,11 +106,12 @@ def read_kept(store: Store, recipe: str) -> Any:
 @dg.asset(**STAGES["leaderboard"].spec())
 def leaderboard(context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae]) -> dg.MaterializeResult:
     """All recipes and baselines in one self-contained page, the best first."""
+    from evaluation.leaderboard import best_first
     from evaluation.report import write_report
 
     plan, store = samae.plan, samae.store
     evaluations = [read_kept(store, recipe) for recipe in plan.recipes]
-    order = best_first(evaluations)
+    order = [evaluation.name for evaluation in best_first(evaluations)]
     with store.write("leaderboard", None, provenance("leaderboard", None, plan, store)) as (folder, _):
         curves = {recipe: training_curves(store, recipe) for recipe in plan.recipes}
         write_report(evaluations, curves, report_settings(plan, store, plan.recipes), folder / REPORT_NAME)
@@ -125,15 +125,6 @@ def leaderboard(context: dg.AssetExecutionContext, samae: dg.ResourceParam[Samae
             "best": order[0],
         },
     )
-
-
-def best_first(evaluations: list[Any]) -> list[str]:
-    """Names of the judged recipes by the gate's primary metric, the best first; what cannot be said comes last."""
-    from evaluation.gate import GateSettings
-
-    primary = GateSettings().primary
-    means = {e.name: e.summary.get(primary, {}).get("mean", float("nan")) for e in evaluations}
-    return sorted(means, key=lambda name: -means[name] if means[name] == means[name] else float("inf"))
 
 
 def training_curves(store: Store, recipe: str) -> dict[str, list[tuple[float, float]]]:
@@ -223,6 +214,7 @@ def promotion(
     instead, as it could never be replaced otherwise. A version that was rolled back is passed over.
     """
     from evaluation.gate import decide, why_no_measure
+    from evaluation.leaderboard import best_first
 
     if reigning and reigning[0] in versions.values():
         holder = next(recipe for recipe, number in versions.items() if number == reigning[0])
@@ -236,7 +228,7 @@ def promotion(
             return {
                 "promoted": None,
                 "champion_before": reigning[0],
-                "verdicts": [{"promote": False, "reasons": [reason]}],
+                "verdicts": [{"promote": False, "challenger": recipe, "reasons": [reason]} for recipe in versions],
             }
     else:
         holder, old = "", None
@@ -245,7 +237,7 @@ def promotion(
         notes = [f"weighed as a first champion, as version {reigning[0]}, the champion, is no measure: {why}"]
         old = None
     verdicts, promoted = [], None
-    for name in best_first(list(evaluations.values())):
+    for name in (evaluation.name for evaluation in best_first(list(evaluations.values()))):
         if name == holder:
             break
         if day := tracking.tags_of(versions[name]).get(ROLLED_BACK_TAG):

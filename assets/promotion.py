@@ -17,9 +17,9 @@ from faces.files import digest_of, read_json, write_json
 from faces.lock import Say, sole_writer, to_standard_error
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-#: Tags of a model version: what the gate said of it last; the day it was taken back, after which it is not promoted
-#: again by itself.
-VERDICT_TAG, ROLLED_BACK_TAG = "verdict", "rolled_back"
+#: Tags of a model version: the digest of its export; what the gate said of it last; the day it was taken back, after
+#: which it is not promoted again by itself.
+EXPORT_TAG, VERDICT_TAG, ROLLED_BACK_TAG = "samae.export", "verdict", "rolled_back"
 LOCK_NAME = ".promotion.lock"
 LONGEST_TAG = 300
 TAKEN = "{folder} already sees a promotion or rollback ({who}): run this again when it has ended"

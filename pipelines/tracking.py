@@ -14,12 +14,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets.promotion import CHAMPION, PREVIOUS, ROLLED_BACK_TAG
+from assets.promotion import CHAMPION, EXPORT_TAG, PREVIOUS, ROLLED_BACK_TAG
 from faces.errors import SamaeError
 
 EXPERIMENT = "samae"
 CYCLE_TAG = "samae.cycle"
-EXPORT_TAG = "samae.export"
 #: The model card among a version's artifacts.
 CARD_NAME = "README.md"
 QUIET = {
@@ -198,11 +197,24 @@ class MlflowTracking(dg.ConfigurableResource):
         self.client.set_registered_model_alias(self.model_name, alias, version)
 
     def export_folder(self, version: str) -> Path:
-        """A local folder with the artifacts of a version (downloaded when they are elsewhere)."""
-        from mlflow.artifacts import download_artifacts
+        """A local folder with the artifacts of a version (downloaded when they are elsewhere).
 
-        source = self.client.get_model_version(self.model_name, version).source
-        return Path(download_artifacts(artifact_uri=source, tracking_uri=self.uri))
+        Raises:
+            SamaeError: there is no such version, or its files cannot be read.
+        """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        source = "its artifacts"
+        try:
+            source = self.client.get_model_version(self.model_name, version).source
+            return Path(download_artifacts(artifact_uri=source, tracking_uri=self.uri))
+        except (MlflowException, OSError) as error:
+            first = str(error).split("\n")[0]
+            raise SamaeError(
+                f"version {version} of {self.model_name} cannot be read ({first}): put {source} back or, where it is a "
+                "champion, give its alias to another version (samae models rollback)"
+            ) from None
 
     def card(self, version: str) -> str:
         """The model card of a version; "" where it has none (registered before there were cards)."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from assets.promotion import ROLLED_BACK_TAG, VERDICT_TAG
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
 from pipelines.settings import Settings, load_settings
@@ -78,7 +79,9 @@ def list_versions(as_json: bool) -> None:
     else:
         for version in versions:
             tags, names = version["tags"], ", ".join(version["aliases"])
-            print(f"{version['version']:>4}  {names:<22} {tags.get('recipe', ''):<12} {tags.get('verdict', '')}")
+            taken_back = f"rolled back {tags[ROLLED_BACK_TAG]}; " if ROLLED_BACK_TAG in tags else ""
+            said = taken_back + tags.get(VERDICT_TAG, "")
+            print(f"{version['version']:>4}  {names:<22} {tags.get('recipe', ''):<12} {said}".rstrip(" ;"))
 
 
 def show(name: str, as_json: bool) -> None:

@@ -9,12 +9,13 @@ import dagster as dg
 import pytest
 
 from assets.checks import does_not_copy_the_target, gate_verdict
-from assets.evaluation import best_first, promotion, training_curves
+from assets.evaluation import promotion, training_curves
 from assets.models import EXPORT, run_folder
 from assets.plan import Plan
 from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, ROLLED_BACK_TAG, carry_out, kept_verdicts, move_aliases
 from assets.store import Store
 from evaluation.judge import judge
+from evaluation.leaderboard import best_first
 from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, write_json
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
@@ -91,6 +92,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
 
 
 EVALUATIONS = {"samae": Judged("samae", 0.4), "simswap": Judged("simswap", 0.6)}
+NAN = float("nan")
 VERSIONS = {"samae": "1", "simswap": "2"}
 
 
@@ -99,8 +101,10 @@ def never(export: Path) -> Any:
 
 
 def test_the_best_comes_first_and_what_cannot_be_said_last() -> None:
-    unsaid = Judged("broken", float("nan"))
-    assert best_first([EVALUATIONS["samae"], unsaid, EVALUATIONS["simswap"]]) == ["simswap", "samae", "broken"]
+    """What failed a pair comes after whoever failed none, whatever the mean over the others is."""
+    unsaid, some, all_lost = Judged("unsaid", NAN), Judged("some", 0.9, lost=1), Judged("lost", NAN, lost=20)
+    listed: list[Any] = [all_lost, EVALUATIONS["samae"], unsaid, some, EVALUATIONS["simswap"]]
+    assert [one.name for one in best_first(listed)] == ["simswap", "samae", "unsaid", "some", "lost"]
 
 
 def test_the_first_champion_is_the_best_that_passes(gate: dict[str, Any]) -> None:
@@ -132,13 +136,18 @@ def test_a_version_that_was_rolled_back_is_passed_over(gate: dict[str, Any]) -> 
     assert "version 2 was rolled back on 2026-11-27" in outcome["verdicts"][0]["reasons"][0]
 
 
-def test_the_gate_stays_shut_when_the_champion_cannot_be_judged(gate: dict[str, Any]) -> None:
+def test_the_gate_stays_shut_when_the_champion_cannot_be_judged(gate: dict[str, Any], tmp_path: Path) -> None:
+    """And every version that was not weighed says why."""
+
     def fail(export: Path) -> Any:
         raise SamaeError("another head")
 
     outcome = promotion(Registry(), EVALUATIONS, VERSIONS, ("9", {}), fail)  # type: ignore[arg-type]
     assert outcome["promoted"] is None
     assert "cannot be judged on today's data (another head)" in outcome["verdicts"][0]["reasons"][0]
+    registry: Any = Registry([(CHAMPION, "9")])
+    carry_out(registry, Store(tmp_path, "people"), outcome, VERSIONS, {})
+    assert all("refused: version 9, the champion, cannot be judged" in registry.tags[v] for v in VERSIONS.values())
 
 
 def test_a_champion_that_fails_most_pairs_can_be_replaced(tmp_path: Path) -> None:
@@ -230,6 +239,7 @@ def test_a_promotion_that_is_killed_is_finished_by_the_next_run(
 
     registry, house = Killed([(PREVIOUS, "8"), (CHAMPION, "1")]), House(tmp_path)
     gate |= {"simswap": True}
+    monkeypatch.setattr(assets.evaluation, "require_room", lambda *given: None)
     monkeypatch.setattr(assets.evaluation, "read_kept", lambda store, recipe: EVALUATIONS[recipe])
     monkeypatch.setattr(assets.evaluation, "register", lambda *given: VERSIONS[given[3]])
     monkeypatch.setattr(assets.evaluation, "provenance", lambda *given: {"settings": 1})

@@ -1,5 +1,6 @@
 """MLflow on a SQLite file: runs below one parent, versions registered once, aliases that move and move back."""
 
+import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 from mlflow.exceptions import MlflowException
 
-from assets.promotion import CHAMPION, PREVIOUS, ROLLED_BACK_TAG, carry_out, kept_verdicts
+from assets.promotion import CHAMPION, EXPORT_TAG, PREVIOUS, ROLLED_BACK_TAG, carry_out, kept_verdicts
 from assets.store import Store
 from assets.tracked import tracked
 from faces.errors import SamaeError
 from pipelines.commands import models
-from pipelines.tracking import EXPORT_TAG, MlflowTracking
+from pipelines.tracking import MlflowTracking
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,16 @@ def test_the_registry_from_the_first_champion_to_a_rollback(tracker: MlflowTrack
     assert tracker.version_at("nobody") is None
 
 
+def test_a_version_whose_files_are_gone_is_one_sentence(tracker: MlflowTracking, export: Path) -> None:
+    run = tracker.start("00005-samae", "cycle-e", {})
+    version = tracker.register(run, export, {EXPORT_TAG: "gone"})
+    shutil.rmtree(tracker.export_folder(version))
+    with pytest.raises(SamaeError, match=rf"version {version} of swap-test cannot be read .*samae models rollback"):
+        tracker.export_folder(version)
+    with pytest.raises(SamaeError, match="version 99 of swap-test cannot be read"):
+        tracker.export_folder("99")
+
+
 def test_two_promotions_at_once_on_one_store_end_with_one_champion(tmp_path: Path, export: Path) -> None:
     """Both were weighed against version 1. One stands still with the alias in its hand until the other one waits for
     it, or, where nothing made it wait, has promoted as well."""
@@ -132,7 +143,7 @@ def test_two_promotions_at_once_on_one_store_end_with_one_champion(tmp_path: Pat
         def set_alias(self, alias: str, version: str) -> None:
             if alias == CHAMPION:
                 in_hand.set()
-                other_is_stopped.wait()
+                assert other_is_stopped.wait(60)
             first.set_alias(alias, version)
 
     def promote(name: str, tracking: Any) -> None:
@@ -148,7 +159,7 @@ def test_two_promotions_at_once_on_one_store_end_with_one_champion(tmp_path: Pat
 
     threads = [threading.Thread(target=promote, args=("samae", Slow()))]
     threads[0].start()
-    in_hand.wait()
+    assert in_hand.wait(60)
     threads.append(threading.Thread(target=promote, args=("simswap", second)))
     threads[1].start()
     for thread in threads:
@@ -172,7 +183,12 @@ def test_the_list_shows_the_verdict(
     outcome = {"promoted": "samae", "champion_before": None, "verdicts": [verdict]}
     carry_out(tracker, Store(home, "people"), outcome, versions, {})
     models.list_versions(as_json=False)
-    assert "promoted: better than the baselines" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "promoted: better than the baselines" in shown
+    assert "rolled back" not in shown
+    tracker.tag_version(versions["samae"], ROLLED_BACK_TAG, "2026-11-27")
+    models.list_versions(as_json=False)
+    assert "rolled back 2026-11-27; " in capsys.readouterr().out
 
 
 def test_a_store_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
