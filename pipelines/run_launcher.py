@@ -32,20 +32,26 @@ class WatchedRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """RUNNING while the process lives or nobody can say; NOT_FOUND when the code server that has the run's address
-        does not know it, or when that server is gone from this host and the process with it."""
+        """RUNNING while the process lives or nobody can say; else NOT_FOUND.
+
+        A code server that knows the run is believed. One that does not know it may have been reloaded: then the server
+        before the reload has the run. On this host the process itself is looked for; a server elsewhere is believed,
+        so it must be one that is never reloaded (`dagster api grpc`).
+        """
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "it was not started by a code server")
+        is_here = "socket" in json.loads(run.tags[GRPC_INFO_TAG])
         try:
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=ANSWER_S)
         except DagsterUserCodeUnreachableError:
-            is_here = "socket" in json.loads(run.tags[GRPC_INFO_TAG])
             if is_here and not self._process_lives(run.run_id):
                 return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its process and its code server are gone")
             return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server does not answer now")
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if is_here and self._process_lives(run.run_id):
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server was reloaded, and its process lives")
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server was started anew, without its process")
 
     def _process_lives(self, run_id: str) -> bool:

@@ -89,6 +89,7 @@ def test_commands_and_their_options_exist() -> None:
             assert command[0] in FOREIGN_COMMANDS or (bin_folder / command[0]).exists(), name
     code = COMPOSE["services"]["code"]["command"]
     assert importlib.util.find_spec(code[code.index("--module-name") + 1])
+    assert code[:3] == ["dagster", "api", "grpc"]  # the launcher believes it (pipelines/run_launcher.py)
 
 
 @pytest.mark.parametrize("name", [name for name, service in COMPOSE["services"].items() if "healthcheck" in service])

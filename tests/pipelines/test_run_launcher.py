@@ -1,9 +1,12 @@
-"""A run whose process was killed with its code server does not stay STARTED: Dagster's monitoring fails it."""
+"""A run whose process is gone does not stay STARTED, and one whose process lives is left alone, reloaded or not."""
 
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,12 @@ from typing import Any
 import dagster as dg
 import psutil
 import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.test_utils import create_test_daemon_workspace_context
-from dagster._core.workspace.load_target import PythonFileTarget
+from dagster._core.workspace.load_target import GrpcServerTarget, PythonFileTarget
 from dagster._daemon.monitoring.run_monitoring import execute_run_monitoring_iteration
+from dagster._grpc.client import DagsterGrpcClient
+from dagster._serdes import serialize_value
 
 from tests.browser import until
 
@@ -70,6 +76,58 @@ def test_a_run_that_died_with_its_code_server_is_failed_and_one_that_lives_is_no
         assert status(instance, run) == "FAILURE"
         (failure,) = instance.all_logs(run, of_type=dg.DagsterEventType.RUN_FAILURE)
         assert "its process and its code server are gone" in failure.message
+
+
+def test_reloading_the_code_does_not_fail_a_run_that_goes_on(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = tmp_path / "endless.py"
+    path.write_text(ENDLESS)
+    socket = str(tmp_path / "code.sock")
+    with (
+        code_server(instance, path, socket) as client,
+        create_test_daemon_workspace_context(
+            GrpcServerTarget("localhost", None, socket, "endless"), instance
+        ) as context,
+    ):
+        run = launched(instance, context.create_request_context())
+        until(lambda: len(workers(instance, run)) > 0 and status(instance, run) == "STARTED", "a started run", 120)
+        (worker,) = workers(instance, run)
+        server = worker.parent()
+        assert server is not None
+        client.reload_code(timeout=120)
+        monitor(context)
+        assert worker.is_running()
+        assert status(instance, run) == "STARTED"
+        for process in (server, worker):
+            process.kill()
+        until(lambda: not workers(instance, run), "the end of the process", 60)
+        monitor(context)
+        assert status(instance, run) == "FAILURE"
+
+
+@contextmanager
+def code_server(instance: dg.DagsterInstance, path: Path, socket: str) -> Iterator[DagsterGrpcClient]:
+    """What `dagster dev` puts before the code: a server that starts another one at each reload."""
+    program = Path(sys.executable).with_name("dagster")
+    about = ["--location-name", "endless", "--instance-ref", serialize_value(instance.get_ref())]
+    server = subprocess.Popen(
+        [program, "code-server", "start", "--python-file", path, "--socket", socket, *about], start_new_session=True
+    )
+    client = DagsterGrpcClient(socket=socket)
+    try:
+        until(lambda: answers(client), "a code server", 120)
+        yield client
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def answers(client: DagsterGrpcClient) -> bool:
+    """Whether the code server is up."""
+    try:
+        client.ping("")
+    except DagsterUserCodeUnreachableError:
+        return False
+    return True
 
 
 def launched(instance: dg.DagsterInstance, workspace: Any) -> str:
