@@ -1,16 +1,21 @@
 """Sensors: a new folder of photographs is prepared, what follows from it is made, and a failed run is told."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.request import Request, urlopen
 
 import dagster as dg
 from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecordStatus,
+    AssetCheckPartitionInfo,
+)
 
 from assets.automation import CONDITIONS
-from assets.graph import is_made, what_it_waits_for
+from assets.graph import is_made, provenance, what_it_waits_for
 from assets.listing import folder_names
 from assets.partitions import FOLDERS_NAME, folder_partitions
 from assets.ports import Samae
@@ -44,7 +49,8 @@ def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Sam
     try:
         folders = list(folder_names(samae.store))
         busy = folders_under_way(context.instance, folders)
-        lacking = {name: wanted for name in folders if (wanted := stages_wanted(samae, name))}
+        unsound = checked_in_vain(context.instance)
+        lacking = {name: wanted for name in folders if (wanted := stages_wanted(samae, name, unsound.get(name, ())))}
         photographs = is_made("photographs", None, samae.plan, samae.store)
     except SamaeError as error:
         return dg.SkipReason(str(error))
@@ -67,34 +73,54 @@ def new_folders(context: dg.SensorEvaluationContext, samae: dg.ResourceParam[Sam
     )
 
 
-def stages_wanted(samae: Samae, folder: str) -> tuple[list[str], str] | None:
-    """(stages of a folder that are not made, digest of what they wait for); None when it lacks none, or must wait."""
-    ready = {stage: what_it_waits_for(stage, folder, samae.plan, samae.store) for stage in FOLDER_ASSETS}
+def stages_wanted(samae: Samae, folder: str, unsound: Collection[str] = ()) -> tuple[list[str], str] | None:
+    """(stages of a folder that are not made, digest of what they wait for); None when it lacks none, or must wait.
+
+    `unsound`: stages that were checked in vain; they count as not made.
+    """
+    plan, store = samae.plan, samae.store
+    lacking = [stage for stage in FOLDER_ASSETS if not is_made(stage, folder, plan, store)]
+    ready = {stage: what_it_waits_for(stage, folder, plan, store) for stage in lacking}
     state = {stage: digest for stage, digest in ready.items() if digest is not None}
+    again = [stage for stage in FOLDER_ASSETS if stage in unsound and stage not in lacking]
+    state |= {stage: digest_of(provenance(stage, folder, plan, store)) for stage in again}
     if not state:
         return None
-    return [stage for stage in FOLDER_ASSETS if not is_made(stage, folder, samae.plan, samae.store)], digest_of(state)
+    return [stage for stage in FOLDER_ASSETS if stage in lacking or stage in again], digest_of(state)
 
 
 def folder_request(
     instance: dg.DagsterInstance, samae: Samae, folder: str, stages: list[str], state: str
 ) -> dg.RunRequest | str:
-    """The run that makes these stages of a folder, with those whose blocking check failed; or why it waits."""
-    wanted = set(stages) | checked_in_vain(instance, folder)
+    """The run that makes these stages of a folder, or why it waits."""
     request = dg.RunRequest(
         run_key=f"{samae.store.set_name}-{folder}-{state}", partition_key=folder,
-        asset_selection=[dg.AssetKey(stage) for stage in FOLDER_ASSETS if stage in wanted],
+        asset_selection=[dg.AssetKey(stage) for stage in stages],
     )  # fmt: skip
     return asked_again(instance, request, f"{folder} ({', '.join(stages)})", datetime.now(UTC))
 
 
-def checked_in_vain(instance: dg.DagsterInstance, folder: str) -> set[str]:
-    """Stages of a folder whose last blocking check did not pass: nothing may be made from them as they are."""
-    keys = {dg.AssetCheckKey(dg.AssetKey(stage), FOLDER_CHECK): stage for stage in FOLDER_ASSETS}
-    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-        list(keys), partition_filter=PartitionKeyFilter(key=folder)
-    )
-    return {keys[key] for key, record in found.items() if record.status != AssetCheckExecutionRecordStatus.SUCCEEDED}
+def checked_in_vain(instance: dg.DagsterInstance) -> dict[str, set[str]]:
+    """Folder -> its stages whose blocking check failed: nothing may be made from them as they are."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(stage), FOLDER_CHECK) for stage in FOLDER_ASSETS]
+    unsound: dict[str, set[str]] = defaultdict(set)
+    for last in instance.event_log_storage.get_asset_check_partition_info(keys):
+        if last.partition_key and is_unsound(instance, last):
+            unsound[last.partition_key].add(last.check_key.asset_key.to_user_string())
+    return unsound
+
+
+def is_unsound(instance: dg.DagsterInstance, last: AssetCheckPartitionInfo) -> bool:
+    """Whether a check failed, or never came after its stage was made; the one before decides where nothing was made."""
+    if last.latest_execution_status != AssetCheckExecutionRecordStatus.PLANNED:
+        return last.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED
+    if (last.latest_materialization_storage_id or 0) > last.latest_check_event_storage_id:
+        return True
+    before = instance.event_log_storage.get_asset_check_execution_history(
+        last.check_key, 1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+        partition_filter=PartitionKeyFilter(key=str(last.partition_key)),
+    )  # fmt: skip
+    return any(record.status == AssetCheckExecutionRecordStatus.FAILED for record in before)
 
 
 def folders_under_way(instance: dg.DagsterInstance, folders: Sequence[str]) -> set[str]:
@@ -124,14 +150,17 @@ def follow_up(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Runs whose inputs are whole and new; what failed is tried again, a training that was cancelled is not."""
     try:
+        bad = checked_in_vain(context.instance)
+        unsound = [folder for folder in folder_names(samae.store) if folder in bad]
         requests = [
             request
-            for request in following(samae, recipes_under_way(context.instance))
+            for request in following(samae, recipes_under_way(context.instance), unsound)
             if request.partition_key or not is_under_way(context.instance, str(request.job_name))
         ]
         answers = [follow_up_request(context.instance, request) for request in requests]
         if not requests:
-            yield dg.SkipReason(what_is_missing(samae))
+            text = f"new_folders makes {some_of(unsound)} again: a check of its rows failed"
+            yield dg.SkipReason(text if unsound else what_is_missing(samae))
     except SamaeError as error:
         yield dg.SkipReason(str(error))
         return
@@ -149,18 +178,25 @@ def is_under_way(instance: dg.DagsterInstance, job: str) -> bool:
 def follow_up_request(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.RunRequest | str:
     """The request's next try, or why it waits. A training that somebody stopped is left to them, or to Monday."""
     name = f"{request.job_name} of {request.partition_key}" if request.partition_key else str(request.job_name)
-    counted = [dg.DagsterRunStatus.FAILURE] if request.job_name == train_recipe.name else FAILED
+    trains = request.job_name == train_recipe.name and not request.asset_selection
+    counted = [dg.DagsterRunStatus.FAILURE] if trains else FAILED
     return asked_again(instance, request, name, datetime.now(UTC), counted)
 
 
-def following(samae: Samae, busy: Collection[str] = ()) -> Iterator[dg.RunRequest]:
-    """What can be made now. `busy`: recipes that a run trains and will judge itself."""
+def following(samae: Samae, busy: Collection[str] = (), unsound: Collection[str] = ()) -> Iterator[dg.RunRequest]:
+    """What can be made now.
+
+    Args:
+        busy: recipes that a run trains and will judge itself.  unsound: folders that were checked in vain; no shards
+            are made while there is one.
+    """
     plan, store = samae.plan, samae.store
     if digest := what_it_waits_for("photographs", None, plan, store):
         yield dg.RunRequest(run_key=f"photographs-{digest}", job_name=find_photographs.name)
         return
     if digest := what_it_waits_for("training_shards", None, plan, store):
-        yield dg.RunRequest(run_key=f"shards-{digest}", job_name=make_shards.name)
+        if not unsound:
+            yield dg.RunRequest(run_key=f"shards-{digest}", job_name=make_shards.name)
         return
     untrained = {recipe: digest for recipe, digest in untrained_recipes(samae).items() if recipe not in busy}
     for recipe, digest in untrained.items():

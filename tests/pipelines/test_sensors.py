@@ -46,6 +46,7 @@ def test_each_stage_follows_when_all_above_it_is_whole(samae: Any) -> None:
     for stage in FOLDERS:
         put(samae, stage, "00000")
     assert wanted(samae) == [("make_shards", None)]
+    assert list(following(samae, unsound=["00000"])) == []
     put(samae, "training_shards")
     assert wanted(samae) == [("train_recipe", "samae")]
     put(samae, "swap_model", "samae")

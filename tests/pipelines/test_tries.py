@@ -1,5 +1,7 @@
 """A folder whose preparation failed: what the sensors ask for next, how often, and what they say meanwhile."""
 
+import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -147,8 +149,113 @@ def test_the_pause_grows_and_a_cancelled_run_counts_only_where_it_is_told_to(ins
         instance.add_run(cancelled)
     assert str(tries.asked_again(instance, request, "it", now)).endswith("then launch promote by hand")
     only_failures = tries.asked_again(instance, request, "it", now, [dg.DagsterRunStatus.FAILURE])
-    assert isinstance(only_failures, dg.RunRequest)
-    assert only_failures.run_key == "state-try-1"
+    assert str(only_failures).endswith("launch promote by hand, or wait for Monday")
+
+
+def ended(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    """A run of what was asked for, which came to this end; a key that was seen would have been dropped."""
+    seen = {run.tags.get("dagster/run_key") for run in instance.get_runs()}
+    assert request.run_key not in seen
+    tags = {**request.tags, "dagster/run_key": str(request.run_key), "dagster/partition": str(request.partition_key)}
+    instance.add_run(dg.DagsterRun(job_name=request.job_name or "prepare_folder", status=status, tags=tags))
+
+
+def test_a_state_that_comes_back_after_a_success_gets_a_new_key_after_a_pause(instance: dg.DagsterInstance) -> None:
+    @dg.job
+    def nothing() -> None: ...
+
+    request = dg.RunRequest(run_key="state")
+    now = datetime.now(UTC) + timedelta(days=1)
+    for number in range(len(tries.PAUSES_S) + 2):  # no limit: nothing failed
+        answer = tries.asked_again(instance, request, "it", now)
+        assert isinstance(answer, dg.RunRequest)
+        assert answer.run_key == f"state-try-{number + 1}"
+        assert nothing.execute_in_process(instance=instance, tags=dict(answer.tags)).success
+        ended_at = instance.get_run_records(limit=1)[0].end_time
+        assert ended_at is not None
+        text = tries.asked_again(instance, request, "it", datetime.fromtimestamp(ended_at, UTC))
+        assert str(text).startswith("it was made and lacks again, and is tried again at")
+
+
+def test_a_folder_that_was_made_and_removed_is_asked_for_with_a_new_key(
+    samae: Any, instance: dg.DagsterInstance
+) -> None:
+    (first,), _ = asked(new_folders, samae, instance)
+    ended(instance, first, dg.DagsterRunStatus.SUCCESS)
+    for stage in FOLDER_ASSETS:
+        put(samae, stage)
+    shutil.rmtree(samae.store.folder("raw_faces", FOLDER))
+    (again,), _ = asked(new_folders, samae, instance)
+    ended(instance, again, dg.DagsterRunStatus.SUCCESS)
+
+
+def test_a_cancelled_judging_is_tried_again_and_a_cancelled_training_waits_for_monday(
+    samae: Any, instance: dg.DagsterInstance
+) -> None:
+    for stage in FOLDER_ASSETS:
+        put(samae, stage)
+    put(samae, "training_shards", None)
+    (training,), _ = asked(follow_up, samae, instance)
+    ended(instance, training, dg.DagsterRunStatus.CANCELED)
+    requests, text = asked(follow_up, samae, instance)
+    assert not requests
+    assert text.startswith("train_recipe of samae was cancelled")
+    assert monday(samae, instance) == "asked for samae"
+    put(samae, "swap_model", "samae")
+    (judging,), _ = asked(follow_up, samae, instance)
+    assert stages_of(judging) == ["swap_evaluation"]
+    ended(instance, judging, dg.DagsterRunStatus.CANCELED)
+    (again,), _ = asked(follow_up, samae, instance)
+    ended(instance, again, dg.DagsterRunStatus.CANCELED)
+
+
+def checked(samae: Any, instance: dg.DagsterInstance, passed: bool | None, makes: bool = True) -> None:
+    """A real run of the last stage and its check. None: it was cancelled before the check, or (`makes`) before both."""
+
+    @dg.asset(partitions_def=folder_partitions)
+    def identity_embeddings() -> None:
+        if not makes:
+            raise KeyboardInterrupt
+        put(samae, "identity_embeddings")
+
+    @dg.asset_check(asset=identity_embeddings, name=FOLDER_CHECK, blocking=True, partitions_def=folder_partitions)
+    def schema_is_right() -> dg.AssetCheckResult:
+        if passed is None:
+            raise KeyboardInterrupt
+        return dg.AssetCheckResult(passed=passed)
+
+    with contextlib.suppress(KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        dg.materialize(
+            [identity_embeddings, schema_is_right], instance=instance, partition_key=FOLDER, raise_on_error=False
+        )
+
+
+def test_no_shards_are_made_of_a_folder_whose_last_check_failed(samae: Any, instance: dg.DagsterInstance) -> None:
+    for stage in FOLDER_ASSETS:
+        put(samae, stage)
+    checked(samae, instance, passed=False)
+    for _ in range(2):
+        (request,), _ = asked(new_folders, samae, instance)
+        assert stages_of(request) == ["identity_embeddings"]
+        text = "new_folders makes 00000 again: a check of its rows failed"
+        assert asked(follow_up, samae, instance) == ([], text)
+        checked(samae, instance, passed=None, makes=False)  # what failed before still counts
+    checked(samae, instance, passed=True)
+    assert asked(new_folders, samae, instance) == ([], "all 1 folders are prepared")
+    assert [request.job_name for request in asked(follow_up, samae, instance)[0]] == ["make_shards"]
+
+
+def test_a_cancelled_run_makes_nothing_again_but_what_it_left_unchecked(
+    samae: Any, instance: dg.DagsterInstance
+) -> None:
+    for stage in FOLDER_ASSETS:
+        put(samae, stage)
+    checked(samae, instance, passed=True)
+    checked(samae, instance, passed=None, makes=False)
+    assert asked(new_folders, samae, instance) == ([], "all 1 folders are prepared")
+    checked(samae, instance, passed=None)
+    (request,), _ = asked(new_folders, samae, instance)
+    assert stages_of(request) == ["identity_embeddings"]
 
 
 def test_a_raised_code_version_of_a_folder_stage_is_made_by_the_sensor_and_then_the_schedule_goes_on(
