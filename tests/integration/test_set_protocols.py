@@ -50,7 +50,7 @@ def test_a_folder_of_faceforensics_is_judged(tmp_path: Path) -> None:
     assert "true-swap" not in told
     assert "gaze_degrees" not in told  # read on generated people alone
     assert "failed: 001/4: " in told
-    assert "2 of 20 pairs failed" in (tmp_path / "page.html").read_text()
+    assert "failed 2 of 20 pairs" in (tmp_path / "page.html").read_text()
 
 
 def test_a_set_without_its_folder_is_one_sentence(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Every swap is a line of FOLDER/log: process and pair. A worker that finds FOLDER
 the middle of its chunk.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -34,7 +35,7 @@ class Logged:
     def swap(self, source: FaceBatch, target: FaceBatch) -> SwapResult:
         with (self.folder / "log").open("a") as log:  # one short write: lines of several processes do not mix
             log.write("".join(f"{os.getpid()} {s}>{t}\n" for s, t in zip(source.keys, target.keys, strict=True)))
-        if (self.folder / "kill").exists():
+        with contextlib.suppress(FileNotFoundError):  # of two workers that come at once, one alone is killed
             (self.folder / "kill").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.3)
