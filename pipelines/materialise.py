@@ -5,6 +5,9 @@ instance knows of its materialisation. Every asset that is made is one run, visi
 """
 
 import os
+import re
+import sys
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +23,8 @@ from pipelines.settings import Settings
 
 #: Tags of the runs that this module starts.
 RUN_TAGS = {"samae/command": "demo"}
+#: The line of a dagster.yaml that names our launcher of runs.
+LAUNCHER = r"^\s*module:\s*[\"']?pipelines\.run_launcher\b"
 QUIET_LOG = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -40,13 +45,40 @@ class Made:
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The persistent instance: a team's own where DAGSTER_HOME names one, else $SAMAE_HOME/dagster."""
-    return dg.DagsterInstance.from_config(str(prepare_dagster_home(settings)))
+    """The persistent instance: a team's where DAGSTER_HOME names one, else $SAMAE_HOME/dagster."""
+    home = prepare_dagster_home(settings)
+    own = home == settings.home / "dagster"
+    return instance_of(home, "mend it or move that folder away" if own else "mend it, or unset DAGSTER_HOME")
+
+
+def instance_of(folder: Path, mend: str) -> dg.DagsterInstance:
+    """The instance of a folder's dagster.yaml; where it cannot be opened, a SamaeError of one line that ends in `mend`,
+    or names the environment variables that the file asks for and that are not set."""
+    path = folder / "dagster.yaml"
+    try:
+        return dg.DagsterInstance.from_config(str(folder))
+    except Exception as error:  # Dagster's, YAML's, the database's: whatever such a file can lead to
+        if unset := unset_variables(path):
+            raise SamaeError(f"{path} wants {', '.join(unset)} in the environment: set them; or {mend}") from None
+        raise SamaeError(f"{path} cannot be used ({reason_of(error)}): {mend}") from None
+
+
+def unset_variables(path: Path) -> list[str]:
+    """Names of environment variables that a dagster.yaml takes values from and that are not set."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    named = re.findall(r"^[^#\n]*\benv:\s*[\"']?(\w+)", text, re.M)
+    return [name for name in dict.fromkeys(named) if name not in os.environ]
+
+
+def reason_of(error: BaseException) -> str:
+    """The first of the errors that Dagster lists, or what an error came from, in one line of at most 240 characters."""
+    words = " ".join(str(error.__cause__ or error).split())
+    return textwrap.shorten(words.partition("Error 1: ")[2] or words, 240, placeholder=" …")
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
-    """The folder of Dagster's instance, named in the environment: a team's own, as it is, or $SAMAE_HOME/dagster with
-    infra/dagster.yaml in it."""
+    """The folder of Dagster's instance, named in the environment: a team's, as it is, which is said in one line, or
+    $SAMAE_HOME/dagster with infra/dagster.yaml in it."""
     own = settings.home / "dagster"
     home = team_home()
     if home is None or home == own:
@@ -58,22 +90,28 @@ def prepare_dagster_home(settings: Settings) -> Path:
             raise SamaeError(
                 f"{home} cannot be written ({error.strerror}); name another folder by SAMAE_HOME"
             ) from None
+    else:
+        print(f"samae: Dagster's instance is that of DAGSTER_HOME, {home}", file=sys.stderr, flush=True)
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     return home
 
 
 def team_home() -> Path | None:
-    """The folder that DAGSTER_HOME names when it holds a dagster.yaml of somebody's; None when it does not.
+    """The folder that DAGSTER_HOME names when its dagster.yaml is one for Samae, with the launcher of
+    pipelines.run_launcher, as infra/cluster/dagster.yaml; else None: it is of another project.
 
     A copy of infra/dagster.yaml is nobody's choice: a command of Samae (with this or another SAMAE_HOME) left it, and
     the variable with it.
     """
     named = Path(os.environ.get("DAGSTER_HOME", "")).expanduser().absolute()
-    path = named / "dagster.yaml"
-    if not os.environ.get("DAGSTER_HOME") or not path.is_file():
+    try:
+        text = (named / "dagster.yaml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return None
-    return None if path.read_text(encoding="utf-8") == our_yaml() else named
+    if not os.environ.get("DAGSTER_HOME") or text == our_yaml():
+        return None
+    return named if re.search(LAUNCHER, text, re.M) else None
 
 
 def our_yaml() -> str:

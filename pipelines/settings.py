@@ -2,8 +2,9 @@
 
 SAMAE_HOME=/data/samae SAMAE_RAW=/data/ffhq SAMAE_RANKS=8 samae demo
 
-One variable is Dagster's own: where DAGSTER_HOME holds a team's dagster.yaml, every command uses that instance;
-else $SAMAE_HOME/dagster.
+One variable is Dagster's own: where DAGSTER_HOME holds a dagster.yaml for Samae (its run launcher is that of
+pipelines.run_launcher, as in infra/cluster/dagster.yaml), every command uses that instance and says so; else
+$SAMAE_HOME/dagster.
 """
 
 from pathlib import Path

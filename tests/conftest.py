@@ -7,7 +7,7 @@ import sys
 import pytest
 
 #: A developer's own settings change no test; done before anything that reads them is imported.
-for _name in [name for name in os.environ if name.startswith("SAMAE_")]:
+for _name in [name for name in os.environ if name.startswith(("SAMAE_", "DAGSTER_HOME"))]:
     del os.environ[_name]
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

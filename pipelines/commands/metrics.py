@@ -40,11 +40,8 @@ def run(port: int | None, host: str, folder: Path | None = None) -> None:
 
 def existing_instance(folder: Path) -> Any:
     """The Dagster instance of a folder's dagster.yaml; SamaeError when there is none or it cannot be opened."""
-    import dagster as dg
+    from pipelines.materialise import instance_of
 
     if not (folder / "dagster.yaml").is_file():
         raise SamaeError(f"{folder} holds no dagster.yaml: name the folder that does by --instance")
-    try:
-        return dg.DagsterInstance.from_config(str(folder))
-    except (dg.DagsterError, OSError) as error:
-        raise SamaeError(f"{folder / 'dagster.yaml'} cannot be used ({error}): mend it") from None
+    return instance_of(folder, "mend it, or name another folder by --instance")

@@ -1,6 +1,7 @@
 """What is fresh is skipped, what the schedule and the sensor see, and what the terminal shows."""
 
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import write_json
 from pipelines import materialise as engine
+from pipelines.commands.metrics import existing_instance
 from pipelines.jobs import FOLDER_ASSETS
 from pipelines.materialise import Made, sentence_of
 from pipelines.progress import listening, reporter, time_left
@@ -134,23 +136,68 @@ def test_training_settings_are_part_of_what_a_model_is(tmp_path: Path) -> None:
 
 
 def test_the_instance_is_the_teams_where_dagster_home_names_one(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     team, other = tmp_path / "team", load_settings(home=tmp_path / "other")
     own = settings.home / "dagster"
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("DAGSTER_HOME", "")  # samae sets it; taken back afterwards
     assert engine.prepare_dagster_home(settings) == own
     assert engine.prepare_dagster_home(other) == other.home / "dagster"  # what a command left is nobody's choice
     monkeypatch.setenv("DAGSTER_HOME", str(team))
     assert engine.prepare_dagster_home(settings) == own  # there is no dagster.yaml in it
     team.mkdir()
-    text = f"telemetry:\n  enabled: false\nstorage:\n  sqlite:\n    base_dir: {tmp_path / 'database'}\n"
-    (team / "dagster.yaml").write_text(text)
+    foreign = f"telemetry:\n  enabled: false\nstorage:\n  sqlite:\n    base_dir: {tmp_path / 'database'}\n"
+    (team / "dagster.yaml").write_text(foreign)
+    monkeypatch.setenv("DAGSTER_HOME", str(team))
+    assert engine.prepare_dagster_home(settings) == own  # another project's
+    assert capsys.readouterr().err == ""
+    (team / "dagster.yaml").write_text(foreign + OUR_LAUNCHER)
     monkeypatch.setenv("DAGSTER_HOME", str(team))
     with engine.open_instance(settings) as instance:
         instance.add_dynamic_partitions("ffhq_folders", ["00000"])
-    assert (team / "dagster.yaml").read_text() == text
+    assert capsys.readouterr().err == f"samae: Dagster's instance is that of DAGSTER_HOME, {team}\n"
+    assert (team / "dagster.yaml").read_text() == foreign + OUR_LAUNCHER
     assert list((tmp_path / "database").rglob("*.db"))
+
+
+OUR_LAUNCHER = "run_launcher:\n  module: pipelines.run_launcher\n  class: WatchedRunLauncher\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("storage:\n  sqlite:\n    base_dir:\n      env: NO_ONE_SET_A\n  # env: NOT_ASKED\n", "wants NO_ONE_SET_A in"),
+        ("storage: [a\n", "cannot be used .while parsing a flow sequence"),
+        ("storage:\n  nonsense: 3\n", 'cannot be used .Received unexpected config entry "nonsense"'),
+        ("event_log_storage:\n  module: pipelines.no_such\n  class: X\n", "cannot be used .*pipelines.no_such"),
+    ],
+)
+def test_an_instance_that_cannot_be_opened_is_one_line(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    (tmp_path / "dagster.yaml").write_text(text + OUR_LAUNCHER)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    for opened, mend in (
+        (lambda: engine.open_instance(settings), "unset DAGSTER_HOME"),
+        (lambda: existing_instance(tmp_path), "name another folder by --instance"),
+    ):
+        with pytest.raises(SamaeError, match=f"{tmp_path / 'dagster.yaml'} {said}.*{mend}") as caught:
+            opened()
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 500
+
+
+def test_the_image_without_its_database_names_what_is_missing(settings: Settings, tmp_path: Path) -> None:
+    """infra/cluster/dagster.yaml is the image's DAGSTER_HOME."""
+    text = resources.files("infra").joinpath("cluster/dagster.yaml").read_text(encoding="utf-8")
+    (tmp_path / "dagster.yaml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOST", "USER", "PASSWORD", "DB"):
+            patch.delenv(f"DAGSTER_POSTGRES_{name}", raising=False)
+        patch.setenv("DAGSTER_HOME", str(tmp_path))
+        assert engine.team_home() == tmp_path
+        with pytest.raises(SamaeError, match=r"wants DAGSTER_POSTGRES_HOST, .*set them; or .*unset DAGSTER_HOME"):
+            engine.open_instance(settings)
 
 
 def test_progress_reaches_who_listens() -> None:
