@@ -14,7 +14,7 @@ from assets.common import result
 from assets.graph import STAGES, provenance, recipe_overrides
 from assets.machine import cores
 from assets.ports import Launcher, Samae, Tracking
-from assets.room import free_here, ranks_that_fit, require_room
+from assets.room import bytes_below, free_here, ranks_that_fit, require_room
 from assets.store import Store
 from assets.tracked import made_by, tracked
 from faces.errors import SamaeError
@@ -64,8 +64,9 @@ def train(
     """One attempt: train to the end as the only one in the run's folder, and keep the export."""
     recipe, plan, store = context.partition_key, samae.plan, samae.store
     made_from = provenance("swap_model", recipe, plan, store)
+    begun = unfinished_run(store, made_from)
     try:
-        require_room(samae, "swap_model", partition=recipe)
+        require_room(samae, "swap_model", partition=recipe, written=bytes_below(begun) if begun else 0)
     except SamaeError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     ranks = ranks_of(samae, recipe)
@@ -119,17 +120,20 @@ def ranks_of(samae: Samae, recipe: str) -> int:
     return ranks_that_fit(most, train.batch_size, multiple, free_here(samae.store.home))
 
 
+def unfinished_run(store: Store, made_from: dict[str, Any]) -> Path | None:
+    """The folder of the first run of exactly this training that has no whole export; None: there is none."""
+    for launch in sorted(store.runs.glob(f"*/{LAUNCH_NAME}")):
+        if read_json(launch)["provenance"] == made_from and not is_complete(launch.parent / EXPORT):
+            return launch.parent
+    return None
+
+
 def run_folder(store: Store, recipe: str, ranks: int, made_from: dict[str, Any]) -> Path:
     """The unfinished run of exactly this training, to go on with; else a new one, NNNNN-recipe-set-ranksN."""
+    if begun := unfinished_run(store, made_from):
+        return begun
     store.runs.mkdir(parents=True, exist_ok=True)
-    numbers = [0]
-    for folder in sorted(store.runs.iterdir()):
-        match = re.match(r"(\d{5})-", folder.name)
-        if match:
-            numbers.append(int(match[1]))
-        launch = folder / LAUNCH_NAME
-        if launch.is_file() and read_json(launch)["provenance"] == made_from and not is_complete(folder / EXPORT):
-            return folder
+    numbers = [0, *(int(match[1]) for path in store.runs.iterdir() if (match := re.match(r"(\d{5})-", path.name)))]
     folder = store.runs / f"{max(numbers) + 1:05d}-{recipe}-{store.set_name}-ranks{ranks}"
     folder.mkdir()
     write_json(folder / LAUNCH_NAME, {"recipe": recipe, "provenance": made_from, "digest": digest_of(made_from)})

@@ -2,10 +2,12 @@
 
 Coarse on purpose: bytes a picture, measured on generated people (1,000 at 128 px, shards at 64 px), plus a quarter.
 What a half-done stage has written already is not subtracted, so a stage that goes on may ask for more than it needs.
-A training's checkpoints are counted from its networks. Memory is asked for the workers of this machine; a Ray cluster
-elsewhere looks after its own. In a container, the memory that it may use is what counts (cgroup_free).
+A training's checkpoints are counted from its networks, and those that its unfinished run wrote are subtracted. Memory
+is asked for the workers of this machine; a Ray cluster elsewhere looks after its own. In a container, the memory that
+it may use is what counts (cgroup_free).
 """
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,6 @@ from pathlib import Path
 
 from assets.graph import STAGES, encoder_overrides, recipe_overrides
 from assets.machine import cores
-from assets.plan import Plan
 from assets.ports import Samae
 from faces.errors import SamaeError
 
@@ -68,11 +69,11 @@ def free_here(home: Path) -> Free:
 
 
 CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-#: Version -> its files below a group: the limit, what is used, and the name in memory.stat of the part of it that the
-#: kernel gives back at once (pages of files that nobody reads).
+#: Version -> its files below a group: the limit, what is used, and the names in memory.stat of the parts of it that the
+#: kernel gives back at once (pages of files, read lately or not).
 CGROUP_FILES = {
-    2: ("memory.max", "memory.current", "inactive_file"),
-    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", ("inactive_file", "active_file")),
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
 }
 
 
@@ -89,13 +90,14 @@ def cgroup_free(root: Path = CGROUPS, own: Path = OWN_CGROUPS) -> Iterator[int]:
                 yield free
 
 
-def _group_free(folder: Path, limit_name: str, used_name: str, given_back_name: str) -> int | None:
+def _group_free(folder: Path, limit_name: str, used_name: str, given_back_names: tuple[str, ...]) -> int | None:
     try:
         limit, used = ((folder / name).read_text().strip() for name in (limit_name, used_name))
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except OSError:
         return None
-    return None if limit == "max" else max(int(limit) - int(used) + int(stat.get(given_back_name, 0)), 0)
+    given_back = sum(int(stat.get(name, 0)) for name in given_back_names)
+    return None if limit == "max" else max(int(limit) - int(used) + given_back, 0)
 
 
 def ranks_that_fit(most: int, batch: int, multiple: int, free: Free) -> int:
@@ -107,15 +109,19 @@ def ranks_that_fit(most: int, batch: int, multiple: int, free: Free) -> int:
 def disk_needed(samae: Samae, stage: str, pictures: int, partition: str = "") -> int:
     """Bytes that a stage writes for so many pictures, or for its recipe (`partition`), with margin and spare."""
     if partition and stage in RECIPE_BYTES:
-        return int(RECIPE_BYTES[stage](samae.plan, partition) * MARGIN) + SPARE_BYTES
+        return int(RECIPE_BYTES[stage](samae, partition) * MARGIN) + SPARE_BYTES
     plan, need = samae.plan, NEEDS.get(stage, Need(0, 0))
     width = {"photographs": plan.photo_px, "training_shards": plan.picture_px}.get(stage, plan.working_px)
     copies = 2 if STAGES[stage].cut == "folder" else 1  # finished parts lie beside the whole until it is written
     return int(pictures * (need.per_px * width**2 + need.per_picture) * copies * MARGIN) + SPARE_BYTES
 
 
-def training_bytes(plan: Plan, recipe: str) -> int:
-    """Bytes of what one training of a swapper keeps: checkpoints and exports."""
+def training_bytes(samae: Samae, recipe: str) -> int:
+    """Bytes of what one training of a swapper keeps: checkpoints and exports.
+
+    Head and encoder give the networks their widths. Where a training runs elsewhere and their weights are only there,
+    those of the built-in ones stand in.
+    """
     import torch
 
     from faces.identity.registry import load_encoder
@@ -124,17 +130,22 @@ def training_bytes(plan: Plan, recipe: str) -> int:
     from training.footprint import disk_bytes
     from training.methods.base import build_method
 
-    settings = load_recipe(recipe, recipe_overrides(plan, recipe))
+    settings = load_recipe(recipe, recipe_overrides(samae.plan, recipe))
     with torch.random.fork_rng():
-        method = build_method(settings, load_head(plan.head), load_encoder(settings.identity.encoder), "meta")
+        try:
+            method = build_method(settings, load_head(samae.plan.head), load_encoder(settings.identity.encoder), "meta")
+        except SamaeError:
+            if samae.trains_here:
+                raise
+            method = build_method(settings, load_head("builtin"), load_encoder("builtin"), "meta")
     return disk_bytes(method, settings)
 
 
-def encoder_bytes(plan: Plan, recipe: str) -> int:
+def encoder_bytes(samae: Samae, recipe: str) -> int:
     """Bytes of the crops that an encoder's recipe generates; those of a user's folder are not counted."""
     from training.encoder.recipe import load_encoder_recipe
 
-    settings = load_encoder_recipe(recipe, encoder_overrides(plan, recipe))
+    settings = load_encoder_recipe(recipe, encoder_overrides(samae.plan, recipe))
     pictures = (settings.people + settings.held_out_people) * settings.pictures_per_person
     return 3 * pictures * settings.crop_px**2 if settings.data == "people" else 0
 
@@ -157,12 +168,30 @@ def encoder_workers(samae: Samae) -> int:
     return samae.workers or cores()
 
 
-def require_room(samae: Samae, stage: str, pictures: int = 0, free: Free | None = None, *, partition: str = "") -> None:
-    """Nothing when a stage has room for so many pictures, or for its recipe (`partition`); else a SamaeError that names
-    what to set."""
+def bytes_below(folder: Path) -> int:
+    """Bytes of all files below a folder; what is removed meanwhile counts nothing."""
+    count = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            count += path.stat().st_size if path.is_file() else 0
+    return count
+
+
+def require_room(
+    samae: Samae,
+    stage: str,
+    pictures: int = 0,
+    free: Free | None = None,
+    *,
+    partition: str = "",
+    written: int = 0,
+) -> None:
+    """Nothing when a stage has room for so many pictures, or for its recipe (`partition`), of which `written` bytes lie
+    there already; else a SamaeError that names what to set."""
     home = samae.store.home
     free = free or free_here(home)
-    disk, memory = disk_needed(samae, stage, pictures, partition), memory_needed(samae, stage)
+    disk = max(disk_needed(samae, stage, pictures, partition) - written, SPARE_BYTES)
+    memory = memory_needed(samae, stage)
     about = f" for {pictures:,} pictures" if pictures else ""
     if disk > free.disk_bytes:
         raise SamaeError(
@@ -170,11 +199,14 @@ def require_room(samae: Samae, stage: str, pictures: int = 0, free: Free | None 
             f"free some, or name a larger disk by SAMAE_HOME; nothing was started"
         )
     if memory > free.memory_bytes:
-        mend = "SAMAE_RANKS" if stage == "swap_model" else "SAMAE_CORES"
-        count = max(samae.plan.ranks, 1) if stage == "swap_model" else encoder_workers(samae)
+        if stage == "swap_model":
+            mend, count = "set SAMAE_RANKS lower", max(samae.plan.ranks, 1)
+        else:  # with Ray elsewhere SAMAE_CORES is not read
+            mend = "set SAMAE_CORES lower" + ("" if samae.workers else " and SAMAE_RAY=local")
+            count = encoder_workers(samae)
         raise SamaeError(
             f"{stage} needs about {_gib(memory)} of memory for {count} processes, but {_gib(free.memory_bytes)} are "
-            f"free: end something, or set {mend} lower; nothing was started"
+            f"free: end something, or {mend}; nothing was started"
         )
 
 

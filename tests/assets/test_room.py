@@ -6,8 +6,9 @@ import dagster as dg
 import pytest
 import torch
 
-from assets import room
+from assets import models, room
 from assets.graph import recipe_overrides
+from assets.machine import cores
 from assets.partitions import encoder_recipe_names
 from assets.plan import Plan
 from assets.room import (
@@ -72,6 +73,53 @@ def test_work_that_runs_elsewhere_asks_for_no_memory_here(tmp_path: Path) -> Non
     require_room(house(tmp_path, workers=0), "face_masks", 1, Free(PLENTY, 1))
 
 
+def test_an_encoder_that_ray_elsewhere_would_not_make_names_what_is_read(tmp_path: Path) -> None:
+    """Its pictures are made here wherever Ray is, by as many processes as there are cores: SAMAE_CORES alone is not
+    read then."""
+    name = encoder_recipe_names()[0]
+    for workers, mend in ((3, "set SAMAE_CORES lower;"), (0, "set SAMAE_CORES lower and SAMAE_RAY=local;")):
+        with pytest.raises(SamaeError, match=f"memory for {workers or cores()} processes, .*or {mend}"):
+            require_room(house(tmp_path, workers=workers), "identity_encoder", 0, Free(PLENTY, 1), partition=name)
+
+
+def test_a_training_elsewhere_is_counted_without_weights_that_are_only_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SAMAE_WEIGHTS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where InsightFace's folder would be
+    changes = {"overrides": ("identity.encoder=arcface",)}
+    with pytest.raises(SamaeError, match="the weights of arcface are missing"):
+        training_bytes(house(tmp_path, **changes), "simswap")  # type: ignore[arg-type]
+    elsewhere = house(tmp_path, trains_here=False, **changes)  # type: ignore[arg-type]
+    assert training_bytes(elsewhere, "simswap") == training_bytes(house(tmp_path), "simswap")
+
+
+def test_a_training_that_goes_on_asks_for_the_rest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that is exactly large enough, after its first checkpoints; a run of other settings helps nothing."""
+    samae, made_from = house(tmp_path), {"settings": 1}
+    need = disk_needed(samae, "swap_model", 0, "simswap")
+    checkpoint = models.run_folder(samae.store, "simswap", 1, made_from) / "checkpoints/000000001/ema.safetensors"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(bytes(1_000_000))
+    monkeypatch.setattr(room, "free_here", lambda home: Free(need - 1_000_000, PLENTY))
+    monkeypatch.setattr(models, "ranks_of", lambda *_: 1)
+    context = dg.build_asset_context(partition_key="simswap")
+
+    class Reached(Exception):
+        """The training would begin now."""
+
+    class Nobody:
+        """A launcher that begins nothing."""
+
+        def alone(self, *_: object) -> None:
+            raise Reached
+
+    for provenance, outcome in ((made_from, Reached), ({"settings": 2}, dg.Failure)):
+        monkeypatch.setattr(models, "provenance", lambda *_, one=provenance: one)
+        with pytest.raises(outcome):
+            models.train(context, samae, Nobody(), object())  # type: ignore[arg-type]
+
+
 def test_the_asset_itself_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "free_here", lambda home: Free(1000, PLENTY))
     samae = house(tmp_path, photographs=8)
@@ -93,7 +141,7 @@ def test_a_training_asks_for_the_checkpoints_that_it_keeps(tmp_path: Path) -> No
     written = store.save(1, groups, {}, {})
     checkpoint = sum(path.stat().st_size for path in written.glob("*.safetensors"))
     export = (written / "ema.safetensors").stat().st_size
-    assert training_bytes(samae.plan, "simswap") == pytest.approx(4 * checkpoint + 2 * export, rel=0.02)
+    assert training_bytes(samae, "simswap") == pytest.approx(4 * checkpoint + 2 * export, rel=0.02)
     need = disk_needed(samae, "swap_model", 0, "simswap")
     require_room(samae, "swap_model", free=Free(need, PLENTY), partition="simswap")
     with pytest.raises(SamaeError, match=r"swap_model needs about .* of disk, .*SAMAE_HOME"):
@@ -104,7 +152,7 @@ def test_the_random_numbers_of_others_are_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    training_bytes(house(tmp_path).plan, "simswap")
+    training_bytes(house(tmp_path), "simswap")
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -124,11 +172,13 @@ def test_what_is_cut_by_recipe_asks_too(
 
 def put_group(folder: Path, version: int, limit: str, used: int, given_back: int) -> None:
     """A control group's three files."""
-    limit_name, used_name, given_back_name = CGROUP_FILES[version]
+    limit_name, used_name, given_back_names = CGROUP_FILES[version]
+    inactive, active = given_back_names
     folder.mkdir(parents=True, exist_ok=True)
     (folder / limit_name).write_text(f"{limit}\n")
     (folder / used_name).write_text(f"{used}\n")
-    (folder / "memory.stat").write_text(f"anon 1\n{given_back_name} {given_back}\n")
+    parts = f"{inactive} {given_back // 4}\n{active} {given_back - given_back // 4}\n"
+    (folder / "memory.stat").write_text(f"anon 1\n{parts}")
 
 
 @pytest.mark.parametrize(("version", "own"), [(2, "0::/pod/box\n"), (1, "5:cpu:/\n4:memory,hugetlb:/pod/box\n0::/\n")])
