@@ -1,6 +1,7 @@
 """Do the servers answer that the settings name? `samae doctor --deep` asks each, for a few seconds, in one sentence.
 
-Nothing is written anywhere, and the webhook gets no message: its host is only connected to.
+Nothing is written anywhere, and the webhook gets no message: its host is only connected to. A user's name and password
+in an address are neither sent nor printed.
 """
 
 import socket
@@ -8,10 +9,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from functools import partial
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 from faces.errors import SamaeError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, without_user
 
 WAIT_S = 5.0
 #: Codes of a server that works: good, and one that wants a password (which this question does not bring).
@@ -23,13 +25,13 @@ def servers(settings: Settings) -> dict[str, tuple[Callable[[], None], str]]:
     """Name -> (question, mend) of every server that is named; the question raises SamaeError where none answers."""
     asked: dict[str, tuple[Callable[[], None], str]] = {}
     if settings.mlflow_uri.startswith(("http://", "https://")):
-        address = f"{settings.mlflow_uri.rstrip('/')}/health"
+        address = f"{without_user(settings.mlflow_uri).rstrip('/')}/health"
         asked["mlflow_server"] = (partial(require_page, address), "start it, or unset SAMAE_MLFLOW_URI")
     if ":" in settings.ray:
         place = settings.ray.removeprefix("join:").removeprefix("ray://")
         asked["ray_cluster"] = (partial(require_port, place), "start it, or set SAMAE_RAY=local")
     if settings.launch.startswith("ray:"):
-        address = f"{settings.launch.removeprefix('ray:').rstrip('/')}/api/version"
+        address = f"{without_user(settings.launch).removeprefix('ray:').rstrip('/')}/api/version"
         asked["ray_job_server"] = (partial(require_page, address), "start it, or set SAMAE_LAUNCH=local")
     if settings.webhook:
         parts = urlsplit(settings.webhook)
@@ -45,7 +47,7 @@ def require_page(address: str) -> None:
             code = answer.status
     except urllib.error.HTTPError as error:
         code = error.code
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise SamaeError(f"{address} does not answer ({getattr(error, 'reason', error)})") from None
     if code not in ANSWERS:
         raise SamaeError(f"{address} answers with HTTP code {code}")

@@ -7,8 +7,10 @@ pipelines.run_launcher, as in infra/cluster/dagster.yaml), every command uses th
 $SAMAE_HOME/dagster.
 """
 
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -80,7 +82,9 @@ class Settings(BaseSettings, Plan):
     @classmethod
     def _webhook(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
-            raise ValueError(f"{value!r} is no http(s) address")
+            raise ValueError(f"{without_user(value)!r} is no http(s) address")
+        if value and not is_whole(value):
+            raise ValueError(f"{without_user(value)!r} has no host, or no port of 1 to 65535 behind its colon")
         return value
 
     @field_validator("ray")
@@ -120,5 +124,19 @@ def _sentence(error: ValidationError) -> str:
         name = str(entry["loc"][0]) if entry["loc"] else "settings"
         reason = str(entry["msg"]).removeprefix("Value error, ")
         about = Settings.model_fields[name].description if name in Settings.model_fields else ""
-        wrong.append(f"{PREFIX}{name.upper()} is {entry.get('input')!r}: {reason} ({about})")
+        wrong.append(f"{PREFIX}{name.upper()} is {without_user(repr(entry.get('input')))}: {reason} ({about})")
     return "wrong setting: " + "; ".join(wrong)
+
+
+def without_user(text: str) -> str:
+    """A text without the user names and passwords of the addresses in it: http://user:password@host -> http://host."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "", text)
+
+
+def is_whole(address: str) -> bool:
+    """Whether an address names a host and, where it names a port, one that there is."""
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

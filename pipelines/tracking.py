@@ -16,6 +16,7 @@ import dagster as dg
 
 from assets.promotion import CHAMPION, EXPORT_TAG, PREVIOUS, ROLLED_BACK_TAG
 from faces.errors import SamaeError
+from pipelines.settings import without_user
 
 EXPERIMENT = "samae"
 CYCLE_TAG = "samae.cycle"
@@ -56,7 +57,7 @@ class MlflowTracking(dg.ConfigurableResource):
         except MlflowException as error:
             first = str(error).split("\n")[0]
             raise SamaeError(
-                f"MLflow at {self.uri} does not answer ({first}): start it or unset SAMAE_MLFLOW_URI"
+                without_user(f"MLflow at {self.uri} does not answer ({first}): start it or unset SAMAE_MLFLOW_URI")
             ) from None
         return client
 
@@ -131,7 +132,7 @@ class MlflowTracking(dg.ConfigurableResource):
 
     def page(self, run_id: str) -> str:
         """Address of a run on the MLflow page."""
-        base = self.uri if self.uri.startswith("http") else self.page_uri
+        base = without_user(self.uri) if self.uri.startswith("http") else self.page_uri
         return f"{base}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def register(self, run_id: str, export: Path, tags: dict[str, str], card: str = "") -> str:

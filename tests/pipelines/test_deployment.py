@@ -18,6 +18,7 @@ from dagster._serdes import ConfigurableClassData
 
 from assets import machine
 from assets.plan import Plan
+from faces.identity.registry import WEIGHTS_VARIABLE
 from pipelines.ray_pool import QUIET_ENVIRONMENT
 from pipelines.settings import Settings
 
@@ -42,8 +43,8 @@ def fields() -> set[str]:
 def test_every_file_is_yaml_and_its_settings_exist(name: str) -> None:
     text = (INFRA / name).read_text()
     assert [document for document in yaml.safe_load_all(text) if document]
-    shell_only = {"SAMAE_VARIANT", "SAMAE_COMMIT"}  # which image compose builds
-    assert set(re.findall(r"\bSAMAE_[A-Z_]+\b", text)) - shell_only <= fields()
+    no_fields = {"SAMAE_VARIANT", "SAMAE_COMMIT", WEIGHTS_VARIABLE}  # which image compose builds; faces/ reads the last
+    assert set(re.findall(r"\bSAMAE_[A-Z_]+\b", text)) - no_fields <= fields()
 
 
 def test_settings_of_the_services_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +176,7 @@ def snake(name: str) -> str:
 
 def test_every_setting_of_what_is_made_can_be_passed_to_the_services() -> None:
     passed = set(COMPOSE["x-samae"]["environment"])
-    assert {f"SAMAE_{name.upper()}" for name in Plan.model_fields} <= passed
+    assert {f"SAMAE_{name.upper()}" for name in Plan.model_fields} | {WEIGHTS_VARIABLE} <= passed
     assert "${SAMAE_RAW:-raw}:${SAMAE_RAW:-/raw}:ro" in COMPOSE["x-samae"]["volumes"]
 
 

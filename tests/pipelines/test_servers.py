@@ -1,5 +1,6 @@
 """The servers that settings name: those that answer, those that refuse, and those that nobody runs."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,16 @@ from faces.errors import SamaeError
 from pipelines.commands import doctor
 from pipelines.selftest import Outcome
 from pipelines.servers import servers
-from pipelines.settings import load_settings
+from pipelines.settings import load_settings, without_user
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers are on this machine, whatever proxy the environment names."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("no_proxy", "*")  # an opener made before keeps its proxies
 
 
 class Pages(BaseHTTPRequestHandler):
@@ -77,6 +87,24 @@ def test_a_refusal_is_no_answer_and_a_password_is_one(place: str) -> None:
     with pytest.raises(SamaeError, match=r"/closed/health answers with HTTP code 403"):
         closed()
     servers(load_settings(mlflow_uri=f"http://{place}/secret"))["mlflow_server"][0]()
+
+
+def test_a_password_in_an_address_is_not_printed(place: str, nobody: str) -> None:
+    servers(load_settings(mlflow_uri=f"http://ann:pass@word@{place}"))["mlflow_server"][0]()
+    there = {"mlflow_uri": f"http://ann:pass@word@{nobody}", "launch": f"ray:http://ann:pass@word@{nobody}",
+             "webhook": f"http://ann:pass@word@{nobody}/hook"}  # fmt: skip
+    asked = servers(load_settings(**there))
+    assert list(asked) == ["mlflow_server", "ray_job_server", "webhook_host"]
+    for question, _ in asked.values():
+        with pytest.raises(SamaeError, match=nobody) as caught:
+            question()
+        assert not {"ann", "pass", "word"} & set(re.findall(r"\w+", str(caught.value)))
+    assert without_user("sqlite:////home/a@b/x.db http://a:b@c:1/d@e") == "sqlite:////home/a@b/x.db http://c:1/d@e"
+
+
+def test_an_mlflow_address_without_a_port_behind_its_colon_is_a_sentence() -> None:
+    with pytest.raises(SamaeError, match=r"http://127\.0\.0\.1:abc/health does not answer"):
+        servers(load_settings(mlflow_uri="http://127.0.0.1:abc"))["mlflow_server"][0]()
 
 
 def test_the_doctor_asks_them(nobody: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
