@@ -11,7 +11,7 @@ from pathlib import Path
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
 from pipelines.group import end_group
-from pipelines.materialise import open_instance
+from pipelines.materialise import open_instance, prepare_dagster_home
 from pipelines.settings import Settings, load_settings
 
 WORKSPACE = Path(__file__).parent.parent.parent / "workspace.yaml"
@@ -28,7 +28,10 @@ def run(port: int | None, mlflow_port: int | None, page: str = "both") -> None:
     if page != "dagster" and not settings.mlflow_uri:
         require_free(settings.mlflow_port, "SAMAE_MLFLOW_PORT")
         commands[f"MLflow {mlflow_page(settings)}"] = mlflow_command(settings)
-    open_instance(settings).dispose()  # it can be opened, and is named in the environment of the pages
+    if page == "mlflow":
+        prepare_dagster_home(settings)
+    else:
+        open_instance(settings).dispose()  # what keeps it from opening is one sentence here, a traceback in the page
     (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _interrupt)
     processes = [
