@@ -189,7 +189,7 @@ def metrics(
     port: Annotated[int | None, typer.Option(min=0, help="Serve them here until Ctrl-C instead of printing.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; the metrics ask for no password.")] = "127.0.0.1",
     instance: Annotated[
-        Path | None, typer.Option(help="Folder of another dagster.yaml; else DAGSTER_HOME's (Samae's alone) or our own.")
+        Path | None, typer.Option(help="Folder of another dagster.yaml; else DAGSTER_HOME's (if Samae's), or ours.")
     ] = None,
 ) -> None:
     """Prometheus metrics: photographs made and rejected, training's speed, runs and pools."""

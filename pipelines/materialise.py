@@ -59,7 +59,7 @@ def instance_of(folder: Path, mend: str) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(folder))
     except Exception as error:  # Dagster's, YAML's, the database's: whatever such a file can lead to
         if unset := unset_variables(path):
-            raise SamaeError(f"{path} wants {', '.join(unset)} in the environment: set them; or {mend}") from None
+            raise SamaeError(f"{path} wants {', '.join(unset)} in the environment: set them, {mend}") from None
         raise SamaeError(f"{path} cannot be used ({reason_of(error)}): {mend}") from None
 
 

@@ -196,7 +196,7 @@ def test_the_image_without_its_database_names_what_is_missing(settings: Settings
             patch.delenv(f"DAGSTER_POSTGRES_{name}", raising=False)
         patch.setenv("DAGSTER_HOME", str(tmp_path))
         assert engine.team_home() == tmp_path
-        with pytest.raises(SamaeError, match=r"wants DAGSTER_POSTGRES_HOST, .*set them; or .*unset DAGSTER_HOME"):
+        with pytest.raises(SamaeError, match=r"wants DAGSTER_POSTGRES_HOST, .* set them, .* unset DAGSTER_HOME"):
             engine.open_instance(settings)
 
 
