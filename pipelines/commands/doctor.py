@@ -112,6 +112,7 @@ def work(quietly: bool) -> list[Outcome]:
         print("\nself-test of every component:")
 
     def told(outcome: Outcome) -> None:
+        """Print the line of one component, for people."""
         if not quietly:
             print(f"  {outcome.line}", flush=True)
 
