@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from faces.camera import Camera, head_to_camera, project
 from faces.fitting.view import fill_all_holes
 from faces.morphable.base import CoefficientLayout, MorphableHead
+from faces.perforation import REFERENCE_PX
 from faces.render.mesh_image import render_mesh
 from faces.render.rasterize import covered
 from faces.render.shading import to_linear, to_srgb
@@ -24,6 +25,8 @@ from training.methods import mesh_kernels
 
 #: Coverage 0..255 of a pixel of whose four samples so many are covered.
 QUARTERS = np.rint(255 * np.arange(5) / 4).astype(np.uint8)
+#: How far down from its upper edge a render stands for the skin above it, px at 256, and in how much of its height.
+BAND_PX, BAND_SHARE = 16.0, 0.375
 
 
 @dataclass(frozen=True)
@@ -180,15 +183,44 @@ def _without_rim_specks(hidden: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return hidden & ((core > 0) | (larger > 0))
 
 
-def filled(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Continue a picture into its hole by push-pull over a pyramid (Gortler et al. 1996, section 4.3).
+def without_slits(hole: torch.Tensor, silhouettes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A swap's hole (N, 1, S, S) 0 or 1 -> itself without thin slits along the target's silhouette, and that rim.
 
-    picture (N, 3, S, S), known (N, 1, S, S) 0..1 -> (N, 3, S, S): the picture where known, smooth colours where not.
+    There two soft edges differ by a pixel here and there, which a larger new face would leave standing as a broken line
+    of the old hair or skin. Within two pixels at 128 of the rim (0 or 1, (N, 1, S, S)) the hole is closed (ours).
     """
-    weight = known.clamp(0, 1)
-    levels = [(picture * weight, weight)]
+    kernel, width = np.ones((3, 3), np.uint8), max(1, round(hole.shape[-1] / 128))
+    rims, closed = np.empty((2, *hole[:, 0].shape), np.uint8)
+    for row, (one, own) in enumerate(zip(hole[:, 0].cpu().numpy(), silhouettes[:, 0].cpu().numpy(), strict=True)):
+        inside, open_ = (own >= 0.5).astype(np.uint8), (one >= 0.5).astype(np.uint8)
+        core = cv2.erode(inside, kernel, iterations=2 * width, borderValue=1)
+        rims[row] = cv2.dilate(inside, kernel, iterations=2 * width) - core
+        shut = cv2.morphologyEx(open_, cv2.MORPH_CLOSE, kernel, iterations=2 * width)
+        closed[row] = open_ | (shut & rims[row])
+    return tuple(torch.from_numpy(masks)[:, None].to(hole) for masks in (closed, rims))  # type: ignore[return-value]
+
+
+def filled(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """`continued` for a picture (N, 3, S, S) of which (N, 1, S, S) 0..1 is known."""
+    return continued(picture * known.clamp(0, 1), known.clamp(0, 1))
+
+
+def continued(summed: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Continue a picture into its holes by push-pull over a pyramid (Gortler et al. 1996, section 4.3).
+
+    A coarse pixel counts fully as soon as the four below it weigh as much as one (Gortler's saturation), so that a
+    narrow gap takes the colours of its own two sides.
+
+    Args:
+        summed: (N, 3, S, S) colours 0..1 times their weights.  weight: (N, 1, S, S) 0..1.
+    Returns:
+        (N, 3, S, S): the colours where the weight is 1, smooth ones of the neighbourhood where it is 0.
+    """
+    levels = [(summed, weight)]
     while min(levels[-1][0].shape[-2:]) > 1:
-        levels.append((F.avg_pool2d(levels[-1][0], 2), F.avg_pool2d(levels[-1][1], 2)))
+        summed, weight = (4 * F.avg_pool2d(part, 2) for part in levels[-1])
+        excess = weight.clamp_min(1)
+        levels.append((summed / excess, weight / excess))
     colour = levels[-1][0] / levels[-1][1].clamp_min(1e-6)
     for summed, weight in reversed(levels[:-1]):
         coarse = F.interpolate(colour, size=summed.shape[-2:], mode="bilinear", align_corners=False)
@@ -196,11 +228,33 @@ def filled(picture: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     return colour
 
 
+def forehead_band(coverage: torch.Tensor) -> torch.Tensor:
+    """(N, 1, S, S) coverage of a render -> (N, 1, S, S) 0 or 1: its first pixels down each column, in its upper part.
+
+    There the face region ends while the skin goes on: no outline of the face. BAND_PX and BAND_SHARE are ours.
+    """
+    shown = coverage[:, 0] >= 0.5
+    side = shown.shape[1]
+    rows = torch.arange(side, device=shown.device)
+    within = shown.any(2)
+    top = torch.where(within, rows, side).amin(1)
+    bottom = torch.where(within, rows, -1).amax(1)
+    upper = rows <= (top + BAND_SHARE * (bottom - top))[:, None]
+    first = shown.cumsum(1) <= BAND_PX * side / REFERENCE_PX
+    return (first & upper[:, :, None])[:, None].to(coverage)
+
+
 def start_picture(image: torch.Tensor, hole: torch.Tensor, mesh: MeshPictures | None) -> torch.Tensor:
-    """Picture (N, 3, S, S), hole (N, 1, S, S), tinted render (None: without) -> what the residual is added to."""
-    background = filled(image, 1 - hole)
-    inside = background if mesh is None else mesh.image + background * (1 - mesh.mask)
-    return image * (1 - hole) + inside * hole
+    """Picture (N, 3, S, S), hole (N, 1, S, S), tinted render (None: without) -> what the residual is added to.
+
+    The render lies in the hole. What it leaves open is continued from the picture and, above the forehead, from the
+    render, whose ragged upper edge would be a line across the forehead else (ours).
+    """
+    if mesh is None:
+        return image * (1 - hole) + filled(image, 1 - hole) * hole
+    band = forehead_band(mesh.mask) * hole
+    around = continued(image * (1 - hole) + mesh.image * band, 1 - hole + mesh.mask * band)
+    return image * (1 - hole) + (mesh.image + around * (1 - mesh.mask)) * hole
 
 
 def start_and_masked(
@@ -211,8 +265,9 @@ def start_and_masked(
         return start_picture(image, hole, mesh), image * (1 - hole)
     start, masked = torch.empty(2, *image.shape)
     render = torch.cat([mesh.image, mesh.mask], 1)
+    reach = BAND_PX * image.shape[-1] / REFERENCE_PX
     seen, hidden = image.contiguous().numpy(), hole[:, 0].contiguous().numpy()
-    mesh_kernels.start_faces(seen, hidden, render.numpy(), start.numpy(), masked.numpy())
+    mesh_kernels.start_faces(seen, hidden, render.numpy(), (reach, BAND_SHARE), start.numpy(), masked.numpy())
     return start, masked
 
 

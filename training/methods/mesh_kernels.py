@@ -94,17 +94,30 @@ def tint_faces(
 
 
 @kernel
+def band_rows(coverage: np.ndarray, share: float) -> float:
+    """(S, S) coverage -> the lowest row of `forehead_band`."""
+    top, bottom = len(coverage), -1
+    for y in range(len(coverage)):
+        for x in range(len(coverage)):
+            if coverage[y, x] >= f32(0.5):
+                top, bottom = min(top, y), y
+    return top + share * (bottom - top)
+
+
+@kernel
 def start_faces(
-    image: np.ndarray, hole: np.ndarray, mesh: np.ndarray, start: np.ndarray, masked: np.ndarray
+    image: np.ndarray, hole: np.ndarray, mesh: np.ndarray, band: tuple[float, float], start: np.ndarray,
+    masked: np.ndarray,
 ) -> None:  # fmt: skip
     """`start_picture` and the picture without its hole.
 
-    image (N, 3, S, S), hole (N, S, S), mesh (N, 4, S, S) tinted render with its coverage last -> start and masked, both
-    (N, 3, S, S). A pyramid of 4 planes (colour times weight, weight) a level lies one level behind the other.
+    image (N, 3, S, S), hole (N, S, S), mesh (N, 4, S, S) tinted render with its coverage last, band: reach (px) and
+    share of `forehead_band` -> start and masked, both (N, 3, S, S). A pyramid of 4 planes (colour times weight, weight)
+    a level lies one level behind the other.
     """
     size_px = image.shape[2]
     pyramid = np.empty(4 * size_px * size_px * 2, np.float32)
-    sides, places = np.empty(32, np.int64), np.empty(32, np.int64)
+    sides, places, passed = np.empty(32, np.int64), np.empty(32, np.int64), np.empty(size_px, np.int64)
     levels, side, place = 0, size_px, 0
     while True:
         sides[levels], places[levels] = side, place
@@ -114,14 +127,18 @@ def start_faces(
         place, side = place + 4 * side * side, side // 2
     for n in range(image.shape[0]):
         finest = pyramid[: 4 * size_px * size_px].reshape(4, size_px, size_px)
+        lowest = band_rows(mesh[n, 3], band[1])
+        passed[:] = 0
         for y in range(size_px):
             for x in range(size_px):
-                keep = f32(1) - hole[n, y, x]
-                known = min(max(keep, f32(0)), f32(1))
-                finest[3, y, x] = known
+                keep, stands = f32(1) - hole[n, y, x], f32(0)
+                passed[x] += mesh[n, 3, y, x] >= f32(0.5)
+                if y <= lowest and passed[x] <= band[0]:
+                    stands = hole[n, y, x]
+                finest[3, y, x] = keep + mesh[n, 3, y, x] * stands
                 for channel in range(3):
                     masked[n, channel, y, x] = image[n, channel, y, x] * keep
-                    finest[channel, y, x] = image[n, channel, y, x] * known
+                    finest[channel, y, x] = masked[n, channel, y, x] + mesh[n, channel, y, x] * stands
         for level in range(1, levels):
             s, b = sides[level], sides[level - 1]
             fine = pyramid[places[level - 1] : places[level - 1] + 4 * b * b].reshape(4, b, b)
@@ -131,7 +148,13 @@ def start_faces(
                     for x in range(s):
                         above = fine[plane, 2 * y, 2 * x] + fine[plane, 2 * y, 2 * x + 1]
                         below = fine[plane, 2 * y + 1, 2 * x] + fine[plane, 2 * y + 1, 2 * x + 1]
-                        coarse[plane, y, x] = (above + below) * f32(0.25)
+                        coarse[plane, y, x] = above + below
+            for y in range(s):
+                for x in range(s):
+                    excess = coarse[3, y, x]
+                    if excess > 1:
+                        for plane in range(4):
+                            coarse[plane, y, x] /= excess
         s = sides[levels - 1]
         top = pyramid[places[levels - 1] : places[levels - 1] + 4 * s * s].reshape(4, s, s)
         for channel in range(3):

@@ -39,6 +39,7 @@ from training.methods.mesh_inputs import (
     random_scales,
     shape_vector,
     start_and_masked,
+    without_slits,
 )
 from training.networks.patchgan import MultiScaleDiscriminator
 from training.networks.unet import UNet
@@ -254,6 +255,8 @@ class Samae(MethodBase):
         settings, unit = self.recipe.mask, self.size_px / 256
         own = self.renderer.silhouette(target.coefficients)
         occluders = occluders_beyond(own, target.mask)
-        hole = torch.as_tensor(swap_mask(target.mask, swapped, occluders, settings.swap_dilate_px))
-        bare = torch.where(own > 0.5, (target.mask / own.clamp_min(0.5)).clamp(0, 1), torch.ones_like(own))
+        open_ = torch.as_tensor(swap_mask(target.mask, swapped, occluders, settings.swap_dilate_px))
+        hole, rim = without_slits(open_, own)
+        seen = (own > 0.5) & (rim < 0.5)
+        bare = torch.where(seen, (target.mask / own.clamp_min(0.5)).clamp(0, 1), torch.ones_like(own))
         return hole, torch.as_tensor(feather(hole, settings.feather_px * unit)) * bare
