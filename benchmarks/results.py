@@ -7,9 +7,9 @@
     samae bench results --set keep=FOLDER          keep the set there, so that the next run only judges
     samae bench results --set picture=FILE.jpg     draw the first four pairs, the two best, median and worst
 
-The protocol: 240 photographs of 60 people of a seed that nothing else uses, prepared by the project's own assets, 100
+The protocol: 2,000 photographs of 500 people of a seed that nothing else uses, prepared by the project's own assets, 300
 pairs of different people among those that the shards call `train` (the split means nothing here: nobody of this seed
-was ever trained on), judged by judge-1 and judge-2 with the true swaps. All of it follows from the seed and the width
+was ever trained on), judged by judge-1, judge-2 and judge-3 with the true swaps. All of it follows from the seed and the width
 of the pictures, by default that of the (first) weights; weights of another width work at it where their trunk allows.
 """
 
@@ -35,8 +35,8 @@ FIT_PX = 128
 DEFAULTS: dict[str, Any] = {
     "model": "samae-people",
     "size_px": 0,
-    "photographs": 240,
-    "pairs": 100,
+    "photographs": 2000,
+    "pairs": 300,
     "keep": "",
     "picture": "",
     "page": "",
@@ -45,10 +45,14 @@ DEFAULTS: dict[str, Any] = {
 FIGURES = {
     "identity_to_source": "identity_similarity",
     "identity_to_target": "identity_leak",
+    "retrieval_top1": "retrieval_top1",
     "pose_degrees": "pose_degrees",
     "expression_mm": "expression_mm",
     "gaze_degrees": "gaze_degrees",
+    "shape_mm": "shape_mm",
+    "light_distance": "light_distance",
     "skin_delta_e": "skin_delta_e",
+    "seam": "seam",
     "psnr_to_truth_db": "truth_face_psnr_db",
     "delta_e_to_truth": "truth_face_delta_e",
 }
@@ -154,7 +158,7 @@ def protocol_environment(home: Path, photographs: int, size_px: int) -> dict[str
         "SAMAE_HOME": str(home), "SAMAE_SEED": str(SEED), "SAMAE_PHOTOGRAPHS": str(photographs),
         "SAMAE_PHOTO_PX": str(2 * size_px), "SAMAE_ALIGNED_PX": str(max(FIT_PX, size_px)),
         "SAMAE_PICTURE_PX": str(size_px),
-        "SAMAE_HEAD": "builtin", "SAMAE_ENCODER": "builtin", "SAMAE_JUDGES": "judge-1,judge-2",
+        "SAMAE_HEAD": "builtin", "SAMAE_ENCODER": "builtin", "SAMAE_JUDGES": "judge-1,judge-2,judge-3",
         "SAMAE_RAY": "serial",
     }  # fmt: skip
 
