@@ -12,13 +12,16 @@ from training.config import load_recipe
 from training.methods import mesh_kernels
 from training.methods.base import PARTNER_GROUP, MethodBase, build_method, generator_at, generators_at, partners
 from training.methods.mesh_inputs import (
+    BAND_PX,
     MeshPictures,
     filled,
+    forehead_band,
     occluders_beyond,
     random_scales,
     resampled,
     start_and_masked,
     start_picture,
+    without_slits,
 )
 from training.methods.pairs import same_person
 from training.methods.samae import Samae, SamaeInputs
@@ -229,6 +232,47 @@ def test_filling_keeps_the_known_and_continues_it() -> None:
     flat = filled(torch.full((1, 3, 16, 16), 0.3), known)
     torch.testing.assert_close(flat, torch.full_like(flat, 0.3), atol=1e-5, rtol=0)
     torch.testing.assert_close(start_picture(picture, 1 - known, None) * known, picture * known, atol=1e-6, rtol=0)
+
+
+def test_a_narrow_gap_takes_the_colours_of_its_own_two_sides() -> None:
+    picture, known = torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    picture[..., :32], picture[..., 32:36] = 0.8, 0.5  # far from the gap, and left of it; black on the right
+    picture[..., 36:], known[..., 35:37] = 0.2, 0
+    out = filled(picture, known)
+    assert out[..., 35].max() < 0.55  # nothing of the 0.8 that fills half the picture
+    assert out[..., 35].min() > 0.3
+    assert out[..., 36].max() < out[..., 35].min()
+
+
+def test_the_render_stands_for_the_skin_above_the_forehead_alone() -> None:
+    size_px = 64
+    y, x = torch.meshgrid(torch.arange(size_px), torch.arange(size_px), indexing="ij")
+    face = (((x - 32) / 14) ** 2 + ((y - 34) / 20) ** 2 <= 1).float()[None, None]
+    band = forehead_band(face) * face
+    assert band[0, 0, 15, 32] == 1
+    assert band[0, 0, 15 + round(BAND_PX * size_px / 256), 32] == 0  # deeper in the forehead
+    assert band[0, 0, 40:].sum() == 0  # cheeks and chin: there the edge is the outline
+    image, hole = torch.full((1, 3, size_px, size_px), 0.2), torch.zeros(1, 1, size_px, size_px)
+    hole[..., 8:60, 14:50] = 1
+    start = start_picture(image, hole, MeshPictures(0.8 * face.expand(1, 3, -1, -1), face))[0, 0]
+    above, below = start[13, 32] - 0.2, start[56, 32] - 0.2  # one pixel beyond the edge of the face
+    assert above > 0.25
+    assert below < 0.1
+
+
+def test_slits_along_the_rim_are_closed_and_what_lies_inside_stays() -> None:
+    own = torch.zeros(1, 1, 128, 128)
+    own[..., 40:90, 40:90] = 1
+    hole = torch.zeros(1, 1, 128, 128)
+    hole[..., 30:100, 30:100] = 1
+    hole[..., 40, 50:60] = 0  # a slit where two soft edges differed
+    hole[..., 60:62, 42:88] = 0  # the bar of a pair of glasses
+    closed, rim = without_slits(hole, own)
+    assert closed[..., 40, 50:60].min() == 1
+    assert closed[..., 60:62, 44:86].max() == 0
+    assert rim[..., 40, 55] == 1
+    assert rim[..., 60, 60] == 0
+    assert torch.equal(closed[hole == 1], hole[hole == 1])
 
 
 @pytest.mark.parametrize("size_px", [1, 8, 24, 64])

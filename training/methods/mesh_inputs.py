@@ -1,7 +1,7 @@
 """From coefficients to what SAMAE's generator sees: the render I_ras, silhouettes, and the start picture.
 
 The start picture is ours: inside the hole the render tinted by the skin colour, where the render does not reach the
-surroundings blurred into the hole, outside the hole the picture itself. The generator predicts a residual over it, so
+surroundings continued into the hole, outside the hole the picture itself. The generator predicts a residual over it, so
 the first thousand pictures already look like faces.
 """
 
