@@ -287,7 +287,7 @@ STAGES: dict[str, Stage] = {
             ("swap_model", "training_shards"),
             frozenset({"html", "parquet"}),
             "The judge's verdict on frozen pairs: identity, attributes and error to the true swap, for every pair.",
-            code_version="2",
+            code_version="3",
             settings=_judging,
         ),
         Stage(

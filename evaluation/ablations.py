@@ -10,7 +10,6 @@ from typing import Any
 
 from evaluation import report_parts as parts
 from evaluation.evaluation import Evaluation, MetricInfo
-from evaluation.pairs import clip_numbers
 from evaluation.statistics import Figure, paired_difference
 
 
@@ -41,7 +40,7 @@ def ablations(ranked: Sequence[Evaluation], infos: Sequence[MetricInfo]) -> dict
 def _cell(variant: Evaluation, base: Evaluation, info: MetricInfo) -> dict[str, str]:
     """Difference with its interval in display units; "good" or "bad" where the interval does not hold 0."""
     new, old = (parts.pair_values(one, one.name, info.name) for one in (variant, base))
-    figure = paired_difference(new, old, seed=base.pairs.seed, clips=clip_numbers(base.pairs))
+    figure = paired_difference(new, old, seed=base.pairs.seed, groups=base.groups)
     return {
         "value": _signed(figure.mean, info),
         "interval": f"{_signed(figure.low, info)} … {_signed(figure.high, info)}" if figure.n else "",

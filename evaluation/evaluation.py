@@ -20,9 +20,9 @@ from evaluation.metrics.base import Direction, Metric
 from evaluation.metrics.consistency import identity_consistency
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.kernel import kernel_distance
-from evaluation.pairs import PairList, clip_numbers
+from evaluation.pairs import PairList, draw_groups
 from evaluation.rows import column, embeddings, in_order, system_rows, systems_of
-from evaluation.statistics import SLICES, slice_figures, summarise
+from evaluation.statistics import SLICES, PairGroups, slice_figures, summarise
 from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, read_manifest, write_json
 from faces.records import decode_colour, encode_png
@@ -79,6 +79,7 @@ class Evaluation:
         summary: metric -> {mean, low, high, n, failed, direction, unit} of the system; set figures have n of the set.
         baselines: name -> the same.   slices: label -> metric -> {mean, ...} of the system.
         examples: pairs to look at.   provenance: encoders, head, digests, versions.
+        persons: key -> person of the list's faces, where it is known.
     """
 
     name: str
@@ -90,6 +91,12 @@ class Evaluation:
     slices: dict[str, Summary]
     provenance: dict[str, Any]
     examples: tuple[Example, ...] = field(default=())
+    persons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> PairGroups:
+        """What its pairs have in common, for intervals."""
+        return draw_groups(self.pairs, self.persons)
 
     @property
     def grids(self) -> dict[str, np.ndarray]:
@@ -147,38 +154,38 @@ def evaluate_rows(
 ) -> Evaluation:  # fmt: skip
     """Figures with intervals of every system in the rows; every pair of the list must have its row.
 
-    persons: source key -> person, where it is known.
+    persons: key -> person, where it is known.
     """
     infos = tuple(MetricInfo.of(metric) for metric in metrics)
     summaries = {system: _summary(system, rows, pairs, infos, persons) for system in systems_of(rows)}
     own = in_order(system_rows(rows, name), pairs.ids)
     columns = {c: column(own, c) for c in own.column_names if pa.types.is_floating(own.schema.field(c).type)}
-    sliced = slice_figures(columns, [info.name for info in infos], clips=clip_numbers(pairs))
+    sliced = slice_figures(columns, [info.name for info in infos], groups=draw_groups(pairs, persons))
     slices = {label: {m: _entry(f.as_dict(), i) for (m, f), i in zip(figures.items(), infos, strict=True)}
               for label, figures in sliced.items()}  # fmt: skip
     main = summaries.pop(name)
     shown = infos + tuple(info for info in SET_METRICS if math.isfinite(main[info.name]["mean"]))
-    return Evaluation(name, pairs, rows, shown, main, summaries, slices, provenance)
+    return Evaluation(name, pairs, rows, shown, main, summaries, slices, provenance, persons=persons)
 
 
 def _summary(
     system: str, rows: pa.Table, pairs: PairList, infos: Sequence[MetricInfo], persons: Mapping[str, int]
 ) -> Summary:
     own = in_order(system_rows(rows, system), pairs.ids)
-    clips = clip_numbers(pairs)
-    figures = summarise(np.stack([column(own, info.name) for info in infos], axis=1), seed=pairs.seed, clips=clips)
+    values = np.stack([column(own, info.name) for info in infos], axis=1)
+    figures = summarise(values, seed=pairs.seed, groups=draw_groups(pairs, persons))
     summary = {info.name: _entry(figure.as_dict(), info) for info, figure in zip(infos, figures, strict=True)}
     copies = system_rows(rows, "copy-target")
     worked = pc.equal(own["status"], "ok")
     real = in_order(copies, pairs.ids).filter(worked) if copies.num_rows else copies  # results and targets of one N
     features = embeddings(own)
     ok = own.filter(worked)["source_key"].to_pylist()
-    values = (
+    of_set = (
         *_set_distances(features, embeddings(real)),
         *_set_distances(embeddings(own, fid.COLUMN), embeddings(real, fid.COLUMN)),
         identity_consistency(features, [persons.get(key, key) for key in ok]) if len(features) else math.nan,
     )
-    for info, value in zip(SET_METRICS, values, strict=True):
+    for info, value in zip(SET_METRICS, of_set, strict=True):
         bare = {"mean": value, "low": math.nan, "high": math.nan, "n": len(features), "failed": own.num_rows - len(ok)}
         summary[info.name] = _entry(bare, info)
     return summary
@@ -202,6 +209,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
         kept = {
             "name": evaluation.name,
             "pairs": asdict(evaluation.pairs),
+            "persons": dict(evaluation.persons),
             "metrics": [asdict(info) for info in evaluation.metrics],
             "summary": evaluation.summary,
             "baselines": evaluation.baselines,
@@ -247,6 +255,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             slices={label: _with_nan(raw["slices"][label]) for label in _in_slice_order(raw["slices"])},
             provenance=raw["provenance"],
             examples=tuple(_read_example(folder / "examples", one) for one in raw["examples"]),
+            persons=raw["persons"],
         )
     except (KeyError, TypeError) as error:
         raise SamaeError(f"{folder} does not hold an evaluation of this version ({error}); evaluate again") from None

@@ -5,9 +5,9 @@ metric is better and the lower bound of the paired 95 % interval is above `min_g
 of the interval is not worse than the champion's by more than an allowance; (4) it failed on no more pairs than
 allowed; (5) every comparison stands on enough pairs, and the challenger lacks no figure that the other side has.
 Without a champion, (2) and (3) are replaced by comparisons with the baselines: more identity than a copy of the
-target, and attributes kept better than a pasted source. Frames of one video are drawn together. A missing metric, a
-NaN or another digest refuses. A champion that fails too many pairs to be compared with is no measure
-(`why_no_measure`): promotion then asks as if there were none. All thresholds are ours.
+target, and attributes kept better than a pasted source. Frames of one video are drawn together, and intervals are
+wider where people repeat. A missing metric, a NaN or another digest refuses. A champion that fails too many pairs to be
+compared with is no measure (`why_no_measure`): promotion then asks as if there were none. All thresholds are ours.
 """
 
 import math
@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from evaluation.evaluation import Evaluation
-from evaluation.pairs import clip_numbers
 from evaluation.rows import column, in_order, system_rows, systems_of
-from evaluation.statistics import paired_difference
+from evaluation.statistics import PairGroups, paired_difference
 from faces.errors import SamaeError
 
 
@@ -54,8 +53,9 @@ class GateSettings:
         floors, first: what else is compared, against a champion and without one.
         max_failed_share: 0..1 of the list's pairs that may fail, and of those that worked and may all the same lack a
             figure that the other side has. Where the champion failed on more, as many as it did.
-        least_pairs: a comparison on fewer pairs (fewer clips, where whole clips are drawn) refuses. 4 is the shortest
-            list that a plan allows: below it an interval says nothing.
+        least_pairs: a comparison on fewer pairs (fewer clips, where whole clips are drawn) refuses, and so does one
+            whose sources, or targets, are fewer people. 4 is the shortest list that a plan allows: below it an
+            interval says nothing.
         least_share: so does one on less than this share (0..1) of the list's pairs; for what is not required, of the
             pairs on which either side has a figure.
     """
@@ -135,7 +135,7 @@ def why_no_measure(champion: Evaluation, settings: GateSettings | None = None) -
         return ""
     bad = _failed(champion, champion.name)
     try:
-        _enough(~bad, clip_numbers(champion.pairs), settings or GateSettings(), len(bad))
+        _enough(~bad, champion.groups, settings or GateSettings(), len(bad))
     except SamaeError:
         first = int(np.flatnonzero(bad)[0])
         reason = in_order(system_rows(champion.rows, champion.name), champion.pairs.ids)["reason"][first].as_py()
@@ -220,30 +220,33 @@ def _delta(
             for rows, name in ((challenger.rows, challenger.name), (other.rows, against))
         ]
     )
-    clips = clip_numbers(challenger.pairs)
-    there = np.isfinite(values)
+    groups, there = challenger.groups, np.isfinite(values)
     compared = there[0] & there[1]
     lost = there[1] & ~there[0] & ~_failed(challenger, challenger.name)
     if lost.mean() > _allowed(None if other is challenger else other, settings):
         raise SamaeError(f"the challenger has no figure on {lost.sum()} of {len(lost)} pairs, where {against} has one")
-    _enough(compared, clips, settings, len(compared) if required else int((there[0] | there[1]).sum()))
+    _enough(compared, groups, settings, len(compared) if required else int((there[0] | there[1]).sum()))
     sign = -1.0 if info.direction == "lower" else 1.0
-    figure = paired_difference(sign * values[0], sign * values[1], seed=challenger.pairs.seed, clips=clips)
+    figure = paired_difference(sign * values[0], sign * values[1], seed=challenger.pairs.seed, groups=groups)
     # `>` and `>=` are False for NaN: what cannot be said does not pass
     passed = figure.low > needed if needed >= 0 else figure.low >= needed
     return Delta(metric, against, figure.mean, figure.low, figure.high, needed, bool(passed))
 
 
-def _enough(compared: np.ndarray, clips: np.ndarray | None, settings: GateSettings, of: int) -> None:
-    """(N,) bool, the pairs that both sides have a figure on, (N,) numbers of clips: SamaeError where they are few.
+def _enough(compared: np.ndarray, groups: PairGroups, settings: GateSettings, of: int) -> None:
+    """(N,) bool, the pairs that both sides have a figure on, and what they have in common: SamaeError where few.
 
     of: how many pairs could have one.
     """
-    count, asked = int(compared.sum()), settings.least_share * of
-    drawn = count if clips is None else len(np.unique(clips[compared]))
+    count, asked, chosen = int(compared.sum()), settings.least_share * of, groups.at(compared)
+    drawn = len(np.unique(chosen.unit))
     if drawn < settings.least_pairs:
+        what = "pairs" if chosen.clip is None else "clips"
+        raise SamaeError(f"both have it on {drawn} {what}, {settings.least_pairs} are the least")
+    if chosen.people < settings.least_pairs:
         raise SamaeError(
-            f"both have it on {drawn} {'pairs' if clips is None else 'clips'}, {settings.least_pairs} are the least"
+            f"both have it on pairs whose sources or targets are {chosen.people} people, {settings.least_pairs} are "
+            "the least"
         )
     if count < asked:
         raise SamaeError(f"both have it on {count} of {of} pairs, {math.ceil(asked)} are the least")

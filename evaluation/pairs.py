@@ -10,7 +10,7 @@ skin colours; `occlusion`: the eighth whose TARGET's face is hidden most; `consi
 TARGETS_PER_SOURCE targets, so that results of one source can be compared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from evaluation.colour import delta_e_2000, linear_to_lab
+from evaluation.statistics import PairGroups
 from faces.camera import rotation_matrices
 from faces.errors import SamaeError
 from faces.files import digest_of, read_json, write_json
@@ -72,6 +73,17 @@ def clip_numbers(pairs: PairList) -> np.ndarray | None:
     if pairs.protocol not in IN_CLIPS:
         return None
     return np.unique([key.rpartition("/")[0] for key in pairs.target_keys], return_inverse=True)[1]
+
+
+def draw_groups(pairs: PairList, persons: Mapping[str, int]) -> PairGroups:
+    """What the pairs of a list have in common: people and clips.
+
+    persons: key -> person, where it is known; a face without one counts as a person of its own.
+    """
+    named = [[persons.get(key, key) for key in keys] for keys in (pairs.source_keys, pairs.target_keys)]
+    number = {person: place for place, person in enumerate(dict.fromkeys([*named[0], *named[1]]))}
+    source, target = (np.array([number[person] for person in side], np.int64) for side in named)
+    return PairGroups(source, target, clip_numbers(pairs))
 
 
 @dataclass(frozen=True)

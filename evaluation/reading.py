@@ -17,8 +17,8 @@ READING = (
      "like its target is caught."),
     ("Failures", "are counted beside every mean and never dropped silently; the gate refuses a model that fails more "
      "often."),
-    ("Intervals", "are 95 % bootstrap intervals over pairs: they say what other pairs would give, not what another "
-     "training run would."),
+    ("Intervals", "are 95 % bootstrap intervals over pairs, stretched where pairs that share a person are alike: they "
+     "say what other people would give, not what another training run would."),
 )  # fmt: skip
 TRUE_SWAP_NOTE = (
     "The true swap", "is rendered by the generator: the source person in the target's scene, with the target's skin "

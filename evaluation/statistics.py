@@ -1,13 +1,15 @@
 """Means with paired bootstrap intervals, and slices. Pairs are what is drawn, so differences of systems stay paired.
 
-Percentile bootstrap (Efron and Tibshirani 1993, chapter 13), seeded. A failed pair has NaN and is left out of the
-mean, but it is counted and shown beside it: `n` and `failed` always add up to the pairs of the list.
+Percentile bootstrap (Efron and Tibshirani 1993, chapter 13), seeded, and stretched where people repeat (`widening`):
+pairs that share a person are no independent draws. A failed pair has NaN and is left out of the mean, but it is
+counted and shown beside it: `n` and `failed` always add up to the pairs of the list.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -28,6 +30,86 @@ class Figure:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False)
+class PairGroups:
+    """What N pairs have in common. Make it by `evaluation.pairs.draw_groups`.
+
+    Attributes:
+        source, target: (N,) int numbers of people, one numbering for both sides.
+        clip: (N,) int numbers of clips, which are drawn whole; None where pairs stand alone.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    clip: np.ndarray | None = None
+
+    @property
+    def unit(self) -> np.ndarray:
+        """(N,) int number of what the bootstrap draws: the pair's clip, or the pair."""
+        return np.arange(len(self.source)) if self.clip is None else self.clip
+
+    @property
+    def people(self) -> int:
+        """How many people the sources are, or the targets, whichever are fewer."""
+        return min(len(np.unique(side)) for side in (self.source, self.target))
+
+    def at(self, where: np.ndarray) -> "PairGroups":
+        """The pairs at a (N,) bool."""
+        return PairGroups(self.source[where], self.target[where], None if self.clip is None else self.clip[where])
+
+    def own_squares(self, values: np.ndarray) -> np.ndarray:
+        """(N, M) -> (M,) sum of the squares of what the bootstrap draws: of pairs, or of clips."""
+        return _squares(values, self.unit)
+
+    def shared_squares(self, values: np.ndarray) -> np.ndarray:
+        """(N, M) -> (M,) sum of the products of any two pairs (and of each with itself) that share a person."""
+        first, last = np.minimum(self.source, self.target), np.maximum(self.source, self.target)
+        two = first != last
+        each = _squares(np.concatenate([values, values[two]]), np.concatenate([first, last[two]]))
+        both = _squares(values[two], first[two] * (last.max() + 1) + last[two])
+        return each - both  # pairs that share two people are in `each` twice
+
+
+def _sums(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """(N, M), (N,) int numbers -> (G, M) sums of the values of each number."""
+    names, place = np.unique(numbers, return_inverse=True)
+    totals = np.zeros((len(names), values.shape[1]))
+    np.add.at(totals, place.ravel(), values)
+    return totals
+
+
+def _squares(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    return (_sums(values, numbers) ** 2).sum(axis=0)
+
+
+def widening(rest: np.ndarray, valid: np.ndarray, groups: PairGroups, level: float = LEVEL) -> np.ndarray:
+    """How many times an interval must be as wide as that of independent draws, because people repeat.
+
+    The root of the design effect, 1 at least: the variance of the mean when any two pairs that share a person may be
+    correlated (dyadic cluster-robust, Aronow, Samii and Assenova 2015; pairs that share two people count once, as in
+    Cameron, Gelbach and Miller 2011) over that of independent draws, both divided by what they lose in expectation as
+    the mean is fitted (ours). Times Student's quantile at the people of the smaller side less one over that at the
+    draws less one (after Cameron and Miller 2015). Exactly 1 where nobody repeats.
+
+    Args:
+        rest: (N, M) values less their mean, 0 where a pair failed.  valid: (N, M) bool, where it did not.
+
+    Returns:
+        (M,) factors, infinite where a side is one person or all pairs share somebody: nothing is known of others then.
+    """
+    there, n = valid.astype(np.float64), valid.sum(axis=0)
+    draws = (_sums(there, groups.unit) > 0).sum(axis=0)
+    people = np.min([(_sums(there, side) > 0).sum(axis=0) for side in (groups.source, groups.target)], axis=0)
+    people = np.minimum(people, draws)
+    shared, alone = (squares(there) / np.maximum(n, 1) for squares in (groups.shared_squares, groups.own_squares))
+    unknown = (people < 2) | (shared >= n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effect = groups.shared_squares(rest) / (1 - shared / n) / (groups.own_squares(rest) / (1 - alone / n))
+    tail = (1 + level) / 2
+    student = stdtrit(np.maximum(people - 1, 1), tail) / stdtrit(np.maximum(draws - 1, 1), tail)
+    return np.where(unknown, np.inf, np.sqrt(np.fmax(effect, 1)) * student)  # fmax: equal values everywhere are 0 / 0
+
+
 def bootstrap_weights(count: int, seed: int, draws: int = DRAWS) -> np.ndarray:
     """(draws, count) float32: how often each pair is drawn; the same seed and count give the same resamples."""
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -35,44 +117,54 @@ def bootstrap_weights(count: int, seed: int, draws: int = DRAWS) -> np.ndarray:
 
 
 def summarise(
-    values: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL, clips: np.ndarray | None = None
+    values: np.ndarray, seed: int = 0, draws: int = DRAWS, level: float = LEVEL, groups: PairGroups | None = None
 ) -> list[Figure]:
     """(N, M) numbers, NaN where a pair failed -> M figures, all from the same resamples.
 
-    clips: (N,) int numbers of clips; whole clips are drawn then (cluster bootstrap, Davison and Hinkley 1997, 3.8).
+    groups: what the N pairs have in common. Whole clips are drawn (cluster bootstrap, Davison and Hinkley 1997, 3.8),
+        and where people repeat the interval is stretched about the mean by `widening`, as far as the values go. Without
+        them every pair is a draw of its own.
     """
     values = np.asarray(values, np.float64)
     valid = np.isfinite(values)
     count = len(values)
     if count == 0:
         return [Figure(np.nan, np.nan, np.nan, 0, 0) for _ in range(values.shape[1])]
-    if clips is None:
-        weights = bootstrap_weights(count, seed, draws).astype(np.float64)
-    else:
-        names, place = np.unique(clips, return_inverse=True)
-        weights = bootstrap_weights(len(names), seed, draws).astype(np.float64)[:, place]
+    names, place = np.unique(np.arange(count) if groups is None else groups.unit, return_inverse=True)
+    weights = bootstrap_weights(len(names), seed, draws).astype(np.float64)[:, place]
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (weights @ np.where(valid, values, 0.0)) / (weights @ valid)
         middle = np.where(valid, values, 0.0).sum(axis=0) / valid.sum(axis=0)
-    tail = 50 * (1 - level)
+    rest = np.where(valid, values - middle, 0.0)
+    wider = np.ones(values.shape[1]) if groups is None else widening(rest, valid, groups, level)
     figures = []
     for column in range(values.shape[1]):
-        drawn = means[:, column][np.isfinite(means[:, column])]
-        low, high = np.percentile(drawn, [tail, 100 - tail]) if len(drawn) else (np.nan, np.nan)
-        n = int(valid[:, column].sum())
-        figures.append(Figure(float(middle[column]), float(low), float(high), n, count - n))
+        own, drawn = values[valid[:, column], column], means[:, column]
+        low, high = _ends(drawn[np.isfinite(drawn)], own, float(middle[column]), float(wider[column]), level)
+        figures.append(Figure(float(middle[column]), low, high, len(own), count - len(own)))
     return figures
 
 
+def _ends(drawn: np.ndarray, own: np.ndarray, middle: float, wider: float, level: float) -> tuple[float, float]:
+    """Ends of an interval `wider` times as wide as the drawn means', within the values that there are."""
+    if not len(own):
+        return np.nan, np.nan
+    if np.isinf(wider):
+        return float(own.min()), float(own.max())
+    tail = 50 * (1 - level)
+    low, high = (middle + wider * (end - middle) for end in np.percentile(drawn, [tail, 100 - tail]))
+    return float(max(low, own.min())), float(min(high, own.max()))
+
+
 def paired_difference(
-    challenger: np.ndarray, champion: np.ndarray, seed: int = 0, clips: np.ndarray | None = None
+    challenger: np.ndarray, champion: np.ndarray, seed: int = 0, groups: PairGroups | None = None
 ) -> Figure:
     """(N,), (N,) of the same pairs in the same order -> challenger minus champion; failed by one is failed.
 
-    clips: (N,) int numbers of clips, which are drawn whole then (see `summarise`).
+    groups: what the pairs have in common (see `summarise`).
     """
     gains = np.asarray(challenger, np.float64) - np.asarray(champion, np.float64)
-    return summarise(gains[:, None], seed, clips=clips)[0]
+    return summarise(gains[:, None], seed, groups=groups)[0]
 
 
 @dataclass(frozen=True)
@@ -107,7 +199,7 @@ SLICES: tuple[Slice, ...] = (
 
 def slice_figures(
     columns: Mapping[str, np.ndarray], metrics: Sequence[str], slices: Sequence[Slice] = SLICES, seed: int = 0,
-    clips: np.ndarray | None = None,
+    groups: PairGroups | None = None,
 ) -> dict[str, dict[str, Figure]]:  # fmt: skip
     """Columns of one system's rows -> label of every non-empty slice -> metric -> figure."""
     table: dict[str, dict[str, Figure]] = {}
@@ -117,6 +209,6 @@ def slice_figures(
         where = (columns[part.column] >= part.low) & (columns[part.column] < part.high)
         if where.any():
             values = np.stack([columns[m][where] for m in metrics], axis=1)
-            drawn = summarise(values, seed, clips=None if clips is None else clips[where])
+            drawn = summarise(values, seed, groups=None if groups is None else groups.at(where))
             table[part.label] = dict(zip(metrics, drawn, strict=True))
     return table

@@ -10,7 +10,7 @@ from evaluation.evaluation import Evaluation
 from evaluation.gate import Beat, Floor, GateSettings, decide
 from evaluation.judge import judge
 from evaluation.rows import column
-from tests.evaluation.fakes import ColourEncoder, FakeSwapper, load_faces, pairs, truth
+from tests.evaluation.fakes import KEYS, ColourEncoder, FakeSwapper, load_faces, pairs, person_of, truth
 
 LOOSE = GateSettings(floors=(Floor(metric="background_psnr_db", allowance=1.0),))
 
@@ -170,6 +170,29 @@ def test_frames_of_one_video_are_no_draws_of_their_own(weak: Evaluation, strong:
     assert decide(weak, lucky, LOOSE).promote
     assert not decide(champion, in_clips(lucky, 5), LOOSE).promote
     assert "on 3 clips, 4 are the least" in decide(in_clips(weak, 3), in_clips(strong, 3), LOOSE).reasons[0]
+
+
+def with_targets_of(evaluation: Evaluation, people: int) -> Evaluation:
+    """The same rows as if the targets showed so many people."""
+    targets = {key: place % people for place, key in enumerate(dict.fromkeys(evaluation.pairs.target_keys))}
+    sources = {key: 1000 + person_of(key) for key in evaluation.pairs.source_keys if key not in targets}
+    return replace(evaluation, persons=sources | targets)
+
+
+def test_pairs_of_few_people_say_too_little(weak: Evaluation, strong: Evaluation) -> None:
+    """Twenty pairs of two people are not twenty draws, and better on one of five people is not better."""
+    verdict = decide(with_targets_of(weak, 2), with_targets_of(strong, 2), LOOSE)
+    assert verdict.reasons[0].endswith("on pairs whose sources or targets are 2 people, 4 are the least")
+    assert decide(with_targets_of(weak, 2), with_targets_of(strong, 2), replace(LOOSE, least_pairs=2)).deltas
+    few = with_targets_of(strong, 5)
+    lucky = column(weak.rows, "identity_similarity").copy()
+    systems, targets = (strong.rows[name].to_pylist() for name in ("system", "target_key"))
+    for row, (system, key) in enumerate(zip(systems, targets, strict=True)):
+        lucky[row] += 0.4 * (system == strong.name and few.persons[key] == 0)
+    better = with_column(few, "identity_similarity", lucky)
+    unknown = {key: place for place, key in enumerate(KEYS)}
+    assert decide(replace(weak, persons=unknown), replace(better, persons=unknown), LOOSE).deltas[0].passed
+    assert not decide(with_targets_of(weak, 5), better, LOOSE).deltas[0].passed
 
 
 def test_failing_more_often_than_the_champion_refuses(weak: Evaluation) -> None:

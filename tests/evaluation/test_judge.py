@@ -16,7 +16,7 @@ from evaluation.judge import build_gallery, judge
 from evaluation.pairs import choose_pairs
 from evaluation.rows import merge_rows, systems_of
 from faces.errors import SamaeError
-from tests.evaluation.fakes import ColourEncoder, FakeSwapper, index, load_faces, pairs, truth
+from tests.evaluation.fakes import ColourEncoder, FakeSwapper, index, load_faces, pairs, person_of, truth
 from training.batch import FaceBatch, SwapResult
 
 
@@ -220,6 +220,8 @@ def test_an_evaluation_is_kept_and_read_back(tmp_path: Path) -> None:
     back = read_evaluation(tmp_path / "e")
     assert back.rows.equals(evaluation.rows)
     assert back.pairs == evaluation.pairs
+    assert back.persons == evaluation.persons == {k: person_of(k) for k in evaluation.persons}
+    assert back.persons.keys() == {*back.pairs.source_keys, *back.pairs.target_keys}
     assert back.summary.keys() == evaluation.summary.keys()
     assert list(back.slices) == list(evaluation.slices)
     assert math.isnan(back.summary["frechet_identity_features"]["low"])

@@ -12,6 +12,7 @@ from evaluation.pairs import (
     FaceIndex,
     PairList,
     choose_pairs,
+    draw_groups,
     hidden_share,
     make_pairs,
     pose_difference_degrees,
@@ -163,3 +164,26 @@ def test_the_hidden_share_by_hand() -> None:
     visible = np.ones((40, 40), np.float32)
     visible[:, 20:] = 0
     assert hidden_share(corners[None], visible[None])[0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_pairs_share_the_people_of_their_keys() -> None:
+    listed = choose_pairs(index(), 20, 1)
+    groups = draw_groups(listed, {key: person_of(key) for key in KEYS})
+    assert groups.clip is None
+    for side, keys in ((groups.source, listed.source_keys), (groups.target, listed.target_keys)):
+        alike = np.equal.outer(side, side)
+        assert np.array_equal(alike, np.equal.outer(*[np.array([person_of(key) for key in keys])] * 2))
+    across = np.equal.outer(groups.source, groups.target)
+    owners = [np.array([person_of(key) for key in keys]) for keys in (listed.source_keys, listed.target_keys)]
+    assert np.array_equal(across, np.equal.outer(*owners))
+    assert groups.people == min(len(np.unique(side)) for side in owners)
+
+
+def test_a_face_without_a_person_is_a_person_of_its_own() -> None:
+    """Also beside people who are known: key "00003" is not person 3."""
+    listed = PairList("x", "cross", 0, "", ("00003", "00003", "00001"), ("00001", "00002", "00002"))
+    groups = draw_groups(listed, {"00001": 3})
+    assert groups.source[0] == groups.source[1] != groups.source[2] == groups.target[0]
+    assert groups.target[1] == groups.target[2] != groups.source[0]
+    unlabelled = draw_groups(listed, {})
+    assert len({*unlabelled.source.tolist(), *unlabelled.target.tolist()}) == 3

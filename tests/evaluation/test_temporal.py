@@ -13,7 +13,7 @@ from evaluation.metrics import build_metrics, landmark_jitter, temporal_differen
 from evaluation.metrics.temporal_identity import temporal_identity
 from evaluation.pairs import PairList
 from evaluation.rows import column, in_order, system_rows
-from evaluation.statistics import summarise
+from evaluation.statistics import PairGroups, summarise
 from faces.errors import SamaeError
 from tests.evaluation.fakes import ColourEncoder, FakePortrait
 from tests.faces.toy_head import toy_head
@@ -201,7 +201,9 @@ def test_whole_clips_are_drawn_so_that_intervals_are_honest() -> None:
     """Eight clips of twenty equal frames hold eight draws, not 160."""
     per_clip = RNG.normal(size=8)
     values, numbers = np.repeat(per_clip, 20)[:, None], np.repeat(np.arange(8), 20)
-    alone, clustered, eight = summarise(values)[0], summarise(values, clips=numbers)[0], summarise(per_clip[:, None])[0]
+    groups = PairGroups(numbers, numbers + 8, numbers)
+    alone, clustered = summarise(values)[0], summarise(values, groups=groups)[0]
+    eight = summarise(per_clip[:, None])[0]
     assert (clustered.low, clustered.high) == pytest.approx((eight.low, eight.high))
     assert clustered.mean == pytest.approx(alone.mean)
     assert clustered.high - clustered.low > 3 * (alone.high - alone.low)
