@@ -2,11 +2,12 @@
 
 import contextlib
 import subprocess
+from typing import Any
 
 import psutil
 
 
-def kill_family(process: "subprocess.Popen[bytes]") -> None:
+def kill_family(process: "subprocess.Popen[Any]") -> None:
     """SIGKILL to a process that runs and to all below it."""
     if process.poll() is not None:
         return
