@@ -16,8 +16,9 @@ from assets.common import PHOTOGRAPHS_PER_TASK, make_folders, result
 from assets.graph import STAGES, encoder_overrides, provenance
 from assets.parts import Parts
 from assets.ports import Pool, Samae
-from assets.room import encoder_workers, require_room
+from assets.room import bytes_below, encoder_workers, require_room
 from assets.tables import OK, chunks, matrix, read_array, read_rows, write_rows
+from faces.files import is_complete
 from faces.lock import sole_writer
 
 
@@ -76,9 +77,9 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
     name, store = context.partition_key, samae.store
     recipe = load_encoder_recipe(name, encoder_overrides(samae.plan, name))
     made_from = provenance("identity_encoder", name, samae.plan, store)
-    require_room(samae, "identity_encoder", partition=name)
+    run_dir, cache = store.runs / f"encoder-{name}-{recipe.digest}", store.home / "cache" / "encoders"
+    require_room(samae, "identity_encoder", partition=name, written=begun_bytes(recipe, run_dir, cache))
     said = samae.progress(context, "identity_encoder")
-    run_dir = store.runs / f"encoder-{name}-{recipe.digest}"
 
     def report(line: str) -> None:
         """A line of the training's output, "… 3/12 …", as progress."""
@@ -88,13 +89,21 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
 
     with sole_writer(run_dir):
         with store.write("identity_encoder", name, made_from) as (folder, metadata):
-            cache = store.home / "cache" / "encoders"
             figures = asdict(
                 fit(recipe, folder / ENCODER_NAME, cache, encoder_workers(samae), report, run_dir, _device())
             )
             metadata |= {key: round(value, 4) for key, value in figures.items()}
         shutil.rmtree(run_dir, ignore_errors=True)
     return result(samae, "identity_encoder", name, metadata)
+
+
+def begun_bytes(recipe: Any, run_dir: Path, cache: Path) -> int:
+    """Bytes that lie there already of what is counted of an EncoderRecipe's training (training/footprint.py)."""
+    from training.encoder.crops import people_folder
+
+    crops = people_folder(recipe, cache)
+    are_made = recipe.data == "people" and is_complete(crops)
+    return bytes_below(run_dir) + (bytes_below(crops) if are_made else 0)
 
 
 def _device() -> str:

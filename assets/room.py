@@ -2,9 +2,9 @@
 
 Coarse on purpose: bytes a picture, measured on generated people (1,000 at 128 px, shards at 64 px), plus a quarter.
 What a half-done stage has written already is not subtracted, so a stage that goes on may ask for more than it needs.
-A training's checkpoints are counted from its networks, and those that its unfinished run wrote are subtracted. Memory
-is asked for the workers of this machine; a Ray cluster elsewhere looks after its own. In a container, the memory that
-it may use is what counts (cgroup_free).
+A training's checkpoints are counted from its networks, and those that its unfinished run wrote are subtracted; so are
+an encoder's crops where they are made. Memory is asked for the workers of this machine; a Ray cluster elsewhere looks
+after its own. In a container, the memory that it may use is what counts (cgroup_free).
 """
 
 import contextlib
@@ -142,12 +142,11 @@ def training_bytes(samae: Samae, recipe: str) -> int:
 
 
 def encoder_bytes(samae: Samae, recipe: str) -> int:
-    """Bytes of the crops that an encoder's recipe generates; those of a user's folder are not counted."""
+    """Bytes of what one training of an encoder keeps: its crops, checkpoints and file."""
     from training.encoder.recipe import load_encoder_recipe
+    from training.footprint import encoder_disk_bytes
 
-    settings = load_encoder_recipe(recipe, encoder_overrides(samae.plan, recipe))
-    pictures = (settings.people + settings.held_out_people) * settings.pictures_per_person
-    return 3 * pictures * settings.crop_px**2 if settings.data == "people" else 0
+    return encoder_disk_bytes(load_encoder_recipe(recipe, encoder_overrides(samae.plan, recipe)))
 
 
 #: Stages that are cut by recipe -> bytes that one recipe writes.

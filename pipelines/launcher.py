@@ -129,19 +129,24 @@ class Launcher(dg.ConfigurableResource):
 def sole_launcher(run_dir: Path, grace_seconds: float, say: Say) -> Iterator[None]:
     """Launch into a run's folder with nobody else launching or training there; asked before anything in it is touched.
 
-    Who holds it gets the time that a stopped training has to end: its launcher may have been killed just now.
+    Who holds it gets the time that a stopped training has to end: its launcher may have been killed just now. A Ray job
+    that a killed launcher left there is stopped.
 
     Raises:
         dg.Failure: another training lives there. One that may be tried again: the holder may have ended by then.
     """
+    from pipelines.ray_job import end_left_job
+
     patience_s = PATIENCE_S + max(grace_seconds - USUAL_GRACE_S, 0.0)
     with contextlib.ExitStack() as stack:
+        left = ""
         try:
             stack.enter_context(sole_writer(run_dir, LAUNCHER_NAME, patience_s, say))
+            left = end_left_job(run_dir, grace_seconds, say)
             with sole_writer(run_dir, WRITER_NAME, patience_s, say):
                 pass  # rank 0 takes it, on whichever host it is
         except FolderTaken as error:
-            raise dg.Failure(str(error)) from None
+            raise dg.Failure("; ".join(filter(None, (str(error), left)))) from None
         yield
 
 

@@ -1,9 +1,13 @@
 """Sensors: a new folder of photographs is prepared, what follows from it is made, and a failed run is told."""
 
+import base64
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import dagster as dg
@@ -23,7 +27,7 @@ from faces.errors import SamaeError
 from faces.files import digest_of
 from pipelines.jobs import FOLDER_ASSETS, find_photographs, make_shards, prepare_folder, promote, train_recipe
 from pipelines.schedules import UNDER_WAY, recipes_under_way, switched_on, untrained_recipes, what_is_missing
-from pipelines.settings import load_settings
+from pipelines.settings import load_settings, without_user
 from pipelines.tries import FAILED, asked_again, some_of
 
 #: How long a webhook may take, seconds.
@@ -262,7 +266,29 @@ def first_error(context: dg.RunFailureSensorContext) -> str:
 
 
 def post(address: str, message: dict[str, object]) -> None:
-    """One JSON message ("text" is what Slack and its kin show)."""
-    request = Request(address, json.dumps(message).encode(), {"Content-Type": "application/json"})
-    with urlopen(request, timeout=WEBHOOK_TIMEOUT_S):
-        pass
+    """One JSON message ("text" is what Slack and its kin show); user:password@ goes as HTTP's basic authorization.
+
+    Raises:
+        SamaeError: it was not taken. It names the host alone: the path of an address may be a secret as well.
+    """
+    parts = urlsplit(address)
+    request = Request(without_user(address), json.dumps(message).encode(), {"Content-Type": "application/json"})
+    if parts.username is not None:
+        words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        # not sent on to where a redirection leads
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(words.encode()).decode()}")
+    try:
+        with urlopen(request, timeout=WEBHOOK_TIMEOUT_S):
+            pass
+    except (OSError, HTTPException, ValueError) as error:
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise SamaeError(
+            f"the webhook at {where} did not take the message ({_why_not_taken(error)}): mend or unset SAMAE_WEBHOOK"
+        ) from None
+
+
+def _why_not_taken(error: Exception) -> str:
+    """An HTTP code or the system's words; of other errors their kind alone, as they may quote the address."""
+    if isinstance(error, HTTPError):
+        return f"HTTP code {error.code}"
+    return str(getattr(error, "reason", error)) if isinstance(error, OSError) else type(error).__name__

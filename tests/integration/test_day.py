@@ -1,13 +1,18 @@
-"""A day in the life, for real at small size: sensors, schedule, cancelled training, a dead MLflow, gate, rollback.
+"""A day in the life, for real at small size: sensors, schedule, cancelled training, dead servers, gate, rollback.
 
 Every step is a process of its own, as Dagster's daemon and a person at a terminal start them.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,8 @@ from pipelines.tracking import MlflowTracking
 from tests.browser import until
 from tests.integration.conftest import environment
 from tests.integration.pages import answers, free_ports
+from tests.integration.ray_head import start_head
+from tests.processes import kill_family
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 FOLDER_ASSETS = [
@@ -69,6 +76,11 @@ class Day:
         store = f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
         return MlflowTracking(uri=store, home=str(self.home / "mlflow"))
 
+    def judged(self) -> dict[str, int]:
+        """The files of what was judged so far, and when each was written."""
+        folder = self.home / "cache" / "judged"
+        return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*")}
+
     def verdict(self) -> dict[str, Any]:
         return read_json(self.home / "assets" / "champion" / "all" / "verdict.json")
 
@@ -88,7 +100,8 @@ def day(tmp_path: Path) -> Day:
 def test_a_day_in_the_life(day: Day) -> None:
     start_on_nothing(day)
     new_folder(day)
-    cancelled_and_resumed(day)
+    cancelled(day)
+    resumed_and_dead_ray(day)
     dead_mlflow(day)
     worse_is_refused(day)
     previous = day.tracking().aliases()[PREVIOUS]
@@ -120,8 +133,8 @@ def new_folder(day: Day) -> None:
     assert next(run["made"] for run in done if run["job"] == "prepare_folder") == FOLDER_ASSETS
 
 
-def cancelled_and_resumed(day: Day) -> None:
-    """A training from better weights is interrupted; Monday's run goes on where it stopped, and it is promoted."""
+def cancelled(day: Day) -> None:
+    """A training from better weights is interrupted, and leaves a checkpoint and a closed MLflow run."""
     day.settings |= {
         "SAMAE_OVERRIDES": "train.batch_size=8,train.log_every_steps=1,train.init_from=samae-people",
         "SAMAE_KIMG": "samae=0.4",
@@ -133,18 +146,44 @@ def cancelled_and_resumed(day: Day) -> None:
     training.communicate()
     assert training.returncode not in (0, None)
     assert not [one for one in family if one.is_running() and "pipelines.rank" in " ".join(one.cmdline())]
-    interrupted = day.runs()[-1]
-    (checkpoint,) = (interrupted / "checkpoints").glob("[0-9]*")
-    seen = int(checkpoint.name)
-    assert 16 <= seen < 400
+    assert 16 <= samples_seen(day.runs()[-1]) < 400
     newest = day.tracking().client.search_runs([day.tracking().experiment_id], "tags.`samae.kind` = 'training'")[0]
     assert newest.info.status == "KILLED"
-    day.settings["SAMAE_KIMG"] = "samae=0.4"
-    done = day.tick("--monday")
-    assert [run["job"] for run in done] == ["train_recipe", "promote"], done
-    assert all(run["success"] for run in done), done
+
+
+def samples_seen(run_dir: Path) -> int:
+    """Of the one checkpoint there is."""
+    (checkpoint,) = (run_dir / "checkpoints").glob("[0-9]*")
+    return int(checkpoint.name)
+
+
+def resumed_and_dead_ray(day: Day) -> None:
+    """Monday's run trains on where it stopped. Ray is killed while it judges, and the run says so; once Ray is back,
+    the rest alone is done, and the model is promoted."""
+    interrupted, seen, old = day.runs()[-1], samples_seen(day.runs()[-1]), day.judged()
+    with ray_cluster(day) as head:
+        monday = day.start("tests.integration.tick", "--monday")
+        try:
+            while monday.poll() is None and not day.judged().keys() - old.keys():
+                time.sleep(0.1)
+            kill_family(head)
+            out, err = monday.communicate()
+        finally:
+            kill_family(monday)
+    (failed,) = told(out)
+    assert (failed["job"], failed["success"], failed["made"]) == ("train_recipe", False, ["swap_model"]), (out, err)
+    assert failed["error"].startswith("Ray's node process on this host has ended ("), failed
     assert day.runs()[-1] == interrupted
     assert next(line for line in day.progress(2) if line["event"] == "start")["resumed_from"] == seen
+    judged = day.judged()
+    with ray_cluster(day):
+        done = day.tick()
+    assert [(run["job"], run["made"]) for run in done] == [
+        ("train_recipe", ["swap_evaluation"]), ("promote", ["champion", "leaderboard"]),
+    ], done  # fmt: skip
+    assert all(run["success"] for run in done), done
+    assert day.judged().items() > judged.items()
+    assert len(day.runs()) == 2
     assert day.tracking().aliases()[CHAMPION] == "2", day.verdict()
     assert day.tracking().aliases()[PREVIOUS] == "1"
 
@@ -157,7 +196,7 @@ def dead_mlflow(day: Day) -> None:
     try:
         monday = day.start("tests.integration.tick", "--monday")
         until(lambda: any("kimg" in line and line["kimg"] > 0 for line in day.progress(3)), "a training step", 240)
-        kill_all(server)
+        kill_family(server)
         server = mlflow_server(day, port)
         out, err = monday.communicate()
         done = told(out)
@@ -169,7 +208,7 @@ def dead_mlflow(day: Day) -> None:
         assert {point.step for point in history} == {line["samples_seen"] for line in stats}
         assert trained.info.status == "FINISHED"
     finally:
-        kill_all(server)
+        kill_family(server)
         del day.settings["SAMAE_MLFLOW_URI"]
 
 
@@ -184,6 +223,20 @@ def worse_is_refused(day: Day) -> None:
     assert day.tracking().aliases()[CHAMPION] == before
 
 
+@contextlib.contextmanager
+def ray_cluster(day: Day) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Ray cluster that the day's runs use inside the block; its head."""
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    head, address = start_head(folder, "--include-dashboard=false")
+    day.settings["SAMAE_RAY"] = address
+    try:
+        yield head
+    finally:
+        kill_family(head)
+        shutil.rmtree(folder, ignore_errors=True)
+        del day.settings["SAMAE_RAY"]
+
+
 def mlflow_server(day: Day, port: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{day.home / 'mlflow' / 'mlflow.db'}"]
@@ -194,8 +247,3 @@ def mlflow_server(day: Day, port: int) -> "subprocess.Popen[bytes]":
     )
     until(lambda: answers(f"http://127.0.0.1:{port}/health"), "the MLflow server", 240)
     return server
-
-
-def kill_all(server: "subprocess.Popen[bytes]") -> None:
-    os.killpg(server.pid, signal.SIGKILL)
-    server.wait()

@@ -1,7 +1,6 @@
-"""Training as a Ray job on a real cluster with a real job server: interrupted, resumed. And a driver that joins."""
+"""Training as a Ray job, on a real cluster and job server: interrupted, left, resumed. And a driver that joins."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,14 +15,20 @@ from typing import Any
 import psutil
 import pytest
 
-from faces.files import is_complete
-from pipelines.launcher import TRAINING_ENVIRONMENT, Launcher, trainer_arguments
-from pipelines.ray_pool import QUIET_ENVIRONMENT
+from assets.ports import Progress
+from faces.files import is_complete, read_json
+from faces.lock import to_standard_error
+from pipelines.launcher import TRAINING_ENVIRONMENT, Launcher, sole_launcher, trainer_arguments
+from pipelines.ray_job import JOB_NAME
 from tests.browser import until
 from tests.integration.conftest import Whole
 from tests.integration.pages import answers, free_ports
+from tests.integration.ray_head import start_head
+from tests.processes import kill_family
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
+ROOT = Path(__file__).parent.parent.parent
+GRACE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -31,22 +36,13 @@ def cluster() -> Iterator[tuple[str, str]]:
     """(address of the job server, address of the head) of a cluster with two cores."""
     pytest.importorskip("aiohttp_cors", reason="no ray[default] here: pip install -e '.[cluster]'")
     pytest.importorskip("opencensus", reason="no ray[default] here: pip install -e '.[cluster]'")
-    port, page, client, agent = free_ports(4)
-    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # short: sockets lie in it
-    program = Path(sys.executable).parent / "ray"
-    command = [
-        str(program), "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--node-ip-address=127.0.0.1",
-        "--dashboard-host=127.0.0.1", f"--dashboard-port={page}", f"--dashboard-agent-listen-port={agent}",
-        f"--ray-client-server-port={client}", f"--temp-dir={folder}", "--object-store-memory=100000000",
-    ]  # fmt: skip
-    quiet = os.environ | QUIET_ENVIRONMENT
-    head = subprocess.Popen(
-        command, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    (page,) = free_ports(1)
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    head, address = start_head(folder, "--dashboard-host=127.0.0.1", f"--dashboard-port={page}")
     try:
         until(lambda: answers(f"http://127.0.0.1:{page}/api/version"), "Ray's job server", 180)
         until(lambda: answers(f"http://127.0.0.1:{page}/nodes?view=summary"), "Ray's node", 180)
-        yield f"http://127.0.0.1:{page}", f"127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{page}", address
     finally:
         family = psutil.Process(head.pid).children(recursive=True)
         head.send_signal(signal.SIGTERM)
@@ -62,41 +58,77 @@ def events(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
+def is_training(run_dir: Path) -> bool:
+    return any(event["event"] == "progress" for event in events(run_dir))
+
+
+def in_folder(run_dir: Path) -> list[psutil.Process]:
+    """Who has the run's folder in his command line."""
+    return [one for one in psutil.process_iter(["cmdline"]) if str(run_dir) in " ".join(one.info["cmdline"] or [])]
+
+
+def train(job_server: str, shards: Path, run_dir: Path, kimg: float, progress: Progress = lambda *_: None) -> int:
+    """Train so far as a Ray job, as the folder's only launcher; the exit code."""
+    settings = ["size_px=64", "train.batch_size=8", "train.log_every_steps=1", f"train.total_kimg={kimg}"]
+    arguments = trainer_arguments("simswap", settings, shards, run_dir)
+    with sole_launcher(run_dir, GRACE_S, to_standard_error):
+        launcher = Launcher(launch=f"ray:{job_server}", grace_seconds=GRACE_S)
+        return launcher.start(arguments, 2, TRAINING_ENVIRONMENT, run_dir, progress)
+
+
+def goes_on(job_server: str, shards: Path, run_dir: Path) -> None:
+    """The next start trains 16 pictures more than the last checkpoint has, to the end."""
+    from training.checkpoints import CheckpointStore
+
+    heard: list[float] = []
+    seen = CheckpointStore(run_dir / "checkpoints").newest()
+    assert seen
+    assert train(job_server, shards, run_dir, (seen + 16) / 1000, lambda done, *_: heard.append(done)) == 0
+    assert next(event for event in events(run_dir) if event["event"] == "start")["resumed_from"] == seen
+    assert is_complete(run_dir / "export")
+    assert heard[-1] == pytest.approx((seen + 16) / 1000)
+    assert not (run_dir / JOB_NAME).exists()
+
+
 def test_a_job_is_stopped_with_a_checkpoint_and_the_next_one_goes_on(
     cluster: tuple[str, str], whole: Whole, tmp_path: Path
 ) -> None:
-    from training.checkpoints import CheckpointStore
-
     (shards,) = (whole.home / "shards").iterdir()
-    launcher = Launcher(launch=f"ray:{cluster[0]}", grace_seconds=60)
-    small = ["size_px=64", "train.batch_size=8", "train.log_every_steps=1"]
-    heard: list[float] = []
-
-    def train(kimg: float) -> int:
-        arguments = trainer_arguments("simswap", [*small, f"train.total_kimg={kimg}"], shards, tmp_path)
-        return launcher.start(arguments, 2, TRAINING_ENVIRONMENT, tmp_path, lambda done, *_: heard.append(done))
-
     main = threading.get_ident()
 
     def interrupt() -> None:
-        while not any(event["event"] == "progress" for event in events(tmp_path)):
+        while not is_training(tmp_path):
             time.sleep(0.1)
         signal.pthread_kill(main, signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        train(1000)
-    ours = [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(one.info["cmdline"] or [])]
-    assert ours == []
-    seen = CheckpointStore(tmp_path / "checkpoints").newest()
-    assert seen
+        train(cluster[0], shards, tmp_path, 1000)
+    assert in_folder(tmp_path) == []
     assert (tmp_path / "order.json").stat().st_mode & 0o077 == 0
-
-    assert train((seen + 16) / 1000) == 0
-    assert next(event for event in events(tmp_path) if event["event"] == "start")["resumed_from"] == seen
-    assert is_complete(tmp_path / "export")
-    assert heard[-1] == pytest.approx((seen + 16) / 1000)
+    goes_on(cluster[0], shards, tmp_path)
     assert (tmp_path / "log.txt").stat().st_size > 0
+
+
+def test_a_job_that_a_killed_launcher_left_is_stopped_by_the_next_one(
+    cluster: tuple[str, str], whole: Whole, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (shards,) = (whole.home / "shards").iterdir()
+    code = "import sys; from pathlib import Path; from tests.integration.test_ray_job import train; "
+    code += "train(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), 1000)"
+    launcher = subprocess.Popen([sys.executable, "-c", code, cluster[0], str(shards), str(tmp_path)], cwd=ROOT)
+    try:
+        until(lambda: launcher.poll() is not None or is_training(tmp_path), "a training step", 240)
+    finally:
+        kill_family(launcher)
+    job = read_json(tmp_path / JOB_NAME)["job"]
+    assert (tmp_path / JOB_NAME).stat().st_mode & 0o077 == 0
+    assert [one for one in in_folder(tmp_path) if "pipelines.rank" in one.cmdline()]
+    with sole_launcher(tmp_path, GRACE_S, to_standard_error):
+        assert in_folder(tmp_path) == []
+    said = capfd.readouterr().err
+    assert f"the Ray job {job} of a launcher that is gone trains in {tmp_path}: it is stopped with a checkpoint" in said
+    goes_on(cluster[0], shards, tmp_path)
 
 
 def test_a_job_that_refuses_says_why_and_looks_for_weights_where_its_launcher_does(

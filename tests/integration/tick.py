@@ -1,5 +1,7 @@
 """One tick of the sensors, and on request of the weekly schedule, again and again until nothing is asked for.
 
+A run that failed is the last one.
+
     python -m tests.integration.tick [--monday]
 
 What Dagster's daemon does with the answers is done here in one process, without its half minute between two ticks:
@@ -31,11 +33,16 @@ def main(is_monday: bool) -> None:
         waiting = list(asked_by_schedule(instance)) if is_monday else []
         while waiting := waiting or list(asked_by_sensors(instance)):
             waiting = [request for request in waiting if is_new(settings, request)]
-            for request in waiting:
-                print(json.dumps(execute(instance, request)), flush=True)
-            if not waiting:
+            done = [tell(execute(instance, request)) for request in waiting]
+            if not all(run["success"] for run in done) or not done:
                 break
             waiting = []
+
+
+def tell(run: dict[str, Any]) -> dict[str, Any]:
+    """Print a run as a line, and hand it on."""
+    print(json.dumps(run), flush=True)
+    return run
 
 
 def asked_by_schedule(instance: dg.DagsterInstance) -> Iterator[dg.RunRequest]:

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +15,12 @@ import dagster as dg
 import pytest
 
 from faces.errors import SamaeError
+from faces.files import write_json
+from faces.lock import sole_writer
 from pipelines import hosts, launcher, node
 from pipelines.group import end_group
 from pipelines.rank import EXIT_NAME, folder_exit_code, sentence
+from pipelines.ray_job import JOB_NAME
 
 QUIET: dict[str, str] = {}
 
@@ -263,3 +267,22 @@ def test_nodes_of_a_hostfile_start_by_the_remote_shell(tmp_path: Path) -> None:
         assert order["slots"] == {"a": 1, "b": 2}[name]
         assert "OMP_NUM_THREADS" not in order["environment"]
         assert order["command"][-3:] == ["pipelines.rank", "--recipe", "x"]
+
+
+def test_a_ray_job_that_nobody_can_ask_about_is_named_with_the_command_that_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job server is gone, and something still trains in the folder; a free folder is not kept from anybody."""
+    monkeypatch.setattr(launcher, "PATIENCE_S", 0.0)
+    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        write_json(tmp_path / JOB_NAME, {"address": f"http://ann:word@{place}", "job": "samae_1"})
+        taken_by = f"a training writes into {tmp_path} already .*; the Ray job of a launcher that is gone"
+        refused = pytest.raises(dg.Failure, match=f"^{taken_by}.*: ray job stop --address http://{place} samae_1$")
+        with sole_writer(tmp_path), refused as caught, launcher.sole_launcher(tmp_path, 60, print):
+            pass
+        assert not {"ann", "word"} & set(re.findall(r"\w+", str(caught.value.description)))
+        with launcher.sole_launcher(tmp_path, 60, print):
+            pass
+    assert (tmp_path / JOB_NAME).exists()

@@ -1,8 +1,12 @@
 """The sensors by themselves: what follows from what, and a failed run that is told to a real local server."""
 
+import base64
 import json
+import re
+import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from assets.graph import STAGES, provenance
 from faces.errors import SamaeError
@@ -76,31 +81,40 @@ def test_new_bytes_are_new_shards_but_retraining_waits_for_the_schedule(samae: A
     assert wanted(samae) == []
 
 
+@dataclass
+class Hook:
+    """A server at `place`: what it was sent, and the authorization beside it; `code` is what it answers with."""
+
+    place: str
+    heard: list[dict[str, Any]] = field(default_factory=list)
+    allowed: list[str | None] = field(default_factory=list)
+    code: int = 200
+
+
 @pytest.fixture
-def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def webhook() -> Iterator[Hook]:
     """A server that keeps what it was sent."""
-    heard: list[dict[str, Any]] = []
 
     class Ear(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
+            hook.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            hook.allowed.append(self.headers["Authorization"])
+            self.send_response(hook.code)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Ear)
+    hook = Hook(f"127.0.0.1:{server.server_port}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", heard
+    yield hook
     server.shutdown()
     server.server_close()
 
 
-def test_a_failed_run_is_told_with_its_own_sentence(
-    webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address, heard = webhook
-    monkeypatch.setenv("SAMAE_WEBHOOK", address)
+@pytest.fixture
+def failure() -> Iterator[dg.RunFailureSensorContext]:
+    """What the sensor is told of a run that failed just now."""
 
     @dg.op
     def fails() -> None:
@@ -112,23 +126,57 @@ def test_a_failed_run_is_told_with_its_own_sentence(
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = doomed.execute_in_process(instance=instance, raise_on_error=False)
-        context = dg.build_run_status_sensor_context(
+        yield dg.build_run_status_sensor_context(
             sensor_name="tell_failures",
             dagster_instance=instance,
             dagster_run=result.dagster_run,
             dagster_event=result.get_run_failure_event(),
         ).for_run_failure()
-        tell_failures(context)
-    assert len(heard) == 1
-    assert heard[0]["run_id"] == result.run_id
-    assert heard[0]["job"] == "doomed"
-    assert "the shards are missing: make them" in heard[0]["error"]
-    assert "doomed failed" in heard[0]["text"]
 
 
-def test_a_webhook_that_does_not_answer_is_an_error_of_the_tick() -> None:
-    with pytest.raises(OSError, match="refused"):
-        post("http://127.0.0.1:9", {"text": "x"})
+def test_a_failed_run_is_told_with_its_own_sentence(
+    webhook: Hook, failure: dg.RunFailureSensorContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMAE_WEBHOOK", f"http://{webhook.place}/hook")
+    tell_failures(failure)
+    (heard,) = webhook.heard
+    assert heard["run_id"] == failure.dagster_run.run_id
+    assert heard["job"] == "doomed"
+    assert "the shards are missing: make them" in heard["error"]
+    assert "doomed failed" in heard["text"]
+    assert webhook.allowed == [None]
+
+
+def test_a_user_and_a_password_in_the_address_are_sent_as_http_wants_them(webhook: Hook) -> None:
+    post(f"http://ann:pass%40word@{webhook.place}/hook", {"text": "x"})
+    assert webhook.allowed == ["Basic " + base64.b64encode(b"ann:pass@word").decode()]
+    assert webhook.heard == [{"text": "x"}]
+
+
+def test_a_webhook_that_takes_nothing_fails_the_tick_and_gives_no_secret_away(
+    webhook: Hook, failure: dg.RunFailureSensorContext, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Whole as the sensor's page shows it: sentence, causes and stack. The path of the address is a secret too."""
+    webhook.code = 403
+    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"
+        for place, why in {webhook.place: "HTTP code 403", nobody: "Connection refused"}.items():
+            monkeypatch.setenv("SAMAE_WEBHOOK", f"http://ann:pass@word@{place}/hook/tokenofours")
+            with pytest.raises(SamaeError) as caught:
+                tell_failures(failure)
+            shown = serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb))
+            assert f"the webhook at http://{place} did not take the message (" in shown.message
+            assert why in shown.message
+            said = shown.to_string() + caplog.text + "".join(capfd.readouterr())
+            assert not {"ann", "pass", "word", "tokenofours"} & set(re.findall(r"\w+", said))
+    assert len(webhook.heard) == 1
+
+
+def test_an_address_that_python_refuses_is_a_sentence_without_it(webhook: Hook) -> None:
+    with pytest.raises(SamaeError, match=r"the webhook at http://[0-9.:]+ did not take the message \(InvalidURL\)"):
+        post(f"http://ann:word@{webhook.place}/to ken", {"text": "x"})
 
 
 def test_the_one_switch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 Run as a script it is a launcher of its own: `python -m tests.pipelines.test_sole_training SHARDS RUN KIMG`.
 """
 
-import contextlib
 import json
 import re
 import signal
@@ -19,6 +18,7 @@ import pytest
 
 from faces import lock
 from pipelines import launcher, rank
+from tests.processes import kill_family
 from tests.training.shard_factory import make_real_shards
 from training import train
 from training.checkpoints import CheckpointStore
@@ -88,16 +88,6 @@ def trainer(process: "subprocess.Popen[bytes]") -> psutil.Process:
     return next(one for one in family if "pipelines.rank" in one.cmdline())
 
 
-def kill_all(process: "subprocess.Popen[bytes]") -> None:
-    """SIGKILL to a launcher that runs and to all below it; the node of one that does not has ended its ranks."""
-    if process.poll() is not None:
-        return
-    for member in (*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    process.wait()
-
-
 def test_a_second_training_is_refused_and_the_next_one_goes_on_after_kills(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -109,7 +99,7 @@ def test_a_second_training_is_refused_and_the_next_one_goes_on_after_kills(
     make_real_shards(shards)
     store = CheckpointStore(run_dir / "checkpoints")
     first = begin(shards, run_dir, 1000)
-    request.addfinalizer(lambda: kill_all(first))
+    request.addfinalizer(lambda: kill_family(first))
     wait_for(lambda: store.newest() is not None, first, run_dir)
     running = trainer(first)
     running.send_signal(signal.SIGSTOP)  # it lives, and its files stand still
@@ -136,14 +126,14 @@ def test_a_second_training_is_refused_and_the_next_one_goes_on_after_kills(
     first.wait()
     running.send_signal(signal.SIGCONT)
     second = begin(shards, run_dir, 1000)
-    request.addfinalizer(lambda: kill_all(second))
+    request.addfinalizer(lambda: kill_family(second))
     wait_for(lambda: not running.is_running() and is_training(run_dir), second, run_dir)
     resumed = events(run_dir)[0]["resumed_from"]
     assert isinstance(resumed, int)
     assert resumed > 0
 
     # All of it is killed: nobody holds the folder, and the third start ends the training.
-    kill_all(second)
+    kill_family(second)
     seen = store.newest()
     assert seen is not None
     assert seen >= resumed

@@ -48,8 +48,7 @@ class CropSet:
 def open_crops(recipe: EncoderRecipe, cache: Path, workers: int, report: Report) -> CropSet:
     """The set of a recipe: read from `cache` when it is there whole, else made there first."""
     if recipe.data == "people":
-        keys = ("people", "held_out_people", "pictures_per_person", "render_px", "crop_px", "seed")
-        folder = cache / f"people-{digest_of({key: getattr(recipe, key) for key in keys})}"
+        folder = people_folder(recipe, cache)
         if not is_complete(folder):
             _write(folder, *_render_people(recipe, workers, report), recipe.people)
         return _read(folder)
@@ -59,6 +58,12 @@ def open_crops(recipe: EncoderRecipe, cache: Path, workers: int, report: Report)
     if not is_complete(folder):
         _write(folder, *cut_folder(recipe, report))
     return _read(folder)
+
+
+def people_folder(recipe: EncoderRecipe, cache: Path) -> Path:
+    """Where the crops of a recipe's generated people lie, once they are made."""
+    keys = ("people", "held_out_people", "pictures_per_person", "render_px", "crop_px", "seed")
+    return cache / f"people-{digest_of({key: getattr(recipe, key) for key in keys})}"
 
 
 def crop_faces(

@@ -23,6 +23,8 @@ from training.progress import duration
 from training.verification import Verification, verify
 
 MOMENTUM = 0.9
+#: Checkpoints that a run folder keeps: the newest epoch's and the one before.
+KEPT_CHECKPOINTS = 2
 #: Norm that the gradient is cut to (BlendFace's released configuration).
 CLIP_NORM = 5.0
 
@@ -66,13 +68,18 @@ def epoch_batches(blender: Blender, epoch: int) -> Iterator[tuple[torch.Tensor, 
         yield pictures * 2 - 1, torch.from_numpy(np.asarray(crops.labels[rows]))
 
 
+def build_network(recipe: EncoderRecipe) -> IResNet:
+    """The network of a recipe, at random."""
+    sizes = {key: getattr(recipe, key) for key in ("depth", "width", "dim", "crop_px", "head")}
+    return IResNet(IResNetConfig(**sizes))
+
+
 class EncoderRun:
     """A network, its class centres and their optimiser, saved after every epoch where a run folder is given."""
 
     def __init__(self, recipe: EncoderRecipe, people: int, device: torch.device, run_dir: Path | None) -> None:
         torch.manual_seed(recipe.seed)
-        sizes = {key: getattr(recipe, key) for key in ("depth", "width", "dim", "crop_px", "head")}
-        self.network = IResNet(IResNetConfig(**sizes)).to(device, memory_format=torch.channels_last)
+        self.network = build_network(recipe).to(device, memory_format=torch.channels_last)
         self.margin = MarginHead(recipe, people).to(device)
         self.optimiser = torch.optim.SGD(
             [*self.network.parameters(), *self.margin.parameters()],
@@ -80,7 +87,7 @@ class EncoderRun:
             nesterov=recipe.schedule == "one_cycle",
         )  # fmt: skip
         self.recipe, self.device, self.epoch = recipe, device, 0
-        self.store = CheckpointStore(run_dir / "checkpoints", 2) if run_dir else None
+        self.store = CheckpointStore(run_dir / "checkpoints", KEPT_CHECKPOINTS) if run_dir else None
 
     def start_from(self, encoder: TorchEncoder, crops: CropSet) -> None:
         """Take another encoder's weights, and the means of its embeddings of every person as class centres.
