@@ -7,10 +7,11 @@
     samae bench results --set keep=FOLDER          keep the set there, so that the next run only judges
     samae bench results --set picture=FILE.jpg     draw the first four pairs, the two best, median and worst
 
-The protocol: 2,000 photographs of 500 people of a seed that nothing else uses, prepared by the project's own assets, 300
-pairs of different people among those that the shards call `train` (the split means nothing here: nobody of this seed
-was ever trained on), judged by judge-1, judge-2 and judge-3 with the true swaps. All of it follows from the seed and the width
-of the pictures, by default that of the (first) weights; weights of another width work at it where their trunk allows.
+The protocol: 2,000 photographs of 500 people of a seed that nothing else uses, prepared by the project's own assets,
+300 pairs of different people among those that the shards call `train` (the split means nothing here: nobody of this
+seed was ever trained on), judged by judge-1, judge-2 and judge-3 with the true swaps. All of it follows from the seed
+and the width of the pictures, by default that of the (first) weights; weights of another width work at it where their
+trunk allows.
 """
 
 import subprocess
