@@ -186,3 +186,9 @@ def test_the_srgb_table_is_close_to_the_formula() -> None:
     looked_up = SRGB_TABLE[low] + (SRGB_TABLE[low + 1] - SRGB_TABLE[low]) * (spot - low)
     assert np.abs(looked_up - to_srgb(linear)).max() < 3e-5
     np.testing.assert_allclose(to_linear(looked_up), linear, atol=1e-4)
+
+
+@pytest.mark.parametrize("index", [4, 99_999_999, -1])
+def test_normals_refuse_another_heads_triangles(index: int) -> None:
+    with pytest.raises(SamaeError, match="of the same head"):
+        vertex_normals(np.zeros((1, 4, 3), np.float32), np.array([[0, 2, index]], np.int32))
