@@ -96,11 +96,20 @@ def write_dataset(
 
 
 def _read_entries(folder: Path, settings: SetSettings) -> dict[str, Any]:
-    """Entries of a finished set in this folder; SamaeError when they were made with other settings."""
+    """Entries of a finished set in this folder; SamaeError when they are damaged or were made with other settings."""
     path = folder / JSON_NAME
     if not path.exists():
         return {}
-    entries = read_json(path)
+    try:
+        return _kept_entries(read_json(path), folder, settings)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise SamaeError(
+            f"{path} is not the listing of a generated set ({error!r}): restore it, or remove it to have the set made "
+            "anew"
+        ) from None
+
+
+def _kept_entries(entries: Any, folder: Path, settings: SetSettings) -> dict[str, Any]:
     kept = {}
     for key, entry in entries.items():
         origin = entry.get("synthetic", {})
@@ -109,7 +118,7 @@ def _read_entries(folder: Path, settings: SetSettings) -> dict[str, Any]:
             raise SamaeError(f"{folder} holds another set of pictures; choose another folder or remove that one")
         file = folder / entry["image"]["file_path"]
         if file.is_file() and file.stat().st_size == entry["image"]["file_size"]:
-            kept[key] = entry
+            kept[f"{int(key)}"] = entry
     return kept
 
 
@@ -147,7 +156,8 @@ def _write_unit(folder: Path, unit: range, settings: SetSettings) -> dict[str, A
     tag = [GENERATOR, settings.seed, settings.people, settings.size_px]
     if record.is_file():
         found = read_json(record)
-        if found["tag"] == tag:
+        whole = isinstance(found, dict) and set(found.get("entries") or ()) == {f"{index}" for index in unit}
+        if whole and found.get("tag") == tag:
             return found["entries"]
     for name in {Path(image_path(index, settings.size_px)).parent for index in unit}:
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -191,7 +191,9 @@ def write_sequence(
         "fps": fps, "size_px": size_px,
     }  # fmt: skip
     path = folder / "truth.json"
-    found: dict[str, Any] = read_json(path) if path.exists() else {"origin": origin, "frames": []}
+    found: Any = read_json(path) if path.exists() else {"origin": origin, "frames": []}
+    if not isinstance(found, dict) or not isinstance(found.get("frames"), list) or "origin" not in found:
+        raise SamaeError(f"{path} is not the record of a sequence: restore it, or remove it to have it made anew")
     if found["origin"] != origin:
         raise SamaeError(f"{folder} holds another sequence; choose another folder or remove that one")
     done = list(found["frames"])
