@@ -21,6 +21,7 @@ from faces.errors import SamaeError
 from faces.files import read_json, write_bytes, write_json
 from faces.records import encode_png
 from faces.synthetic.pictures import default_people, picture_of, render_picture
+from faces.synthetic.portrait import check_size
 
 GENERATOR = "people-4"
 JSON_NAME = "ffhq-dataset-v2.json"
@@ -69,10 +70,9 @@ def write_dataset(
         progress: called with (pictures done, count) after every unit.
     """
     folder = Path(folder)
-    if count < 1 or size_px < 32:
-        raise SamaeError(
-            f"a set needs at least 1 picture of at least 32 px, not {count} of {size_px}: raise the number"
-        )
+    check_size(size_px)
+    if count < 1:
+        raise SamaeError(f"a set needs at least 1 picture, not {count}: raise the number")
     settings = SetSettings(size_px, people if people is not None else default_people(first + count), seed)
     entries = _read_entries(folder, settings)
     records = folder / ".records"

@@ -192,3 +192,12 @@ def test_the_srgb_table_is_close_to_the_formula() -> None:
 def test_normals_refuse_another_heads_triangles(index: int) -> None:
     with pytest.raises(SamaeError, match="of the same head"):
         vertex_normals(np.zeros((1, 4, 3), np.float32), np.array([[0, 2, index]], np.int32))
+
+
+def test_no_faces_give_no_pictures_and_broken_coefficients_are_refused(head: MorphableHead) -> None:
+    none = render_mesh(head, np.zeros((0, head.layout.size), np.float32), Camera.centred(16))
+    assert none.image.shape == (0, 16, 16, 3)
+    assert none.mask.shape == (0, 16, 16)
+    for broken in (np.nan, np.inf):
+        with pytest.raises(SamaeError, match="not finite"):
+            render_mesh(head, np.full((1, head.layout.size), broken, np.float32), Camera.centred(16))
