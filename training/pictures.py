@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from faces.albedo import shrink_masks, skin_colour
 from faces.detection import ABOUT, landmark_reader, load_detector
@@ -25,6 +24,7 @@ from faces.identity.encoder import Encoder
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
 from faces.masks import face_mask
 from faces.morphable.base import MorphableHead
+from faces.photographs import PIXEL_CAP, read_photograph
 from training.batch import FaceBatch, SwapResult
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -53,14 +53,14 @@ class Portrait:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB, upright; SamaeError when it is no readable PNG, JPEG or WebP."""
-    try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except FileNotFoundError:
-        raise SamaeError(f"there is no picture {path}") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise SamaeError(f"{path} is not a readable PNG, JPEG or WebP picture ({error})") from None
+    """(H, W, 3) uint8 sRGB, upright; SamaeError when it is no readable PNG, JPEG or WebP of at most PIXEL_CAP."""
+    if not path.is_file():
+        raise SamaeError(f"there is no picture {path}")
+    found = read_photograph(path)
+    if isinstance(found, str):
+        most = f"{PIXEL_CAP / 1e6:g} million pixels"
+        raise SamaeError(f"{path} is not a readable PNG, JPEG or WebP picture of at most {most} ({found})")
+    return found
 
 
 def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -148,5 +148,9 @@ def test_a_listing_that_is_no_ffhq_listing_is_one_sentence(tmp_path: Path) -> No
 def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
     cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((40, 40, 3), np.uint8))
-    with pytest.raises(SamaeError, match="not a readable PNG"):
+    with pytest.raises(SamaeError, match=r"not a readable PNG.*\(too many pixels\)"):
+        read_picture(tmp_path / "bomb.png")
+    monkeypatch.undo()
+    monkeypatch.setattr("faces.photographs.PIXEL_CAP", 1599)
+    with pytest.raises(SamaeError, match=r"of at most 16 million pixels \(too many pixels\)"):
         read_picture(tmp_path / "bomb.png")
