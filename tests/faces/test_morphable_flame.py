@@ -263,6 +263,21 @@ def test_other_names_and_opcodes_are_refused(data: bytes) -> None:
         inert_pickle(data, Path("x.pkl"))
 
 
+def test_lists_that_double_with_each_level_are_refused() -> None:
+    """400 bytes that stand for 2 ** 60 values, plain and through arrays of objects."""
+    plain: object = [1.0]
+    for _ in range(60):
+        plain = [plain, plain]
+    with pytest.raises(SamaeError, match="more than 1000000 values"):
+        inert_pickle(pickle.dumps({"v_template": plain}), Path("x.pkl"))
+    held = np.array([1.0], object)
+    for _ in range(60):
+        held, inner = np.empty(2, object), held
+        held[:] = [inner, inner]
+    with pytest.raises(SamaeError, match="more than 1000000 values"):
+        inert_pickle(pickle.dumps({"v_template": held}), Path("x.pkl"))
+
+
 @pytest.mark.parametrize(
     ("key", "damage", "message"),
     [
