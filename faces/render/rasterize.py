@@ -1,6 +1,7 @@
 """Triangle index, perspective-correct barycentrics and depth of a batch of meshes.
 
-Rules, the same for every backend and for the naive reference in tests/faces/naive_raster.py:
+Rules, the same for numba, Triton and the naive reference in tests/faces/naive_raster.py (PyTorch3D has its own fill
+rule and edges: raster_pytorch3d.py):
 
 * A vertex is rounded to 1/1024 px (floor(1024 u + 0.5)); edge functions of these whole numbers are exact.
 * A pixel is covered when its centre (column + 0.5, row + 0.5) lies inside, or on a top or left edge of, the triangle:
