@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from assets.landmark_list import LANDMARKS_NAME, LandmarkList
-from assets.raw import FORMATS, PIXEL_CAP
 from faces.errors import SamaeError
 from faces.files import read_json, sha256_file, write_bytes, write_json
 from faces.landmarks import ffhq_crop, ffhq_quad, ffhq_transform, to_whole_pixels, transform_points
+from faces.photographs import read_photograph
 from faces.records import encode_png
 
 LISTING_NAME = "ffhq-dataset-v2.json"
@@ -78,7 +77,7 @@ def ingest(
         name = path.relative_to(photographs).as_posix()
         if name not in known:
             rejected.pop(name, None)
-            image = _open(path)
+            image = read_photograph(path)
             made = image if isinstance(image, str) else _one(image, name, out, len(entries), find, size_px, licence)
             if isinstance(made, str):
                 by = "" if isinstance(image, str) else _reader_of(made, reader, size_px)
@@ -137,21 +136,6 @@ def _one(
     crop = ffhq_crop(image, found, size_px)
     landmarks = transform_points(ffhq_transform(found, size_px), found)
     return _write(crop, landmarks, name, out, index, licence)
-
-
-def _open(path: Path) -> np.ndarray | str:
-    """The upright picture as (H, W, 3) uint8 sRGB, or the reason why it cannot be read."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            if picture.width * picture.height > PIXEL_CAP:
-                return "too many pixels"
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except UnidentifiedImageError:
-        return "not a PNG, JPEG or WebP picture"
-    except Image.DecompressionBombError:  # Pillow's own cap, met while it reads the header
-        return "too many pixels"
-    except (OSError, SyntaxError, ValueError):
-        return "picture damaged"
 
 
 def _write(crop: np.ndarray, landmarks: np.ndarray, name: str, out: Path, index: int, licence: str) -> dict[str, Any]:

@@ -28,13 +28,11 @@ from assets.room import require_room
 from assets.rules import Rules, part_of
 from assets.tables import OK, REJECTED, write_rows
 from faces.files import write_json
+from faces.photographs import FORMATS, PIXEL_CAP
 from faces.quality import picture_hash, pose_degrees, same_pictures, sharpness
 
-#: Larger pictures are refused before they are decoded (a decompression bomb), px.
-PIXEL_CAP = 16_000_000
 #: Smaller ones hold too little of a face, px.
 SMALLEST_PX = 64
-FORMATS = ("PNG", "JPEG", "WEBP")
 #: Larger files are not read into memory, bytes.
 MOST_BYTES = 256 << 20
 #: Every reason why a photograph is refused here -> what kind of trouble it is (the limits are in assets/checks.py).

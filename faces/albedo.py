@@ -8,9 +8,10 @@ import numpy as np
 
 from faces.errors import SamaeError
 from faces.fitting.photometric import tukey
-from faces.fitting.view import CHUNK, check_coefficients, check_images, shrink_images, skin_triangles, view_faces
+from faces.fitting.view import CHUNK, check_images, shrink_images, skin_triangles, view_faces
 from faces.morphable.base import MorphableHead
 from faces.perforation import numpy_masks
+from faces.render.mesh_image import check_coefficients
 from faces.render.rasterize import interpolate
 from faces.render.shading import irradiance, to_linear, to_srgb
 

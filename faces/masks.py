@@ -12,11 +12,11 @@ import torch
 
 from faces.camera import Camera
 from faces.errors import SamaeError
-from faces.fitting.view import CHUNK, check_coefficients, check_images, fill_holes
+from faces.fitting.view import CHUNK, check_images, fill_holes
 from faces.morphable.base import MorphableHead
 from faces.occluders import OccluderSettings, find_occluders
 from faces.perforation import REFERENCE_PX, PerforationSettings, dilate, like, numpy_masks, perforate
-from faces.render.mesh_image import posed_vertices
+from faces.render.mesh_image import check_coefficients, posed_vertices
 from faces.render.rasterize import rasterize
 
 __all__ = [

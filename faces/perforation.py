@@ -55,8 +55,14 @@ class PerforationSettings:
         names = ("grown_shapes", "blob_radius_px", "stroke_width_px", "stroke_length_px", "holes", "hole_radius_px")
         for name in names:
             low, high = getattr(self, name)
-            if not 0 <= low <= high:
+            if not 0 <= low <= high < np.inf:
                 raise SamaeError(f"{name} is ({low}, {high}); it must be the smallest and the largest value, from 0 up")
+        for name in ("other_shape_probability", "stroke_probability", "box_probability", "hole_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SamaeError(f"{name} is {getattr(self, name)}; it must be a probability in 0..1")
+        for name in ("dilate_px", "box_margin"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise SamaeError(f"{name} is {getattr(self, name)}; it must be a number from 0 up")
         if max(self.grown_shapes[1], self.holes[1]) > MOST_SHAPES:
             raise SamaeError(f"grown_shapes and holes may be at most {MOST_SHAPES}")
 
@@ -73,11 +79,10 @@ def numpy_masks(mask: np.ndarray | torch.Tensor) -> np.ndarray:
 
 def like(result: np.ndarray, mask: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """(N, S, S) float32 -> the shape, kind, device and (for uint8) range of `mask`."""
-    if isinstance(mask, torch.Tensor):
-        return torch.from_numpy(result).reshape(mask.shape).to(mask.device)
-    if np.asarray(mask).dtype == np.uint8:
-        return np.rint(result * 255.0).astype(np.uint8).reshape(mask.shape)
-    return result.reshape(mask.shape)
+    is_tensor = isinstance(mask, torch.Tensor)
+    if mask.dtype == (torch.uint8 if is_tensor else np.uint8):
+        result = np.rint(result * 255.0).astype(np.uint8)
+    return torch.from_numpy(result).reshape(mask.shape).to(mask.device) if is_tensor else result.reshape(mask.shape)
 
 
 def dilate(binary: np.ndarray, radius_px: float) -> np.ndarray:

@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from faces.albedo import shrink_masks, skin_colour
 from faces.detection import ABOUT, landmark_reader, load_detector
@@ -25,6 +24,7 @@ from faces.identity.encoder import Encoder
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
 from faces.masks import face_mask
 from faces.morphable.base import MorphableHead
+from faces.photographs import PIXEL_CAP, read_photograph
 from training.batch import FaceBatch, SwapResult
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
@@ -53,21 +53,21 @@ class Portrait:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB, upright; SamaeError when it is no readable PNG, JPEG or WebP."""
-    try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except FileNotFoundError:
-        raise SamaeError(f"there is no picture {path}") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise SamaeError(f"{path} is not a readable PNG, JPEG or WebP picture ({error})") from None
+    """(H, W, 3) uint8 sRGB, upright; SamaeError when it is no readable PNG, JPEG or WebP of at most PIXEL_CAP."""
+    if not path.is_file():
+        raise SamaeError(f"there is no picture {path}")
+    found = read_photograph(path)
+    if isinstance(found, str):
+        most = f"{PIXEL_CAP / 1e6:g} million pixels"
+        raise SamaeError(f"{path} is not a readable PNG, JPEG or WebP picture of at most {most} ({found})")
+    return found
 
 
 def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
     """(68, 2) landmarks in our pixels, and whether the picture is an FFHQ crop already (see the module).
 
     Raises:
-        SamaeError: no landmarks, and no detector or no face.
+        SamaeError: no landmarks, and no detector or no face; or what a listing says of this picture is damaged.
     """
     path = path.resolve()
     for above, folder in enumerate(list(path.parents)[:3]):
@@ -75,8 +75,8 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
         if (folder / FFHQ_JSON).is_file():
             found = _entries(folder / FFHQ_JSON, _changed_ns(folder / FFHQ_JSON)).get(name)
             if found is not None:
-                side, points = found
-                return from_whole_pixels(points) * (image.shape[0] / side), True
+                what = f"{folder / FFHQ_JSON}: {name}"
+                return landmark_points(found.get("face_landmarks"), what) * (image.shape[0] / _width(found, what)), True
         listed = folder / LANDMARKS_JSON
         points = listed_points(listed, name) if above < 2 and listed.is_file() else None
         if points is not None:
@@ -134,7 +134,7 @@ def _landmarks(path: Path, changed_ns: int) -> dict[str, Any]:
 
 
 def landmark_points(given: Any, what: str) -> np.ndarray:
-    """68 points of a landmarks.json -> (68, 2) float64, our pixels; SamaeError naming `what` when they are none."""
+    """68 points of a listing -> (68, 2) float64, our pixels; SamaeError naming `what` when they are none."""
     try:
         points = np.asarray(given, np.float64)
     except (TypeError, ValueError):
@@ -145,10 +145,22 @@ def landmark_points(given: Any, what: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _entries(listing: Path, changed_ns: int) -> dict[str, tuple[float, Any]]:
-    """file_path -> (width of the stored picture, 68 points) of a listing in FFHQ's form."""
-    images = (entry["image"] for entry in read_json(listing).values())
-    return {i["file_path"]: (float(i["pixel_size"][0]), i["face_landmarks"]) for i in images}
+def _entries(listing: Path, changed_ns: int) -> dict[str, dict[str, Any]]:
+    """file_path -> the entry's image of a listing in FFHQ's form; entries that name no picture are left out."""
+    found = read_json(listing)
+    if not isinstance(found, dict):
+        raise SamaeError(f"{listing} is no JSON object of photographs as FFHQ's is: restore it")
+    images = [entry.get("image") for entry in found.values() if isinstance(entry, dict)]
+    return {i["file_path"]: i for i in images if isinstance(i, dict) and isinstance(i.get("file_path"), str)}
+
+
+def _width(image: dict[str, Any], what: str) -> float:
+    """Width of the stored picture that an entry's landmarks belong to, px; SamaeError naming `what` without one."""
+    size = image.get("pixel_size")
+    width = size[0] if isinstance(size, list) and size else None
+    if not isinstance(width, (int, float)) or not 0 < width < np.inf:
+        raise SamaeError(f"{what} has no pixel_size [width, height]: write it anew, or take the entry out")
+    return float(width)
 
 
 def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encoder) -> Portrait:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faces.camera import Camera
+from faces.camera import Camera, rotation_matrices
 from faces.compiled import one_blas_thread
 from faces.errors import SamaeError
 from faces.fitting.gaze import read_gaze
@@ -15,6 +15,11 @@ from faces.fitting.tables import landmark_tables
 from faces.fitting.view import CHUNK, check_images, shrink_images, view_faces
 from faces.morphable.base import MorphableHead
 from faces.render.shading import constant_light
+
+#: Landmarks further out than this belong to no picture, px.
+FARTHEST_PX = 1e6
+#: A face turned further from the camera than this is not seen from in front, degrees (ours: a profile and some more).
+MOST_TURN_DEGREES = 100.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ def fit(
                         coefficients[rows, head.layout.slices["gaze_rad"]] = gaze
                     error[rows] = _fit_pixels(images[rows], coefficients, rows, head, settings)
     for n in np.flatnonzero(good):
-        reason[n] = _judge(nme[n], error[n], images is not None, coefficients[n], settings)
+        turn = head.layout.take(coefficients[n], "rotation_rad")
+        reason[n] = _judge(nme[n], error[n], images is not None, coefficients[n], settings) or _judge_turn(turn)
     return Fit(coefficients, nme, error, np.array([not r for r in reason], bool), reason)
 
 
@@ -96,6 +102,8 @@ def _refuse(points: np.ndarray) -> str:
     """Why these (68, 2) landmarks cannot be fitted at all; empty when they can."""
     if not np.isfinite(points).all():
         return f"{int((~np.isfinite(points)).any(1).sum())} of 68 landmarks are not finite"
+    if np.abs(points).max() > FARTHEST_PX:
+        return f"a landmark lies {np.abs(points).max():.3g} px out, where no picture is"
     if np.linalg.norm(points[36] - points[45]) < 2.0 or points[17:].std(0).min() < 1.0:
         return "the landmarks lie on one spot or one line"
     return ""
@@ -146,3 +154,18 @@ def _judge(nme_percent: float, error: float, has_picture: bool, coefficients: np
     if has_picture and error > settings.max_photometric_error:
         return f"bad fit: colour error {error:.2f} > {settings.max_photometric_error:g}"
     return ""
+
+
+def _judge_turn(rotation_rad: np.ndarray) -> str:
+    """Why a pose (3,) cannot be a face's; empty when it can. A roll may be any: pictures may be upside down.
+
+    Points in mirrored order look like the same face bent inwards, which is the back of a head.
+    """
+    facing = float(rotation_matrices(rotation_rad)[0, 2, 2])
+    turn_degrees = float(np.degrees(np.arccos(np.clip(facing, -1.0, 1.0))))
+    if turn_degrees <= MOST_TURN_DEGREES:
+        return ""
+    return (
+        f"bad fit: the face is turned {turn_degrees:.0f} degrees from the camera, as it is when the landmarks are in "
+        "another order than iBUG-68's (mirrored without new numbers, or x and y swapped)"
+    )

@@ -35,15 +35,6 @@ class FaceView:
     face: np.ndarray
 
 
-def check_coefficients(coefficients: np.ndarray, head: MorphableHead) -> np.ndarray:
-    """(N, D) or (D,) -> (N, D) float32; another head's width or a number that is not finite is an error."""
-    coefficients = np.atleast_2d(np.asarray(coefficients, np.float32))
-    head.layout.take(coefficients, "light")
-    if not np.isfinite(coefficients).all():
-        raise SamaeError("coefficients hold numbers that are not finite; drop the faces whose fit is not ok")
-    return coefficients
-
-
 def check_images(images: np.ndarray, count: int | None = None) -> np.ndarray:
     """Pictures must be (N, S, S, 3) uint8 (and N = count where that is given)."""
     images = np.asarray(images)

@@ -1,4 +1,4 @@
-"""The interface of a morphable head: coefficients in, vertices, normals, albedo and 68 landmarks out.
+"""The interface of a morphable head: vertices and albedo of coefficients, and which vertices the 68 landmarks are.
 
 Linear model (Blanz and Vetter 1999, section 2; the expression part as in Deep3DFaceRecon, section 3):
 vertices = mean + identity · B_id + expression · B_exp, in millimetres in the head frame of faces/camera.py;

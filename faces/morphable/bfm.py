@@ -20,9 +20,11 @@ from faces.errors import SamaeError
 from faces.files import sha256_bytes
 from faces.morphable.base import MorphableHead
 from faces.morphable.flame import cylinder_uv
+from faces.morphable.tables import check_indices, check_numbers, length_of
 from faces.render.shading import sh_basis, to_linear
 
 EDITION = "bfm2009-front-1"
+AGAIN = "copy the file again"
 LICENCE = "non-commercial research, no redistribution (Basel Face Model 2009)"
 #: The 257 numbers in order.
 DEEP3D_SLICES = {
@@ -131,24 +133,20 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check(data: dict[str, np.ndarray], path: Path) -> None:
-    vertices, triangles = data["skinmask"].size, len(data["tri"])
+    vertices, triangles = data["skinmask"].size, length_of(path, "tri", data["tri"], 2, AGAIN)
     sizes = {"V": vertices, "V3": 3 * vertices, "T": triangles}
     for name, axes in SHAPES.items():
         found = data[name]
-        if found.dtype.kind not in "biuf" or found.ndim != 2:
-            raise SamaeError(f"{path}: {name} is no table of numbers; copy the file again")
+        if found.ndim != 2:
+            raise SamaeError(f"{path}: {name} is no table of numbers; {AGAIN}")
         due = tuple(sizes.get(a, int(a) if a.isdigit() else n) for a, n in zip(axes, found.shape, strict=True))
-        if found.shape != due:
-            raise SamaeError(f"{path}: {name} has shape {found.shape} where {due} is due; copy the file again")
-        if not np.isfinite(found).all():
-            raise SamaeError(f"{path}: {name} holds numbers that are not finite; copy the file again")
+        check_numbers(path, name, found, due, AGAIN)
     limits = {
         "tri": vertices, "keypoints": vertices, "frontmask2_idx": vertices, "tri_mask2": vertices,
         "point_buf": triangles + 1,
     }  # fmt: skip
     for name, limit in limits.items():
-        if data[name].min() < 1 or data[name].max() > limit:
-            raise SamaeError(f"{path}: {name} points outside 1..{limit}; copy the file again")
+        check_indices(path, name, data[name], 1, limit, AGAIN, "iuf")
 
 
 def deep3d_parts(coefficients: np.ndarray) -> dict[str, np.ndarray]:

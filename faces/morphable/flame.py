@@ -15,7 +15,6 @@ FLAME's texture space is not read: one skin colour, no albedo modes.
 
 import argparse
 import sys
-import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +27,7 @@ from faces.errors import SamaeError
 from faces.files import atomic_file, sha256_bytes
 from faces.morphable.base import MorphableHead
 from faces.morphable.inert_pickle import inert_pickle
+from faces.morphable.tables import NUMBERS, as_array, check_indices, check_numbers, length_of, read_npz
 
 EDITIONS = {
     "2020": "non-commercial research (FLAME 2020)",
@@ -221,36 +221,26 @@ def cylinder_uv(points_mm: np.ndarray) -> np.ndarray:
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise SamaeError(f"{path} does not exist; make it by `python -m faces.morphable.flame` (docs/faces.md)")
-    needed = (*ARRAYS, *EMBEDDING, "edition")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in needed if name not in file.files]
-            if missing:
-                raise SamaeError(f"{path} lacks the arrays {', '.join(missing)}; convert FLAME's pickle again")
-            return {name: file[name] for name in needed}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
-        raise SamaeError(f"{path} cannot be read as a converted FLAME ({error}); convert it again") from None
+    return read_npz(path, (*ARRAYS, *EMBEDDING, "edition"), "a converted FLAME", "convert FLAME's pickle again")
 
 
 def check_arrays(data: dict[str, np.ndarray], path: Path) -> None:
     """Shapes, ranges and finite numbers; a SamaeError names the array that is wrong."""
-    vertices, faces = len(data["template"]), len(data["triangles"])
-    modes = data["shape"].shape[-1]
+    mend = "it is not FLAME's, or damaged: download it again"
+    vertices, faces = (length_of(path, name, data[name], 2, mend) for name in ("template", "triangles"))
+    modes = data["shape"].shape[-1] if data["shape"].ndim == 3 else 0
     due = {
         "template": (vertices, 3), "triangles": (faces, 3), "shape": (vertices, 3, modes), "pose": (vertices, 3, 36),
         "regressor": (5, vertices), "weights": (vertices, 5), "tree": (2, 5), "landmark_triangles": (68,),
         "landmark_weights": (68, 3),
     }  # fmt: skip
     for name, shape in due.items():
-        if data[name].shape != shape:
-            raise SamaeError(f"{path}: {name} has shape {data[name].shape} where {shape} is due; it is not FLAME's")
-        if data[name].dtype.kind == "f" and not np.isfinite(data[name]).all():
-            raise SamaeError(f"{path}: {name} holds numbers that are not finite; download it again")
+        check_numbers(path, name, data[name], shape, mend)
     if modes <= N_IDENTITY:
         raise SamaeError(f"{path}: shape has {modes} modes where more than {N_IDENTITY} are due; it is not FLAME's")
-    for name, limit in (("triangles", vertices), ("landmark_triangles", faces)):
-        if data[name].min() < 0 or data[name].max() >= limit:
-            raise SamaeError(f"{path}: {name} points outside its table of {limit} entries; download it again")
+    check_indices(path, "triangles", data["triangles"], 0, vertices - 1, mend)
+    check_indices(path, "landmark_triangles", data["landmark_triangles"], 0, faces - 1, mend)
+    check_indices(path, "tree", data["tree"][0, 1:], 0, 2**32, mend)
     parents = data["tree"][0].astype(np.int64)[1:]
     if (parents < 0).any() or (parents >= np.arange(1, 5)).any():
         raise SamaeError(f"{path}: tree lists a joint before its parent; it is not FLAME's")
@@ -262,21 +252,19 @@ def check_arrays(data: dict[str, np.ndarray], path: Path) -> None:
 
 def read_embedding(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """68 landmarks, (68,) triangles and (68, 3) weights, from landmark_embedding.npy (DECA's), a pkl or an npz."""
-    data = _bytes_of(path)
+    data, mend = _bytes_of(path), "copy it again"
     if data[:4] == b"PK\x03\x04":
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = {name: file[name] for name in file.files}
-        except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
-            raise SamaeError(f"{path} cannot be read as an npz of numbers ({error}); copy it again") from None
+        found = read_npz(path, None, "an npz of numbers", mend)
     else:
         found = inert_pickle(_after_header(data, path), path)
         found = found[0] if isinstance(found, list) and found else found
     for triangle, weight in (("full_lmk_faces_idx", "full_lmk_bary_coords"), ("lmk_face_idx", "lmk_b_coords")):
         if isinstance(found, dict) and triangle in found and weight in found:
-            places, shares = np.asarray(found[triangle]).reshape(-1), np.asarray(found[weight]).reshape(-1, 3)
-            if places.shape == (68,) and shares.shape == (68, 3):
-                return places.astype(np.int32), shares.astype(np.float32)
+            places, shares = (as_array(path, name, found[name], mend) for name in (triangle, weight))
+            if places.size == 68 and shares.size == 3 * 68:
+                check_indices(path, triangle, places, 0, 2**31 - 1, mend, "iuf")
+                check_numbers(path, weight, shares, shares.shape, mend)
+                return places.reshape(-1).astype(np.int32), shares.reshape(-1, 3).astype(np.float32)
     raise SamaeError(
         f"{path} holds no 68 landmarks (full_lmk_faces_idx, full_lmk_bary_coords or lmk_face_idx, lmk_b_coords): "
         "take the landmark_embedding.npy that DECA publishes beside FLAME"
@@ -310,12 +298,14 @@ def convert(model: Path, embedding: Path, out: Path, edition: str) -> str:
     missing = [key for key, _ in ARRAYS.values() if not isinstance(found, dict) or key not in found]
     if missing:
         raise SamaeError(f"{model} lacks {', '.join(missing)}; it is not FLAME's model file")
-    data = {name: np.asarray(found[key]) for name, (key, _) in ARRAYS.items()}
+    mend = "download it again"
+    data = {name: as_array(model, key, found[key], mend) for name, (key, _) in ARRAYS.items()}
     for name, (key, axes) in ARRAYS.items():
-        if data[name].ndim != axes or data[name].dtype.kind not in "biuf":
+        if data[name].ndim != axes or data[name].dtype.kind not in NUMBERS:
             raise SamaeError(f"{model}: {key} is no array of numbers with {axes} axes; download it again")
         whole = data[name].dtype.kind != "f"
         data[name] = data[name].astype(np.int64 if whole else np.float32)
+    check_indices(model, "f", data["triangles"], 0, 2**31 - 1, mend, "iuf")
     data["triangles"] = data["triangles"].astype(np.int32)
     data["landmark_triangles"], data["landmark_weights"] = read_embedding(embedding)
     data["edition"], data["source_sha256"] = np.array(edition), np.array(sha256_bytes(content))

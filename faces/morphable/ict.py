@@ -5,7 +5,6 @@ expression_names; faces (F, 4) int32 quads, -1 in the last place marks a triangl
 material (F,) int8; material_names (12,); landmarks68 (68,) int32.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,10 @@ import numpy as np
 from faces.errors import SamaeError
 from faces.files import sha256_bytes
 from faces.morphable.base import MorphableHead
+from faces.morphable.tables import check_indices, check_numbers, length_of, read_npz
 
 EDITION = "ict-facekit-light-1"
+AGAIN = "copy the file again"
 NEEDED = (
     "neutral",
     "identity",
@@ -51,40 +52,33 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise SamaeError(
             f"{path} does not exist; give the path of ICT-FaceKit Light's model.npz, or use the head 'builtin'"
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in NEEDED if name not in file.files]
-            if missing:
-                raise SamaeError(f"{path} lacks the arrays {', '.join(missing)}; it is not an ICT-FaceKit Light npz")
-            return {name: file[name] for name in NEEDED}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
-        raise SamaeError(f"{path} cannot be read as ICT-FaceKit Light's npz ({error}); copy it again") from None
+    return read_npz(path, NEEDED, "an ICT-FaceKit Light npz", AGAIN)
 
 
 def _check(data: dict[str, np.ndarray], path: Path) -> None:
-    vertices = len(data["neutral"])
+    axes = {"neutral": 2, "identity": 3, "uv": 2, "material": 1, "expression_names": 1, "material_names": 1}
+    vertices, modes, uv, faces, expressions, materials = (
+        length_of(path, name, data[name], count, AGAIN) for name, count in axes.items()
+    )
     shapes = {
         "neutral": (vertices, 3),
-        "identity": (len(data["identity"]), vertices, 3),
-        "expression": (len(data["expression_names"]), vertices, 3),
-        "faces": (len(data["material"]), 4),
-        "uv_faces": (len(data["material"]), 4),
+        "identity": (modes, vertices, 3),
+        "expression": (expressions, vertices, 3),
+        "uv": (uv, 2),
+        "faces": (faces, 4),
+        "uv_faces": (faces, 4),
         "landmarks68": (68,),
     }
     for name, shape in shapes.items():
-        if data[name].shape != shape:
-            raise SamaeError(f"{path}: {name} has shape {data[name].shape} where {shape} is due; copy the file again")
-    for name in ("neutral", "identity", "expression", "uv"):
-        if not np.isfinite(data[name]).all():
-            raise SamaeError(f"{path}: {name} holds numbers that are not finite; copy the file again")
-    for name, limit in (
-        ("faces", vertices),
-        ("uv_faces", len(data["uv"])),
-        ("landmarks68", vertices),
-        ("material", len(data["material_names"])),
+        check_numbers(path, name, data[name], shape, AGAIN)
+    for name, table, low, high in (
+        ("faces", data["faces"], -1, vertices - 1),
+        ("faces", data["faces"][:, :3], 0, vertices - 1),
+        ("uv_faces", data["uv_faces"], -1, uv - 1),
+        ("landmarks68", data["landmarks68"], 0, vertices - 1),
+        ("material", data["material"], 0, materials - 1),
     ):
-        if data[name].min() < (-1 if name.endswith("aces") else 0) or data[name].max() >= limit:
-            raise SamaeError(f"{path}: {name} points outside its table of {limit} entries; copy the file again")
+        check_indices(path, name, table, low, high, AGAIN)
 
 
 def _triangles(data: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -9,7 +9,7 @@ with the name in the sentence, before anything else is looked at.
 
 import pickletools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ KNOWN = (
     RECONSTRUCT | FROM_BUFFER | SCALAR | COPY | SPARSE | CHUMPY | ENCODE
     | {"numpy.ndarray", "numpy.dtype", "__builtin__.object", "builtins.object"}
 )  # fmt: skip
+#: Values outside arrays (numbers, texts, lists, dictionaries) that a file may hold; FLAME's has some hundred.
+MOST_VALUES = 1_000_000
 #: Kinds of numpy numbers that are read.
 NUMBERS = "biuf"
 
@@ -61,10 +63,10 @@ def inert_pickle(data: bytes, source: Path) -> Any:
             need, or a damaged file.
     """
     try:
-        return _plain(_Reader(source).read(data), source, {})
+        return _plain(_Reader(source).read(data), _Work())
     except SamaeError:
         raise
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, UnicodeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise SamaeError(
             f"{source} cannot be read as a pickle of arrays ({type(error).__name__}: {error}); download it again"
         ) from None
@@ -212,40 +214,62 @@ STEPS: dict[str, Callable[[_Reader, Any], Any]] = {
 }
 
 
-def _plain(value: Any, source: Path, done: dict[int, Any]) -> Any:
+@dataclass
+class _Work:
+    """What has been turned into data: of each Call its value and how many values it holds, and how many in all.
+
+    A list that holds another one twice doubles with each level, and so would the array made of it: each value counts
+    as often as it stands in the result.
+    """
+
+    done: dict[int, tuple[Any, int]] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, count: int) -> None:
+        """So many more values; a ValueError beyond MOST_VALUES."""
+        self.count += count
+        if self.count > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES} values outside arrays")
+
+
+def _plain(value: Any, work: _Work) -> Any:
     """Calls turned into arrays, through lists, tuples and dictionaries."""
+    work.add(1)
     if isinstance(value, dict):
-        return {_plain(k, source, done): _plain(v, source, done) for k, v in value.items()}
+        return {_plain(k, work): _plain(v, work) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item, source, done) for item in value)
+        return type(value)(_plain(item, work) for item in value)
     if isinstance(value, Call):
-        if id(value) not in done:
-            done[id(value)] = _array(value, source, done)
-        return done[id(value)]
+        if id(value) in work.done:
+            work.add(work.done[id(value)][1])
+        else:
+            before = work.count
+            work.done[id(value)] = _array(value, work), work.count - before
+        return work.done[id(value)][0]
     if isinstance(value, (Name, _Mark)):
         raise ValueError(f"{value} stands where a value is due")
     return value
 
 
-def _array(call: Call, source: Path, done: dict[int, Any]) -> Any:
+def _array(call: Call, work: _Work) -> Any:
     """What a Call means as data."""
     name = call.name
     if name in COPY:
         made = call.arguments[0]
-        return _array(Call(made.path if isinstance(made, Name) else "", (), call.state), source, done)
+        return _array(Call(made.path if isinstance(made, Name) else "", (), call.state), work)
     if name in RECONSTRUCT:
-        return _ndarray(call.state, source, done)
+        return _ndarray(call.state, work)
     if name in FROM_BUFFER:
         data, kind, shape, order = call.arguments
         return np.frombuffer(_bytes(data), _dtype(kind)).reshape(shape, order=order)
     if name in SPARSE:
-        return _sparse(name, _plain(call.state, source, done))
+        return _sparse(name, _plain(call.state, work))
     if name in CHUMPY:
-        return _chumpy(name, _plain(call.state, source, done))
+        return _chumpy(name, _plain(call.state, work))
     if name in ENCODE:
         return _bytes(call.arguments[0])
     if name in SCALAR:
-        return np.frombuffer(_bytes(_plain(call.arguments[1], source, done)), _dtype(call.arguments[0]))[0]
+        return np.frombuffer(_bytes(_plain(call.arguments[1], work)), _dtype(call.arguments[0]))[0]
     raise ValueError(f"{name} stands where an array is due")
 
 
@@ -265,13 +289,13 @@ def _bytes(data: Any) -> bytes:
     return data.encode("latin-1") if isinstance(data, str) else bytes(data)
 
 
-def _ndarray(state: Any, source: Path, done: dict[int, Any]) -> Any:
+def _ndarray(state: Any, work: _Work) -> Any:
     """(version, shape, type, column-major, data) -> the array; an array of objects gives the list of its values."""
     _, shape, kind, column_major, data = state
     kind = _dtype(kind)
     if kind.kind == "O":
-        return [_plain(item, source, done) for item in data]
-    flat = np.frombuffer(_bytes(_plain(data, source, done)), kind)
+        return [_plain(item, work) for item in data]
+    flat = np.frombuffer(_bytes(_plain(data, work)), kind)
     return flat.reshape(shape, order="F" if column_major else "C")
 
 

@@ -5,6 +5,7 @@
 import numpy as np
 
 from faces.compiled import kernel, over_faces
+from faces.indices import check_triangles
 
 _F, _U1, _U2, _U3 = np.float32, np.uint64(1), np.uint64(2), np.uint64(3)
 
@@ -33,9 +34,14 @@ def sum_face_normals(flat: np.ndarray, corners: np.ndarray, normals: np.ndarray)
 
 
 def normals_of(vertices: np.ndarray, triangles: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """(N, V, 3), (T, 3) -> (N, V, 3) float32 unit normals (area-weighted sums of face normals), pointing outward."""
+    """(N, V, 3), (T, 3) -> (N, V, 3) float32 unit normals (area-weighted sums of face normals), pointing outward.
+
+    Raises:
+        SamaeError: triangles that name vertices beyond V (another head's).
+    """
     flat = np.ascontiguousarray(vertices, np.float32).reshape(len(vertices), -1)
-    corners = np.ascontiguousarray(triangles, np.int32).reshape(-1).view(np.uint32)
+    checked = check_triangles(np.asarray(triangles), vertices.shape[1])
+    corners = np.ascontiguousarray(checked, np.int32).reshape(-1).view(np.uint32)
     normals = np.empty_like(flat)
 
     def work(first: int, step: int) -> None:

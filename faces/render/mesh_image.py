@@ -41,6 +41,15 @@ class MeshImage:
     depth: np.ndarray
 
 
+def check_coefficients(coefficients: np.ndarray, head: MorphableHead) -> np.ndarray:
+    """(N, D) or (D,) -> (N, D) float32; another head's width or a number that is not finite is an error."""
+    coefficients = np.atleast_2d(np.asarray(coefficients, np.float32))
+    head.layout.take(coefficients, "light")
+    if not np.isfinite(coefficients).all():
+        raise SamaeError("coefficients hold numbers that are not finite; drop the faces whose fit is not ok")
+    return coefficients
+
+
 def render_mesh(
     head: MorphableHead,
     coefficients: np.ndarray,
@@ -59,9 +68,11 @@ def render_mesh(
         antialias: samples a pixel along each side, >= 1.
         scale: (N,) how much larger the mesh shall appear, rotation and projected centroid kept; None leaves it alone.
     Returns:
-        The pictures. Own light (coefficients) is applied; see faces/render/shading.py for its frame.
+        The pictures, none for no faces. Own light (coefficients) is applied; see faces/render/shading.py for its frame.
+    Raises:
+        SamaeError: another head's coefficients, or ones that are not finite.
     """
-    coefficients = np.atleast_2d(np.asarray(coefficients, np.float32))
+    coefficients = check_coefficients(coefficients, head)
     if antialias < 1:
         raise SamaeError(f"antialias is {antialias}, but must be a whole number of at least 1")
     take, size_px = head.layout.take, camera.size_px
@@ -72,7 +83,7 @@ def render_mesh(
     if scale is not None:
         translation = scaled_translation(head, coefficients, scale, vertices)
     inputs = _Posed(
-        vertices=vertices.reshape(len(vertices), -1),
+        vertices=vertices.reshape(len(vertices), 3 * vertices.shape[1]),
         pose=rotation_matrices(take(coefficients, "rotation_rad")).astype(np.float32).reshape(-1, 9),
         shift=np.ascontiguousarray(translation, np.float32),
         light=(take(coefficients, "light") * np.tile(np.asarray(SH_CONSTANTS, np.float32), 3)).astype(np.float32),

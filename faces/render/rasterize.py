@@ -1,6 +1,7 @@
 """Triangle index, perspective-correct barycentrics and depth of a batch of meshes.
 
-Rules, the same for every backend and for the naive reference in tests/faces/naive_raster.py:
+Rules, the same for numba, Triton and the naive reference in tests/faces/naive_raster.py (PyTorch3D has its own fill
+rule and edges: raster_pytorch3d.py):
 
 * A vertex is rounded to 1/1024 px (floor(1024 u + 0.5)); edge functions of these whole numbers are exact.
 * A pixel is covered when its centre (column + 0.5, row + 0.5) lies inside, or on a top or left edge of, the triangle:
@@ -22,6 +23,7 @@ import torch
 
 from faces.compiled import over_faces
 from faces.errors import SamaeError
+from faces.indices import check_shown, check_triangles
 from faces.render import kernels
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
@@ -146,6 +148,7 @@ def _rasterize_tensor(
     triangles = torch.as_tensor(triangles)
     if backend == "auto":
         backend = "triton" if vertices.is_cuda else "numba"
+    _check_mesh(vertices, triangles, height_px, width_px)
     if backend == "triton":
         from faces.render.raster_triton import rasterize_triton
 
@@ -163,23 +166,25 @@ def _checked(
     vertices_px: np.ndarray, triangles: np.ndarray, height_px: int, width_px: int
 ) -> tuple[np.ndarray, np.ndarray]:
     vertices = np.ascontiguousarray(vertices_px, np.float32)
+    faces = np.asarray(triangles)
+    _check_mesh(vertices, faces, height_px, width_px)
+    return vertices, np.ascontiguousarray(faces, np.int32).reshape(-1, 3)
+
+
+def _check_mesh(vertices: Array, triangles: Array, height_px: int, width_px: int) -> None:
     if vertices.ndim != 3 or vertices.shape[2] != 3:
-        raise SamaeError(f"vertices must be (N, V, 3), but are {vertices.shape}; add a batch axis for a single mesh")
-    faces = np.ascontiguousarray(triangles, np.int32).reshape(-1, 3)
+        found = tuple(vertices.shape)
+        raise SamaeError(f"vertices must be (N, V, 3), but are {found}; add a batch axis for a single mesh")
     if height_px < 1 or width_px < 1:
         raise SamaeError(f"a picture of {width_px} x {height_px} px has no pixel; ask for at least 1 x 1")
-    if len(faces) and (faces.min() < 0 or faces.max() >= vertices.shape[1]):
-        raise SamaeError(
-            f"triangles name vertices {faces.min()}..{faces.max()}, but the mesh has 0..{vertices.shape[1] - 1}: "
-            "pass the triangles of the same head"
-        )
-    return vertices, faces
+    check_triangles(triangles, vertices.shape[1])
 
 
 def interpolate(attributes: Array, triangles: Array, raster: "Raster[Array]") -> Array:
     """Vertex attributes at the pixels: (V, C) or (N, V, C) -> (N, H, W, C) float32, 0 where there is no mesh.
 
     Tensors give a tensor that is differentiable with respect to the attributes (and to the barycentrics).
+    Triangles that are not the raster's or the attributes' are a SamaeError.
     """
     if isinstance(raster.triangle, torch.Tensor):
         return _interpolate_tensor(attributes, torch.as_tensor(triangles), raster)
@@ -189,7 +194,8 @@ def interpolate(attributes: Array, triangles: Array, raster: "Raster[Array]") ->
         raise SamaeError(
             f"attributes {table.shape} do not fit {len(raster.triangle)} pictures; pass (V, C) or (N, V, C)"
         )
-    faces = np.ascontiguousarray(triangles, np.int32)
+    faces = np.ascontiguousarray(check_triangles(np.asarray(triangles), table.shape[1]), np.int32)
+    check_shown(raster.triangle, len(faces))
     out = np.empty((*raster.triangle.shape, table.shape[2]), np.float32)
 
     corners, channels = faces.reshape(-1).view(np.uint32), table.shape[2]
@@ -210,6 +216,7 @@ def _interpolate_tensor(
 ) -> torch.Tensor:
     count = len(raster.triangle)
     table = attributes.expand(count, -1, -1) if attributes.ndim == 3 else attributes.expand(count, *attributes.shape)
+    check_shown(raster.triangle, len(check_triangles(triangles, table.shape[1])))
     corners = triangles.to(raster.triangle.device).long()[raster.triangle.clamp_min(0).long()]
     batch = torch.arange(count, device=corners.device).view(-1, 1, 1, 1)
     return (table[batch, corners] * raster.barycentric[..., None].to(table.dtype)).sum(-2)
@@ -221,6 +228,7 @@ def barycentric_at(vertices_px: torch.Tensor, triangles: torch.Tensor, triangle:
     (N, V, 3) u_px, v_px, depth_mm; (T, 3); (N, H, W) index from `rasterize` -> (N, H, W, 3), 0 where the index is -1.
     Visibility is held fixed: gradients reach what is inside the silhouette, not its outline.
     """
+    check_shown(triangle, len(check_triangles(triangles, vertices_px.shape[1])))
     count, height, width = triangle.shape
     corners = triangles.to(triangle.device).long()[triangle.clamp_min(0).long()]
     batch = torch.arange(count, device=triangle.device).view(-1, 1, 1, 1)

@@ -21,6 +21,7 @@ from faces.errors import SamaeError
 from faces.files import read_json, write_bytes, write_json
 from faces.records import encode_png
 from faces.synthetic.pictures import default_people, picture_of, render_picture
+from faces.synthetic.portrait import check_size
 
 GENERATOR = "people-4"
 JSON_NAME = "ffhq-dataset-v2.json"
@@ -69,10 +70,9 @@ def write_dataset(
         progress: called with (pictures done, count) after every unit.
     """
     folder = Path(folder)
-    if count < 1 or size_px < 32:
-        raise SamaeError(
-            f"a set needs at least 1 picture of at least 32 px, not {count} of {size_px}: raise the number"
-        )
+    check_size(size_px)
+    if count < 1:
+        raise SamaeError(f"a set needs at least 1 picture, not {count}: raise the number")
     settings = SetSettings(size_px, people if people is not None else default_people(first + count), seed)
     entries = _read_entries(folder, settings)
     records = folder / ".records"
@@ -96,11 +96,20 @@ def write_dataset(
 
 
 def _read_entries(folder: Path, settings: SetSettings) -> dict[str, Any]:
-    """Entries of a finished set in this folder; SamaeError when they were made with other settings."""
+    """Entries of a finished set in this folder; SamaeError when they are damaged or were made with other settings."""
     path = folder / JSON_NAME
     if not path.exists():
         return {}
-    entries = read_json(path)
+    try:
+        return _kept_entries(read_json(path), folder, settings)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise SamaeError(
+            f"{path} is not the listing of a generated set ({error!r}): restore it, or remove it to have the set made "
+            "anew"
+        ) from None
+
+
+def _kept_entries(entries: Any, folder: Path, settings: SetSettings) -> dict[str, Any]:
     kept = {}
     for key, entry in entries.items():
         origin = entry.get("synthetic", {})
@@ -109,7 +118,7 @@ def _read_entries(folder: Path, settings: SetSettings) -> dict[str, Any]:
             raise SamaeError(f"{folder} holds another set of pictures; choose another folder or remove that one")
         file = folder / entry["image"]["file_path"]
         if file.is_file() and file.stat().st_size == entry["image"]["file_size"]:
-            kept[key] = entry
+            kept[f"{int(key)}"] = entry
     return kept
 
 
@@ -147,7 +156,8 @@ def _write_unit(folder: Path, unit: range, settings: SetSettings) -> dict[str, A
     tag = [GENERATOR, settings.seed, settings.people, settings.size_px]
     if record.is_file():
         found = read_json(record)
-        if found["tag"] == tag:
+        whole = isinstance(found, dict) and set(found.get("entries") or ()) == {f"{index}" for index in unit}
+        if whole and found.get("tag") == tag:
             return found["entries"]
     for name in {Path(image_path(index, settings.size_px)).parent for index in unit}:
         (folder / name).mkdir(parents=True, exist_ok=True)

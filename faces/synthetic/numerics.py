@@ -3,7 +3,19 @@
 import numpy as np
 
 from faces.compiled import kernel
+from faces.errors import SamaeError
 from faces.morphable.base import vertex_normals
+
+
+def random_stream(kind: int, *numbers: int) -> np.random.Generator:
+    """The generator that belongs to a kind of thing and to its seed and numbers; a pure function of them.
+
+    Raises:
+        SamaeError: a seed or number that is not a whole one from 0 up.
+    """
+    if not all(isinstance(number, int | np.integer) and number >= 0 for number in numbers):
+        raise SamaeError(f"seeds and numbers of people and pictures are whole, from 0 up, not {list(numbers)}")
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([kind, *numbers])))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

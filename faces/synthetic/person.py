@@ -12,6 +12,7 @@ import numpy as np
 
 from faces.morphable.builtin_identity_table import IDENTITY, LID_MODES
 from faces.synthetic import skin
+from faces.synthetic.numerics import random_stream
 
 #: Numbers drawn for shape and for albedo; a head uses as many as it has modes.
 N_SHAPE = 160
@@ -111,7 +112,7 @@ def style_odds(masculinity: float, age_years: float, lightness: float) -> tuple[
 
 def person_rng(seed: int, person_id: int) -> np.random.Generator:
     """The generator that belongs to one person of one seed."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x5E0, seed, person_id])))
+    return random_stream(0x5E0, seed, person_id)
 
 
 def person_from_seed(seed: int, person_id: int) -> Person:
@@ -121,7 +122,7 @@ def person_from_seed(seed: int, person_id: int) -> Person:
     """
     rng = person_rng(seed, person_id)
     low, high = skin.SKIN_L_RANGE
-    strata = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x5E1, seed, person_id // 8]))).permutation(8)
+    strata = random_stream(0x5E1, seed, person_id // 8).permutation(8)
     lightness = low + (high - low) * (strata[person_id % 8] + rng.random()) / 8
     masculinity = float(np.clip(rng.choice([-1.0, 1.0]) * (0.8 + 0.25 * rng.standard_normal()), -1, 1))
     age = float(18 + 62 * rng.beta(1.3, 2.2))

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from faces.errors import SamaeError
+from faces.synthetic.numerics import random_stream
 from faces.synthetic.person import Person, person_from_seed
 from faces.synthetic.portrait import READINGS, Portrait, render_person, render_swaps
 from faces.synthetic.scene import Scene, scene_from_seed
@@ -40,7 +41,7 @@ def picture_of(seed: int, index: int, people: int) -> tuple[int, int]:
 @lru_cache(maxsize=4)
 def _order(seed: int, people: int, block: int) -> np.ndarray:
     """(people,) who is on the pictures of one block."""
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x91C, seed, people, block])))
+    rng = random_stream(0x91C, seed, people, block)
     return rng.permutation(people)
 
 
@@ -63,7 +64,7 @@ def true_swap(
     """The exact picture of the source's person under the target's attributes (see the module docstring).
 
     Keys are picture indices, as numbers or as FFHQ's five digits. `Portrait.changed` marks what may differ from the
-    target's own picture; outside it the two agree byte for byte.
+    target's own picture; outside it the two agree byte for byte. A key that is no number is a SamaeError.
     """
     return true_swaps(seed, source_key, target_key, people, size_px, (reading,))[1][reading]
 
@@ -77,6 +78,15 @@ def true_swaps(
     readings: tuple[str, ...] = READINGS,
 ) -> tuple[Portrait, dict[str, Portrait]]:
     """The target's own picture and the true swap in each reading, from one call; see `true_swap`."""
-    source, _ = person_and_scene(seed, int(source_key), people)
-    owner, scene = person_and_scene(seed, int(target_key), people)
+    source, _ = person_and_scene(seed, _index_of(source_key), people)
+    owner, scene = person_and_scene(seed, _index_of(target_key), people)
     return render_swaps(owner, source, scene, size_px, readings)
+
+
+def _index_of(key: str | int) -> int:
+    try:
+        return int(key)
+    except ValueError:
+        raise SamaeError(
+            f"{key!r} is no picture of a generated set; its key is the picture's number, such as 00042"
+        ) from None

@@ -30,6 +30,8 @@ from faces.synthetic.scene import Scene
 from faces.synthetic.truth import albedo_coefficients, coefficients_of, skin_of, vertex_albedo
 
 SAMPLES = 2
+#: Narrower pictures are refused, px: below 2 px the backdrop lends no light, and of a face nothing is left (ours).
+LEAST_PX = 32
 READINGS = ("face", "full")
 SHADOW_SIDE = 192
 
@@ -80,6 +82,12 @@ class _Canvas:
         return cls(wall, empty, empty.copy(), empty, empty)
 
 
+def check_size(size_px: int) -> None:
+    """Raise a SamaeError for pictures narrower than LEAST_PX."""
+    if size_px < LEAST_PX:
+        raise SamaeError(f"pictures of people are at least {LEAST_PX} px wide, not {size_px}: raise the size")
+
+
 def render_person(
     person: Person, scene: Scene, size_px: int, wearer: Person | None = None, reading: str = "face"
 ) -> Portrait:
@@ -93,8 +101,10 @@ def render_swaps(
 ) -> tuple[Portrait, dict[str, Portrait]]:
     """The owner's own picture, and the true swap with the wearer's face in each reading, from one call.
 
-    A wearer who is the owner gives the plain picture in every reading. Raises SamaeError for an unknown reading.
+    A wearer who is the owner gives the plain picture in every reading. Raises SamaeError for an unknown reading, and
+    for pictures narrower than LEAST_PX.
     """
+    check_size(size_px)
     for reading in readings:
         if reading not in READINGS:
             raise SamaeError(f"a true swap has no reading {reading!r}; choose one of {', '.join(READINGS)}")

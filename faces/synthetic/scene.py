@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faces.synthetic import skin
+from faces.synthetic.numerics import random_stream
 from faces.synthetic.person import Person, person_from_seed, style_odds
 
 GLASSES = ("none", "round", "square", "thin", "sunglasses")
@@ -100,7 +101,7 @@ class Scene:
 
 def scene_rng(seed: int, picture_id: int) -> np.random.Generator:
     """The generator that belongs to one picture of one seed."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x5CE, seed, picture_id])))
+    return random_stream(0x5CE, seed, picture_id)
 
 
 def scene_from_seed(seed: int, picture_id: int, owner: Person | None = None) -> Scene:

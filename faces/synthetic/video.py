@@ -17,6 +17,7 @@ from faces.errors import SamaeError
 from faces.files import read_json, write_bytes, write_json
 from faces.records import encode_png
 from faces.synthetic.dataset import GENERATOR
+from faces.synthetic.numerics import random_stream
 from faces.synthetic.person import Person, person_from_seed
 from faces.synthetic.portrait import Portrait, render_person, render_swaps
 from faces.synthetic.scene import Lamp, Scene, expression_of, scene_from_seed
@@ -100,7 +101,7 @@ def track(seed: int, frames: int, owner: Person, fps: float = 25.0) -> list[Scen
     if frames < 1 or fps <= 0:
         raise SamaeError(f"a sequence has at least 1 frame and a rate above 0, not {frames} at {fps}: raise the number")
     base = scene_from_seed(seed, _SCENE_BASE + owner.person_id, owner)
-    waves = np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x71D, seed, owner.person_id])))
+    waves = random_stream(0x71D, seed, owner.person_id)
     phase, rate = waves.uniform(0, 2 * np.pi, (8, 2)), waves.uniform(0.7, 1.3, (8, 2))
     return [_frame(base, seed, owner.person_id, i, i / fps, phase, rate) for i in range(frames)]
 
@@ -143,7 +144,7 @@ def _moved(lamp: Lamp, azimuth_rad: float, elevation_rad: float, factor: float) 
 
 
 def _key_rng(seed: int, person_id: int, kind: int, key: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([0x71E, seed, person_id, kind, key])))
+    return random_stream(0x71E, seed, person_id, kind, key)
 
 
 def _expression_at(seed: int, person_id: int, t: float) -> tuple[tuple[str, float], ...]:
@@ -191,7 +192,9 @@ def write_sequence(
         "fps": fps, "size_px": size_px,
     }  # fmt: skip
     path = folder / "truth.json"
-    found: dict[str, Any] = read_json(path) if path.exists() else {"origin": origin, "frames": []}
+    found: Any = read_json(path) if path.exists() else {"origin": origin, "frames": []}
+    if not isinstance(found, dict) or not isinstance(found.get("frames"), list) or "origin" not in found:
+        raise SamaeError(f"{path} is not the record of a sequence: restore it, or remove it to have it made anew")
     if found["origin"] != origin:
         raise SamaeError(f"{folder} holds another sequence; choose another folder or remove that one")
     done = list(found["frames"])

@@ -14,6 +14,8 @@ from faces.fitting import FitSettings, fit
 from faces.fitting.contour import contour_places, nearest_on_lines, outward_directions, points_at
 from faces.fitting.landmarks import _Solver, angles_of, small_rotations, solve_landmarks, start_pose
 from faces.fitting.tables import HOME, LINE_FRACTIONS, landmark_tables, ray_hits
+from faces.morphable.registry import load_head
+from faces.render.mesh_image import posed_vertices
 
 SIZE_PX = 256
 
@@ -131,6 +133,49 @@ def test_a_bad_face_is_a_reason_and_not_an_exception(faces):
     assert found.reason[2].startswith("bad fit: NME")
     assert found.reason[3] == ""
     assert np.isfinite(found.coefficients).all()
+
+
+def test_a_face_far_out_is_refused_alone(faces):
+    """Its system is singular: the batch must not fall with it."""
+    head, _, points = faces
+    bad = points[:3].copy()
+    bad[1] *= 1e80
+    found = fit(None, bad, head, SIZE_PX)
+    assert found.ok.tolist() == [True, False, True]
+    assert found.reason[1].startswith("a landmark lies ")
+    assert found.reason[1].endswith(" px out, where no picture is")
+    assert not found.coefficients[1].any()
+
+
+def posed_landmarks(head, pitch_yaw_roll_degrees: tuple[float, float, float]) -> np.ndarray:
+    """Four heads of one pose: (4, 68, 2)."""
+    rng = np.random.default_rng(0)
+    coefficients = head.layout.pack(
+        identity=rng.normal(0, 0.7, (4, head.layout.n_identity)),
+        rotation_rad=np.tile(np.radians(pitch_yaw_roll_degrees), (4, 1)),
+        translation_mm=np.tile([0.0, 0.0, 1100.0], (4, 1)),
+    )
+    return posed_vertices(head, coefficients, Camera.centred(SIZE_PX))[0][:, head.landmarks, :2].astype(np.float64)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 30.0, -60.0])
+@pytest.mark.parametrize("mistake", ["mirrored", "swapped", "flipped"])
+def test_landmarks_in_another_order_are_refused_and_the_order_is_named(yaw, mistake):
+    head = load_head("builtin")
+    points = posed_landmarks(head, (5.0, yaw, 0.0))
+    wrong = {
+        "mirrored": points * [-1, 1] + [SIZE_PX, 0], "swapped": points[..., ::-1],
+        "flipped": points * [1, -1] + [0, SIZE_PX],
+    }[mistake]  # fmt: skip
+    found = fit(None, np.ascontiguousarray(wrong), head, SIZE_PX)
+    assert not found.ok.any()
+    assert all("in another order than iBUG-68's" in reason for reason in found.reason), found.reason
+
+
+@pytest.mark.parametrize("pose", [(5, 20, 90), (5, 20, 180), (5, -20, -135), (0, 85, 0), (-60, 0, 0), (60, 0, 170)])
+def test_real_poses_are_no_wrong_order(pose):
+    found = fit(None, posed_landmarks(load_head("builtin"), pose), load_head("builtin"), SIZE_PX)
+    assert found.ok.all(), found.reason
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,9 @@ def test_signed_expressions_are_fitted_from_landmarks(path: Path) -> None:
         ("keypoints", lambda a: a + 1e6, "keypoints points outside"),
         ("point_buf", lambda a: a + 1, "point_buf points outside"),
         ("exBase", lambda a: np.array("text"), "exBase is no table"),
+        ("keypoints", lambda a: a + 0.5, "keypoints holds float64 where whole numbers are due"),
+        ("tri", lambda a: a + 1j, "tri is no table of numbers"),
+        ("meanshape", lambda a: a + 1j, "meanshape is no table of numbers"),
     ],
 )
 def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, damage: object, message: str) -> None:

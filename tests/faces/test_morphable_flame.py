@@ -263,6 +263,21 @@ def test_other_names_and_opcodes_are_refused(data: bytes) -> None:
         inert_pickle(data, Path("x.pkl"))
 
 
+def test_lists_that_double_with_each_level_are_refused() -> None:
+    """400 bytes that stand for 2 ** 60 values, plain and through arrays of objects."""
+    plain: object = [1.0]
+    for _ in range(60):
+        plain = [plain, plain]
+    with pytest.raises(SamaeError, match="more than 1000000 values"):
+        inert_pickle(pickle.dumps({"v_template": plain}), Path("x.pkl"))
+    held = np.array([1.0], object)
+    for _ in range(60):
+        held, inner = np.empty(2, object), held
+        held[:] = [inner, inner]
+    with pytest.raises(SamaeError, match="more than 1000000 values"):
+        inert_pickle(pickle.dumps({"v_template": held}), Path("x.pkl"))
+
+
 @pytest.mark.parametrize(
     ("key", "damage", "message"),
     [
@@ -274,6 +289,9 @@ def test_other_names_and_opcodes_are_refused(data: bytes) -> None:
         ("kintree_table", lambda a: a[:, ::-1].copy(), "lists a joint before its parent"),
         ("weights", lambda a: np.zeros_like(a), "move no eyeballs"),
         ("weights", lambda a: "text", "is no array of numbers"),
+        ("weights", lambda a: [[1.0], [1.0, 2.0]], "weights is no array of numbers"),
+        ("v_template", lambda a: a + 1j, "which is no number"),
+        ("f", lambda a: a + 0.5, "f holds float32 where whole numbers are due"),
     ],
 )
 def test_damaged_models_are_refused_by_name(
@@ -287,6 +305,46 @@ def test_damaged_models_are_refused_by_name(
         convert(path, files[1], tmp_path / "out.npz", "2020")
     assert str(path) in str(caught.value)
     assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("template", lambda a: np.float32(1), "template has shape"),
+        ("shape", lambda a: np.float32(1), "shape has 0 modes|shape has shape"),
+        ("triangles", lambda a: a.astype(np.float64), "triangles holds float64 where whole numbers are due"),
+        ("triangles", lambda a: a[:0], "triangles is empty"),
+        ("triangles", lambda a: a.astype(str), "triangles is no table of numbers"),
+        ("landmark_triangles", lambda a: a + 0.5, "landmark_triangles holds float64"),
+        ("landmark_weights", lambda a: a * 1j, "landmark_weights is no table of numbers"),
+        ("tree", lambda a: a.astype(np.float64), "tree holds float64"),
+    ],
+)
+def test_damaged_conversions_are_refused_by_name(
+    files: tuple[Path, Path, Path], tmp_path: Path, name: str, damage: object, message: str
+) -> None:
+    arrays = dict(np.load(files[2], allow_pickle=False))
+    arrays[name] = damage(arrays[name])  # type: ignore[operator]
+    np.savez(tmp_path / "flame2020.npz", **arrays)
+    with pytest.raises(SamaeError, match=message):
+        read_flame(tmp_path / "flame2020.npz")
+
+
+@pytest.mark.parametrize(
+    ("places", "shares", "message"),
+    [
+        (np.arange(68) + 0.5, np.ones((68, 3)), "lmk_face_idx holds float64"),
+        (np.array(["a"] * 68), np.ones((68, 3)), "lmk_face_idx holds <U1"),
+        (np.arange(68), np.array([["a"] * 3] * 68), "lmk_b_coords is no table of numbers"),
+        (np.arange(68), np.ones(67), "holds no 68 landmarks"),
+    ],
+)
+def test_damaged_embeddings_are_refused_by_name(
+    tmp_path: Path, places: np.ndarray, shares: np.ndarray, message: str
+) -> None:
+    np.savez(tmp_path / "marks.npz", lmk_face_idx=places, lmk_b_coords=shares)
+    with pytest.raises(SamaeError, match=message):
+        read_embedding(tmp_path / "marks.npz")
 
 
 def test_truncated_and_missing_files_are_refused(files: tuple[Path, Path, Path], tmp_path: Path) -> None:

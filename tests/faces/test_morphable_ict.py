@@ -1,6 +1,7 @@
 """ICT-FaceKit Light's loader on a small file in the true format, and on damaged ones."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,16 @@ def test_a_missing_array_is_named(tmp_path: Path, name: str) -> None:
         ("landmarks68", lambda a: a - 5, "landmarks68 points outside"),
         ("material", lambda a: np.zeros_like(a), "has no eyeballs"),
         ("expression_names", lambda a: a.astype(object), "cannot be read"),
+        ("neutral", lambda a: np.float32(1), "neutral has shape"),
+        ("material", lambda a: np.int8(1), "material has shape"),
+        ("expression_names", lambda a: np.array("jawOpen"), "expression_names has shape"),
+        ("neutral", lambda a: a + 1j, "neutral is no table of numbers but of complex"),
+        ("uv", lambda a: a.astype(str), "uv is no table of numbers"),
+        ("uv", lambda a: a[:, :1], "uv has shape"),
+        ("faces", lambda a: a.astype(np.float64), "faces holds float64 where whole numbers are due"),
+        ("faces", lambda a: np.where(a == a[0, 1], -1, a), "faces points outside 0"),
+        ("landmarks68", lambda a: a + 0.5, "landmarks68 holds float64"),
+        ("material", lambda a: a - 1, "material points outside"),
     ],
 )
 def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, damage: object, message: str) -> None:
@@ -105,6 +116,38 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path, name: str, damage: ob
     with pytest.raises(SamaeError, match=message) as caught:
         read_ict(path)
     assert str(path) in str(caught.value)
+
+
+def test_an_empty_mesh_is_refused_by_name(tmp_path: Path) -> None:
+    arrays = small_file()
+    arrays |= {name: arrays[name][:0] for name in ("faces", "uv_faces", "material")}
+    with pytest.raises(SamaeError, match="faces is empty"):
+        read_ict(write(tmp_path / "model.npz", arrays))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_flipped_bytes_are_one_sentence_or_nothing(tmp_path: Path, save: Callable[..., None]) -> None:
+    """zlib, zipfile and numpy each meet them with errors of their own."""
+    path = tmp_path / "model.npz"
+    save(path, **small_file())
+    whole, refused = path.read_bytes(), []
+    for at in np.random.default_rng(4).integers(0, len(whole), 250):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0xFF
+        path.write_bytes(bytes(damaged))
+        try:
+            read_ict(path)
+        except SamaeError as error:
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert all(str(path) in sentence for sentence in refused)
+
+
+def test_an_npz_that_is_an_npy_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "model.npz").open("wb") as stream:
+        np.save(stream, np.zeros((3, 3)))
+    with pytest.raises(SamaeError, match="cannot be read as an ICT-FaceKit Light npz"):
+        read_ict(tmp_path / "model.npz")
 
 
 def test_truncated_text_and_missing_files_are_refused(tmp_path: Path) -> None:

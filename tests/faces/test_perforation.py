@@ -40,6 +40,9 @@ def test_the_same_seed_gives_the_same_masks_in_every_kind_of_array():
     whole = perforate((mask * 255).astype(np.uint8), other, np.random.default_rng(5))
     assert whole.dtype == np.uint8
     np.testing.assert_array_equal(whole > 127, first > 0.5)
+    bytes_ = perforate(torch.from_numpy((mask * 255).astype(np.uint8)), other, np.random.default_rng(5))
+    assert bytes_.dtype == torch.uint8
+    np.testing.assert_array_equal(bytes_.numpy(), whole)
 
 
 def test_faces_before_do_not_change_faces_after():
@@ -114,3 +117,13 @@ def test_settings_refuse_nonsense():
         PerforationSettings(holes=(5, 2))
     with pytest.raises(SamaeError, match="at most"):
         PerforationSettings(grown_shapes=(1, 99))
+    for name in ("other_shape_probability", "stroke_probability", "box_probability", "hole_probability"):
+        for value in (7.0, -0.1, float("nan")):
+            with pytest.raises(SamaeError, match=f"{name} is .* a probability in 0..1"):
+                PerforationSettings(**{name: value})
+    for name in ("dilate_px", "box_margin"):
+        for value in (-1.0, float("nan"), float("inf")):
+            with pytest.raises(SamaeError, match=f"{name} is .* a number from 0 up"):
+                PerforationSettings(**{name: value})
+    with pytest.raises(SamaeError, match="blob_radius_px"):
+        PerforationSettings(blob_radius_px=(8.0, float("inf")))

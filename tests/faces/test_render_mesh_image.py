@@ -186,3 +186,18 @@ def test_the_srgb_table_is_close_to_the_formula() -> None:
     looked_up = SRGB_TABLE[low] + (SRGB_TABLE[low + 1] - SRGB_TABLE[low]) * (spot - low)
     assert np.abs(looked_up - to_srgb(linear)).max() < 3e-5
     np.testing.assert_allclose(to_linear(looked_up), linear, atol=1e-4)
+
+
+@pytest.mark.parametrize("index", [4, 99_999_999, -1])
+def test_normals_refuse_another_heads_triangles(index: int) -> None:
+    with pytest.raises(SamaeError, match="of the same head"):
+        vertex_normals(np.zeros((1, 4, 3), np.float32), np.array([[0, 2, index]], np.int32))
+
+
+def test_no_faces_give_no_pictures_and_broken_coefficients_are_refused(head: MorphableHead) -> None:
+    none = render_mesh(head, np.zeros((0, head.layout.size), np.float32), Camera.centred(16))
+    assert none.image.shape == (0, 16, 16, 3)
+    assert none.mask.shape == (0, 16, 16)
+    for broken in (np.nan, np.inf):
+        with pytest.raises(SamaeError, match="not finite"):
+            render_mesh(head, np.full((1, head.layout.size), broken, np.float32), Camera.centred(16))

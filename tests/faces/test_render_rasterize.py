@@ -1,5 +1,7 @@
 """The rasteriser against its definition, on meshes that are ordinary, hostile, huge and empty."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -264,6 +266,32 @@ def test_mistakes_are_named() -> None:
         rasterize(vertices, triangles, 0, 4)
     with pytest.raises(SamaeError, match="do not fit"):
         interpolate(np.zeros((2, 3, 1)), triangles, rasterize(vertices, triangles, 4, 4))
+    with pytest.raises(SamaeError, match="whole numbers"):
+        rasterize(vertices, triangles + 0.5, 4, 4)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+def test_another_heads_triangles_are_refused_and_not_followed(kind: Any) -> None:
+    """The kernels would read beyond the vertices; the mesh covers the picture, so that every index is used."""
+    vertices = kind(np.array([[[-9, -9, 800], [30, -9, 800], [-9, 30, 800]]], np.float32))
+    triangles, others = kind(np.array([[0, 1, 2]], np.int32)), kind(np.array([[0, 1, 99_999_999]], np.int32))
+    raster = rasterize(vertices, triangles, 8, 8)
+    assert bool(raster.covered.all())
+    for backend in ("numba", "pytorch3d"):
+        with pytest.raises(SamaeError, match=r"vertices 0\.\.99999999, but the mesh has 0\.\.2"):
+            rasterize(vertices, others, 8, 8, backend)
+    with pytest.raises(SamaeError, match="of the same head"):
+        interpolate(vertices[0], others, raster)
+    with pytest.raises(SamaeError, match="of the same head"):
+        interpolate(vertices[0], -1 - triangles, raster)
+    with pytest.raises(SamaeError, match="shows triangle 0, but 0 triangles"):
+        interpolate(vertices[0], triangles[:0], raster)
+
+
+def test_barycentrics_refuse_another_heads_triangles() -> None:
+    vertices, faces = torch.zeros(1, 3, 3), torch.tensor([[0, 1, 3]])
+    with pytest.raises(SamaeError, match="of the same head"):
+        barycentric_at(vertices, faces, torch.zeros(1, 4, 4, dtype=torch.int32))
 
 
 def test_interpolate_reproduces_linear_functions() -> None:

@@ -111,6 +111,26 @@ def test_another_set_in_the_same_folder_is_refused(folder: Path) -> None:
         write_dataset(folder, 5, SIZE, people=3, seed=8, workers=1)
 
 
+@pytest.mark.parametrize(
+    "listing",
+    ["[]", "7", '{"0": null}', '{"first": {}}', '{"0": {"image": {}}}', '{"0": {"image": {"pixel_size": []}}}'],
+)
+def test_a_damaged_listing_is_one_sentence(tmp_path: Path, listing: str) -> None:
+    (tmp_path / "ffhq-dataset-v2.json").write_text(listing)
+    with pytest.raises(SamaeError, match=r"v2\.json is not the listing of a generated set .* remove it"):
+        write_dataset(tmp_path, 1, SIZE)
+
+
+@pytest.mark.parametrize("record", ["[]", "{}", '{"tag": 1, "entries": null}', "tag"])
+def test_a_damaged_record_is_drawn_anew(folder: Path, tmp_path: Path, record: str) -> None:
+    tag = [dataset.GENERATOR, 7, 3, SIZE]
+    (tmp_path / ".records").mkdir()
+    text = json.dumps({"tag": tag, "entries": {"1": {}}}) if record == "tag" else record
+    (tmp_path / ".records" / "0000000-0000001.json").write_text(text)
+    write_dataset(tmp_path, 1, SIZE, people=3, seed=7, workers=1)
+    assert (tmp_path / image_path(0, SIZE)).read_bytes() == (folder / image_path(0, SIZE)).read_bytes()
+
+
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SamaeError, match="at least 1 picture"):
         write_dataset(tmp_path / "set", 0, SIZE)

@@ -105,3 +105,10 @@ def test_backgrounds_are_muted_and_repeatable(kind: str) -> None:
     assert first.shape == (48, 48, 3)
     mean = np.mean([draw_background(kind, seed, 24).mean((0, 1)) for seed in range(12)], axis=0)
     assert mean.max() < 4.5 * mean.min()
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, float("nan")])
+def test_seeds_below_zero_and_broken_ones_are_one_sentence(seed: int) -> None:
+    for draw in (person_from_seed, scene_from_seed, lambda seed, index: picture_of(seed, index, 4)):
+        with pytest.raises(SamaeError, match=r"seeds and numbers .* whole, from 0 up"):
+            draw(seed, 0)

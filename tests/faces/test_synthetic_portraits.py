@@ -148,3 +148,17 @@ def test_the_face_reading_keeps_the_targets_tone_and_the_full_one_takes_the_sour
 def test_an_unknown_reading_is_refused_by_name() -> None:
     with pytest.raises(SamaeError, match="half"):
         true_swap(0, 1, 2, PEOPLE, SIZE, "half")
+
+
+@pytest.mark.parametrize("size_px", [-3, 0, 1, 31])
+def test_a_picture_too_narrow_for_a_face_is_refused_and_not_drawn(size_px: int) -> None:
+    """At 1 px the backdrop has no half, its mean is not a number, and the film read outside its curve."""
+    for draw in (render_picture, lambda *given: true_swap(0, 1, *given[1:])):
+        with pytest.raises(SamaeError, match="at least 32 px wide"):
+            draw(0, 0, PEOPLE, size_px)
+
+
+@pytest.mark.parametrize("keys", [("abc", "00001"), ("00001", "")])
+def test_a_key_that_is_no_number_is_one_sentence(keys: tuple[str, str]) -> None:
+    with pytest.raises(SamaeError, match="its key is the picture's number, such as 00042"):
+        true_swap(0, *keys, PEOPLE, SIZE)

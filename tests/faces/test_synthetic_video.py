@@ -85,3 +85,10 @@ def test_a_written_sequence_is_continued_and_another_one_refused(shown: Sequence
     np.testing.assert_array_equal(mask, shown.changed()[2])
     with pytest.raises(SamaeError, match="another sequence"):
         write_sequence(tmp_path / "clip", 6, 3, SIZE, **people)
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", '{"origin": 1}', '{"frames": []}', '{"origin": 1, "frames": 2}'])
+def test_a_damaged_record_of_a_sequence_is_one_sentence(tmp_path: Path, record: str) -> None:
+    (tmp_path / "truth.json").write_text(record)
+    with pytest.raises(SamaeError, match=r"truth\.json is not the record of a sequence: restore it, or remove it"):
+        write_sequence(tmp_path, 5, 1, SIZE)

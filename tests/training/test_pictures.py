@@ -117,8 +117,40 @@ def test_landmarks_json_is_checked_and_sought_near_the_picture_only(
     assert landmarks_of(deep / "photo.png", image)[0].shape == (68, 2)
 
 
+POINTS = [[float(i), float(i % 7)] for i in range(68)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"face_landmarks": None}, {"face_landmarks": POINTS[:67]}, {"face_landmarks": [[float("nan"), 1.0]] * 68},
+        {"face_landmarks": [["left", "up"]] * 68}, {"face_landmarks": 7}, {"pixel_size": None}, {"pixel_size": []},
+        {"pixel_size": [0, 0]}, {"pixel_size": ["wide", 40]}, {"pixel_size": [float("inf"), 40]}, {"pixel_size": 40},
+    ],
+)  # fmt: skip
+def test_a_damaged_entry_of_an_ffhq_set_is_refused_by_name_and_the_rest_works(tmp_path: Path, damage: dict) -> None:
+    good = {"file_path": "good.png", "pixel_size": [20, 20], "face_landmarks": POINTS}
+    images = [good, good | {"file_path": "bad.png"} | damage]
+    listing = {str(i): {"image": image} for i, image in enumerate(images)} | {"2": None, "3": {}, "4": {"image": 5}}
+    (tmp_path / "ffhq-dataset-v2.json").write_text(json.dumps(listing))
+    image = np.zeros((40, 40, 3), np.uint8)
+    np.testing.assert_allclose(landmarks_of(tmp_path / "good.png", image)[0], 2 * (np.array(POINTS) + 0.5))
+    with pytest.raises(SamaeError, match=r"ffhq-dataset-v2\.json: bad\.png has (not 68 points|no pixel_size)"):
+        landmarks_of(tmp_path / "bad.png", image)
+
+
+def test_a_listing_that_is_no_ffhq_listing_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "ffhq-dataset-v2.json").write_text("[1, 2]")
+    with pytest.raises(SamaeError, match="no JSON object of photographs"):
+        landmarks_of(tmp_path / "photo.png", np.zeros((40, 40, 3), np.uint8))
+
+
 def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
     cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((40, 40, 3), np.uint8))
-    with pytest.raises(SamaeError, match="not a readable PNG"):
+    with pytest.raises(SamaeError, match=r"not a readable PNG.*\(too many pixels\)"):
+        read_picture(tmp_path / "bomb.png")
+    monkeypatch.undo()
+    monkeypatch.setattr("faces.photographs.PIXEL_CAP", 1599)
+    with pytest.raises(SamaeError, match=r"of at most 16 million pixels \(too many pixels\)"):
         read_picture(tmp_path / "bomb.png")

@@ -1,0 +1,40 @@
+"""The one entrance of somebody's pictures: PNG, JPEG and WebP files of any mode become upright sRGB of 8 bits. Ours."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+#: Larger pictures are refused before they are decoded (a decompression bomb), px.
+PIXEL_CAP = 16_000_000
+#: What lies behind transparent pixels, sRGB 0..255: whatever colours a file hides there, a face is not lit by them.
+BEHIND = 128
+
+
+def read_photograph(path: Path) -> np.ndarray | str:
+    """The upright picture as (H, W, 3) uint8 sRGB, or the reason why it cannot be read; a missing file is damaged.
+
+    16-bit grey keeps its upper bits, and transparent pixels are laid over mid grey.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            if picture.width * picture.height > PIXEL_CAP:
+                return "too many pixels"
+            return np.asarray(_opaque(ImageOps.exif_transpose(picture)))
+    except UnidentifiedImageError:
+        return "not a PNG, JPEG or WebP picture"
+    except Image.DecompressionBombError:  # Pillow's own cap, met while it reads the header
+        return "too many pixels"
+    except (OSError, SyntaxError, ValueError):
+        return "picture damaged"
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """Any mode -> RGB."""
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow's own conversion clips at 255
+        picture = Image.fromarray(np.rint(np.asarray(picture, np.float32) / 257).clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        wall = Image.new("RGBA", picture.size, (BEHIND, BEHIND, BEHIND, 255))
+        picture = Image.alpha_composite(wall, picture.convert("RGBA"))
+    return picture.convert("RGB")
