@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from assets.graph import recipe_overrides
 from assets.plan import Plan
 from faces.errors import SamaeError
 from pipelines.settings import load_settings
+from training.config import load_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,15 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.kimg_of("other") is None
     assert settings.plan.overrides_of("samae") == ["train.batch_size=8"]
     assert settings.plan.overrides_of("simswap") == ["train.batch_size=8", "train.batch_size=4"]
+
+
+def test_a_setting_that_is_a_list_keeps_its_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("samae:generator.multipliers=[1,1,2]", "seed=3", "generator.attention_px=[16, 8]", "train.workers=2")
+    monkeypatch.setenv("SAMAE_OVERRIDES", ",".join(given))
+    plan = load_settings().plan
+    assert plan.overrides == given
+    made = load_recipe("samae", recipe_overrides(plan, "samae"))
+    assert (made.generator.multipliers, made.generator.attention_px, made.seed) == ((1, 1, 2), (16, 8), 3)
 
 
 @pytest.mark.parametrize(
