@@ -169,7 +169,8 @@ class TrainSettings:
 
     Attributes:
         total_kimg: length of the run in thousands of pictures shown.
-        batch_size: pictures an update over all ranks.  micro_batch: pictures a forward pass a rank (0: all at once).
+        batch_size: pictures an update over all ranks.
+        micro_batch: pictures a forward pass a rank, a multiple of methods.base.PARTNER_GROUP (0: all at once).
         engine: "deepspeed" or "ddp" (plain torch).  zero_stage: 0, 1 or 2.
         precision: "bf16" (autocast) or "fp32".
         ema_halflife_kimg, ema_rampup_ratio: averaged weights; the half-life is at most the ratio times pictures seen.
