@@ -12,8 +12,8 @@ Maps = list[torch.Tensor]
 
 
 def l1(made: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean absolute difference; with `weight` (N, 1, S, S) each picture's weighted mean over its own support (0 where it
-    has none), mean over pictures."""
+    """Mean absolute difference; with `weight` (N, 1, S, S) each picture's weighted mean over its own support (0 where
+    there is none), mean over pictures."""
     difference = (made.float() - truth.float()).abs()
     if weight is None:
         return difference.mean()
