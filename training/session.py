@@ -102,6 +102,11 @@ class Session:
         return self.samples_seen // self.recipe.train.batch_size
 
     @property
+    def encoder_digest(self) -> str:
+        """Of the encoder that trains; the recipe has its name or path alone. Empty where an encoder has none."""
+        return str(getattr(self.method.encoder, "digest", ""))
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds of training, those before a restart included."""
         return self._elapsed_before_s + time.monotonic() - self.started
@@ -243,7 +248,8 @@ class Session:
             "recipe_digest": resume_digest(self.recipe),
             "data_digest": self.shard_set.digest,
             "head": self.shard_set.head,
-            "encoder": self.shard_set.encoder,
+            "encoder": {"name": self.method.encoder.name, "digest": self.encoder_digest},
+            "encoder_digest": self.encoder_digest,
             "world_size": self.world.size,
             "engine": self.recipe.train.engine,
             "batch_size": self.recipe.train.batch_size,
@@ -269,7 +275,11 @@ class Session:
         found = -1
         if self.world.is_main:
             self.store.clean()
-            newest = self.store.newest(recipe_digest=resume_digest(self.recipe), data_digest=self.shard_set.digest)
+            newest = self.store.newest(
+                recipe_digest=resume_digest(self.recipe),
+                data_digest=self.shard_set.digest,
+                encoder_digest=self.encoder_digest or None,
+            )
             for reason in self.store.passed_over:
                 self.report.say(f"WARNING: a damaged checkpoint is passed over: {reason}")
             found = -1 if newest is None else newest
