@@ -437,7 +437,8 @@ def _check_discriminator(recipe: Recipe) -> None:
     if judge.layers > most:
         raise SamaeError(
             f"discriminator.layers {judge.layers} are too many: the smallest of {judge.scales} scales of "
-            f"{recipe.size_px} px sees {smallest_px} px, which {most} layers halve to one; choose at most {most}, or fewer scales"
+            f"{recipe.size_px} px sees {smallest_px} px, which {most} layers halve to one; choose at most {most}, or "
+            "fewer scales"
         )
     if weights.feature_matching != 0 and not 0 <= weights.feature_matching_from < judge.layers:
         raise SamaeError(
