@@ -17,6 +17,7 @@ from assets.partitions import encoder_partitions, folder_partitions, recipe_part
 from assets.plan import Plan
 from assets.rules import Rules
 from assets.store import Store
+from faces.errors import SamaeError
 from faces.files import digest_of
 
 Cut = Literal["folder", "recipe", "encoder", "whole"]
@@ -98,6 +99,30 @@ def recipe_overrides(plan: Plan, recipe: str) -> list[str]:
         follows.append(f"train.total_kimg={kimg:g}")
     given = plan.overrides_of(recipe)
     return follows + continuation(plan, recipe, follows + given) + given
+
+
+def require_own_size(plan: Plan, recipe: str) -> None:
+    """SamaeError where a recipe would be trained at another size than its own and still be called by its name.
+
+    No other size: one that its trunk serves, too (training/growing.py), and larger pictures for a recipe whose name
+    says no size. Who gives `size_px` among the recipe's settings wants it so.
+    """
+    from training.config import load_recipe
+    from training.growing import family, patch_at, trunk_px
+
+    bare = load_recipe(recipe).as_dict()
+    own_px, size_px = int(bare["size_px"]), plan.picture_px
+    generator = bare["generator"] | {"patch_px": patch_at(bare, size_px)}
+    is_served = trunk_px(bare | {"size_px": size_px, "generator": generator}) == trunk_px(bare)
+    is_wished = any(given.partition("=")[0].strip() == "size_px" for given in plan.overrides_of(recipe))
+    if is_served or is_wished or (size_px > own_px and family(recipe) == recipe):
+        return
+    photographs = f" and SAMAE_PHOTO_PX={own_px}" if plan.raw is None and plan.photo_px < own_px else ""
+    raise SamaeError(
+        f"recipe {recipe!r} is written for {own_px} px and the pictures are {size_px} px wide: set "
+        f"SAMAE_PICTURE_PX={own_px}{photographs}, or say that {size_px} px are meant: --set size_px={size_px} of samae "
+        f"train, SAMAE_OVERRIDES={recipe}:size_px={size_px}"
+    )
 
 
 def continuation(plan: Plan, recipe: str, overrides: list[str]) -> list[str]:
@@ -278,6 +303,7 @@ STAGES: dict[str, Stage] = {
             ("training_shards",),
             frozenset({"pytorch", "deepspeed", "mlflow"}),
             "A trained face swapper: safetensors and a configuration. Trained in its own process group.",
+            code_version="2",
             settings=recipe_identity,
         ),
         Stage(

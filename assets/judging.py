@@ -1,6 +1,5 @@
 """What swap_evaluation and the champion's gate share: one way to judge an export on the frozen pairs of the shards."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from assets.plan import Plan
 from assets.ports import Pool, Progress
 from assets.store import Store
 from assets.truth import true_swaps
-from faces.files import digest_of, read_manifest
+from faces.files import digest_of, read_json_lines, read_manifest
 
 #: Pairs a task of the judge.
 PAIRS_PER_TASK = 8
@@ -46,10 +45,8 @@ def width_of(folder: Path) -> int:
 
 def loss_curves(run_dir: Path) -> dict[str, list[tuple[float, float]]]:
     """Loss -> (kimg, value) points of a training's folder; empty when it holds none."""
-    path = run_dir / "stats.jsonl"
     curves: dict[str, list[tuple[float, float]]] = {}
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        stats = json.loads(line)
+    for stats in read_json_lines(run_dir / "stats.jsonl"):
         for name, value in stats.items():
             if "/" in name and not name.startswith("perf/") and isinstance(value, float):
                 curves.setdefault(name, []).append((stats["kimg"], value))

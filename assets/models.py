@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from assets.common import result
-from assets.graph import STAGES, provenance, recipe_overrides
+from assets.graph import STAGES, provenance, recipe_overrides, require_own_size
 from assets.machine import cores
 from assets.ports import Launcher, Samae, Tracking
 from assets.room import bytes_below, free_here, ranks_that_fit, require_room
@@ -66,6 +66,7 @@ def train(
     made_from = provenance("swap_model", recipe, plan, store)
     begun = unfinished_run(store, made_from)
     try:
+        require_own_size(plan, recipe)
         require_room(samae, "swap_model", partition=recipe, written=bytes_below(begun) if begun else 0)
     except SamaeError as error:
         raise dg.Failure(str(error), allow_retries=False) from error

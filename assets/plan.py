@@ -3,6 +3,7 @@
 All defaults are ours, sized so that the whole graph takes under ten minutes on two cores without a GPU.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,8 @@ from pydantic_settings import NoDecode
 from faces.files import digest_of
 
 Names = Annotated[tuple[str, ...], NoDecode]
+#: Between two entries of a list of settings; a comma within brackets belongs to its entry (`a.b=[1,2]`).
+BETWEEN = re.compile(r",(?![^\[{]*[\]}])")
 
 
 class Plan(BaseModel):
@@ -47,7 +50,7 @@ class Plan(BaseModel):
     @field_validator("judges", "recipes", "kimg", "overrides", "licences", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return tuple(part.strip() for part in BETWEEN.split(value) if part.strip()) if isinstance(value, str) else value
 
     @field_validator("recipes")
     @classmethod

@@ -129,6 +129,27 @@ def write_bytes(path: Path, data: bytes) -> None:
         scratch.write_bytes(data)
 
 
+def append_whole(path: Path, data: bytes) -> None:
+    """Add `data` to a file's end: all of it or, where the disk does not take all, none of it (OSError)."""
+    with path.open("ab", buffering=0) as stream:
+        before, left = os.fstat(stream.fileno()).st_size, memoryview(data)
+        try:
+            while left:
+                left = left[stream.write(left) :]
+        except OSError:
+            os.truncate(stream.fileno(), before)
+            raise
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file with one a line, those of torn lines left out; none when there is no such file."""
+    found = []
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [entry for entry in found if isinstance(entry, dict)]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value (sorted keys, two spaces) to `path` so that no reader ever sees a part of it."""
     write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())

@@ -238,7 +238,7 @@ def run_nodes(
             for name, failed in zip(names, codes, strict=False):
                 if failed:
                     log.write(f"samae: host {name} ended with code {failed}{_shell_words(failed)}\n".encode())
-            return next((code for code in codes if code), 0)
+            return SSH_LOST if SSH_LOST in codes else next((code for code in codes if code), 0)
         finally:
             end_groups(processes, grace_seconds + NODE_GRACE_S, family)
 
@@ -295,6 +295,7 @@ def describe(line: dict[str, Any]) -> str:
 def _raise_for(code: int, recipe: str, run_dir: Path) -> None:
     if code == 0:
         return
+    has_lost_host = code in (EXIT_LOST, SSH_LOST)
     code = folder_exit_code(run_dir) or code
     path = run_dir / "log.txt"
     log = path.read_text(errors="replace").strip().splitlines()
@@ -304,8 +305,9 @@ def _raise_for(code: int, recipe: str, run_dir: Path) -> None:
     if code in (EXIT_LOST, SSH_LOST):
         why = sentences[-1] if sentences else f"see {path}"
         raise dg.Failure(f"training {recipe} lost a host; the next start goes on from the last checkpoint: {why}")
-    if code == EXIT_STOPPED:
-        raise dg.Failure(f"training {recipe} was stopped and saved a checkpoint; the next start goes on from there")
+    if code == EXIT_STOPPED:  # by train.max_hours or a signal: who wanted it to end does not want it begun again
+        sentence = f"training {recipe} was stopped and saved a checkpoint; the next start goes on from there"
+        raise dg.Failure(sentence, allow_retries=has_lost_host)
     end = "\n".join(log[-30:])
     raise dg.Failure(
         f"training {recipe} ended with exit code {code}; the end of {path}:\n{end}", allow_retries=code != EXIT_DIVERGED

@@ -4,7 +4,7 @@
         generator.safetensors, ...    one file a group of tensors
         state.json                    what the loop must know
         manifest.json                 the COMPLETE marker, written last: bytes and SHA-256 of the files, samples seen,
-                                      rank count, recipe digest, data digest
+                                      rank count, recipe, data and encoder digest
 
 A folder without its manifest, or whose files do not match it, is passed over with a reason and the next older one is
 taken. A full disk never costs the last good checkpoint: a new one replaces nothing until it is whole. Nothing here is
@@ -73,11 +73,15 @@ class CheckpointStore:
         self._prune()
         return path
 
-    def newest(self, *, recipe_digest: str | None = None, data_digest: str | None = None) -> int | None:
+    def newest(
+        self, *, recipe_digest: str | None = None, data_digest: str | None = None, encoder_digest: str | None = None
+    ) -> int | None:
         """Pictures seen of the newest checkpoint that verifies (hashes included), or None when there is none.
 
-        Raises SamaeError when that one belongs to another recipe or to other data: a run folder is one experiment.
+        Raises SamaeError when that one belongs to another recipe, other data or another encoder: a run folder is one
+        experiment. Checkpoints from before the encoder was noted pass for today's.
         """
+        wanted = {"recipe_digest": recipe_digest, "data_digest": data_digest, "encoder_digest": encoder_digest}
         self.passed_over.clear()
         for path in reversed(self._folders()):
             try:
@@ -87,13 +91,14 @@ class CheckpointStore:
             except SamaeError as error:
                 self.passed_over.append(str(error))
                 continue
-            for name, wanted in (("recipe_digest", recipe_digest), ("data_digest", data_digest)):
+            for name, digest in wanted.items():
                 found = manifest.metadata.get(name)
-                if wanted is not None and found != wanted:
-                    raise SamaeError(
-                        f"{path} was made with {name} {found}, this run has {wanted}: give the new settings a new run "
-                        "folder, or go back to the settings and shards of this one"
-                    )
+                if digest is None or found == digest or (name == "encoder_digest" and found is None):
+                    continue
+                raise SamaeError(
+                    f"{path} was made with {name} {found}, this run has {digest}: give the new settings a new run "
+                    "folder, or go back to the settings, shards and encoder of this one"
+                )
             return int(path.name)
         return None
 

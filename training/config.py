@@ -22,6 +22,13 @@ RECIPE_FOLDER = Path(__file__).parent / "recipes"
 #: Marks a setting that came after the first recipes: left at its default it is left out of `as_dict`, so that recipes
 #: and runs that do not use it keep their digests.
 LATER = {"later": True}
+#: Settings that divide, count steps or build layers, and their least values.
+LEAST = {
+    "losses.feature_stride": 1, "losses.r1_every_steps": 1, "train.log_every_steps": 1, "mesh.antialias": 1,
+    "discriminator.width": 1, "discriminator.layers": 1, "discriminator.scales": 1,
+}  # fmt: skip
+#: Losses that one method alone has.
+OWN_LOSSES = {"samae": ("face", "detail"), "simswap": ("feature_matching",), "blendface": ("mask", "cycle")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +176,8 @@ class TrainSettings:
 
     Attributes:
         total_kimg: length of the run in thousands of pictures shown.
-        batch_size: pictures an update over all ranks.  micro_batch: pictures a forward pass a rank (0: all at once).
+        batch_size: pictures an update over all ranks.
+        micro_batch: pictures a forward pass a rank, a multiple of methods.base.PARTNER_GROUP (0: all at once).
         engine: "deepspeed" or "ddp" (plain torch).  zero_stage: 0, 1 or 2.
         precision: "bf16" (autocast) or "fp32".
         ema_halflife_kimg, ema_rampup_ratio: averaged weights; the half-life is at most the ratio times pictures seen.
@@ -248,13 +256,15 @@ def recipe_names() -> list[str]:
 def load_recipe(name_or_path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """A recipe by name (training/recipes/NAME.yaml) or by path, with overrides "a.b=value" (value in YAML).
 
-    Raises SamaeError on an unknown recipe, key or type, with the nearest known spelling.
+    Raises SamaeError on an unknown recipe, key or type, with the nearest known spelling, and on what cannot be trained.
     """
-    return recipe_from_dict(read_tree(name_or_path, RECIPE_FOLDER, overrides or []))
+    recipe = recipe_from_dict(read_tree(name_or_path, RECIPE_FOLDER, overrides or []))
+    _check_training(recipe)
+    return recipe
 
 
 def recipe_from_dict(tree: dict[str, Any]) -> Recipe:
-    """Nested plain values -> Recipe; the inverse of `Recipe.as_dict`."""
+    """Nested plain values -> Recipe; the inverse of `Recipe.as_dict`. What was trained once is not doubted here."""
     recipe = build_settings(Recipe, tree)
     assert isinstance(recipe, Recipe)
     _check(recipe)
@@ -395,3 +405,45 @@ def _check(recipe: Recipe) -> None:
             raise SamaeError(f"recipe key 'train.{name}' must be above 0, not {value}")
     if recipe.train.keep_checkpoints < 2:
         raise SamaeError("recipe key 'train.keep_checkpoints' must be at least 2: the newest may be damaged")
+
+
+def _check_training(recipe: Recipe) -> None:
+    """What would fail in a training's first steps, or silently do nothing."""
+    for key, least in LEAST.items():
+        section, name = key.split(".")
+        if (value := getattr(getattr(recipe, section), name)) < least:
+            raise SamaeError(f"recipe key {key!r} must be at least {least}, not {value}")
+    for method, names in OWN_LOSSES.items():
+        for name in names:
+            if recipe.method != method and getattr(recipe.losses, name) != 0:
+                raise SamaeError(f"recipe key 'losses.{name}' does nothing in {recipe.method}: that loss is {method}'s")
+    if recipe.method == "samae":
+        for key, value, only in (
+            ("losses.reconstruction_form", recipe.losses.reconstruction_form, "l1"),
+            ("discriminator.kind", recipe.discriminator.kind, "patchgan"),
+        ):
+            if value != only:
+                raise SamaeError(f"recipe key {key!r} is {value!r}, which does nothing in samae; it has {only!r} alone")
+    if recipe.losses.adversarial != 0 or recipe.losses.feature_matching != 0:
+        _check_discriminator(recipe)
+
+
+def _check_discriminator(recipe: Recipe) -> None:
+    """Of a PatchGAN, which also stands in for the projected one."""
+    judge, weights, smallest_px = recipe.discriminator, recipe.losses, recipe.size_px
+    for _ in range(judge.scales - 1):
+        smallest_px = -(-smallest_px // 2)
+    most = smallest_px.bit_length() - 1
+    if judge.layers > most:
+        raise SamaeError(
+            f"discriminator.layers {judge.layers} are too many: the smallest of {judge.scales} scales of "
+            f"{recipe.size_px} px sees {smallest_px} px, which {most} layers halve to one; choose at most {most}, or "
+            "fewer scales"
+        )
+    if weights.feature_matching != 0 and not 0 <= weights.feature_matching_from < judge.layers:
+        raise SamaeError(
+            f"losses.feature_matching_from {weights.feature_matching_from} leaves none of the discriminator's "
+            f"{judge.layers} layers to match; choose 0 to {judge.layers - 1}"
+        )
+    if judge.kind == "projected" and weights.r1 != 0:
+        raise SamaeError("losses.r1 needs a PatchGAN's maps: set it to 0 with discriminator.kind=projected")

@@ -1,4 +1,7 @@
-"""The losses of all methods. Pictures are sRGB 0..1, (N, 3, S, S); every loss is a float32 scalar."""
+"""The losses of all methods. Pictures are sRGB 0..1, (N, 3, S, S); every loss is a float32 scalar.
+
+Each is a mean over pictures, so that a batch cut into equal shares (ranks, micro-batches) has the same loss as a whole.
+"""
 
 from collections.abc import Callable
 
@@ -9,11 +12,13 @@ Maps = list[torch.Tensor]
 
 
 def l1(made: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean absolute difference; with `weight` (N, 1, S, S) the weighted mean over its support (all pictures pooled)."""
+    """Mean absolute difference; with `weight` (N, 1, S, S) each picture's weighted mean over its own support (0 where
+    there is none), mean over pictures."""
     difference = (made.float() - truth.float()).abs()
     if weight is None:
         return difference.mean()
-    return (difference * weight).sum() / (weight.sum() * made.shape[1]).clamp_min(1.0)
+    support = weight.sum((1, 2, 3)) * made.shape[1]
+    return ((difference * weight).sum((1, 2, 3)) / support.clamp_min(1.0)).mean()
 
 
 def detail(made: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:

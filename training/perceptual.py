@@ -98,18 +98,24 @@ def feature_terms(
     """The identity and perceptual terms of those pictures whose position is a multiple of `feature_stride`.
 
     made, truth (N, 3, S, S) 0..1, landmarks (N, 68, 2) px of both, identity (N, M) wanted; no term when both weigh 0.
+    The means over the chosen pictures are weighed by how many these are of the N / feature_stride to be expected: so
+    a share of a batch without one has terms, too, which are 0, and equal shares have the whole batch's mean.
     """
     weights = method.recipe.losses
+    names = ["identity", *(["perceptual"] if weights.perceptual > 0 else [])]
     rows = [row for row, position in enumerate(positions) if position % weights.feature_stride == 0]
-    if not rows or weights.perceptual == weights.identity == 0:
+    if weights.perceptual == weights.identity == 0:
         return {}
+    if not rows:
+        return {name: made.new_zeros(()) for name in names}
     embedding, maps = method.features(made[rows], landmarks_px[rows])
     terms = {"identity": identity_distance(embedding, identity[rows])}
     if weights.perceptual > 0:
         with torch.no_grad():
             wanted = method.features.maps(truth[rows], landmarks_px[rows])
         terms["perceptual"] = feature_distance(maps, wanted)
-    return terms
+    share = len(rows) * weights.feature_stride / len(positions)
+    return {name: terms[name] * share for name in names}
 
 
 def _is_differentiable(encoder: EncoderLike) -> bool:

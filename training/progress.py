@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from faces.files import write_bytes
+from faces.files import append_whole, read_json_lines, write_bytes
 
 OnProgress = Callable[[dict[str, Any]], None]
 PROGRESS_VARIABLE = "SAMAE_PROGRESS"
@@ -93,14 +93,11 @@ class Reporter:
         self._last_line = -math.inf
 
     def rewind(self, samples_seen: int) -> None:
-        """Drop what stats.jsonl says about pictures after `samples_seen`."""
+        """Drop what stats.jsonl says about pictures after `samples_seen`, and lines that were torn."""
         if not self._is_main or not self._stats.exists():
             return
-        kept = []
-        for line in self._stats.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n") and json.loads(line)["samples_seen"] <= samples_seen:
-                kept.append(line)
-        write_bytes(self._stats, b"".join(kept))
+        kept = [line for line in read_json_lines(self._stats) if line.get("samples_seen", math.inf) <= samples_seen]
+        write_bytes(self._stats, b"".join(map(_line, kept)))
 
     def stats(self, samples_seen: int, figures: Mapping[str, float]) -> None:
         """Add one line to stats.jsonl; every few seconds also a line for the reader and an event."""
@@ -108,8 +105,7 @@ class Reporter:
             return
         line = {"samples_seen": samples_seen, "kimg": samples_seen / 1000, **figures}
         try:
-            with self._stats.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
+            append_whole(self._stats, _line(line))
         except OSError as error:
             self.say(f"{self._stats} cannot be written ({error.strerror}); training goes on without this line")
         now = time.monotonic()
@@ -172,7 +168,11 @@ def progress_file() -> OnProgress | None:
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in event.items()
         }
-        with suppress(OSError), path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(clean) + "\n")
+        with suppress(OSError):
+            append_whole(path, _line(clean))
 
     return append
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values) + "\n").encode()

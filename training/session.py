@@ -15,7 +15,7 @@ from training.batch import FaceBatch
 from training.checkpoints import Checkpoint, CheckpointStore, load_strictly
 from training.config import Recipe
 from training.engine import Engine, World, make_engine
-from training.methods.base import Method, StepLosses
+from training.methods.base import PARTNER_GROUP, Method, StepLosses
 from training.progress import Means, OnProgress, Reporter, Shares
 from training.shards import ShardSet
 from training.snapshots import Embedder, choose_pairs, measure, swap_all, warnings, write_grid
@@ -24,7 +24,8 @@ from training.tracking import Tracker
 from training.utilisation import Utilisation
 from training.weights import find_weights, start_from
 
-#: Settings that may change between two starts of one run: they do not change what a step computes.
+#: Settings that may change between two starts of one run: they do not change what a step computes, but for
+#: `total_kimg`, whose end the learning rate falls towards where `optimiser.final_fraction` is below 1.
 FREE_SETTINGS = (
     "total_kimg", "engine", "zero_stage", "micro_batch", "compile", "snapshot_kimg", "checkpoint_kimg",
     "keep_checkpoints", "log_every_steps", "workers", "max_hours", "patience_s",
@@ -99,6 +100,11 @@ class Session:
     def step(self) -> int:
         """Updates done so far."""
         return self.samples_seen // self.recipe.train.batch_size
+
+    @property
+    def encoder_digest(self) -> str:
+        """Of the encoder that trains; the recipe has its name or path alone. Empty where an encoder has none."""
+        return str(getattr(self.method.encoder, "digest", ""))
 
     @property
     def elapsed_s(self) -> float:
@@ -242,7 +248,8 @@ class Session:
             "recipe_digest": resume_digest(self.recipe),
             "data_digest": self.shard_set.digest,
             "head": self.shard_set.head,
-            "encoder": self.shard_set.encoder,
+            "encoder": {"name": self.method.encoder.name, "digest": self.encoder_digest},
+            "encoder_digest": self.encoder_digest,
             "world_size": self.world.size,
             "engine": self.recipe.train.engine,
             "batch_size": self.recipe.train.batch_size,
@@ -268,7 +275,11 @@ class Session:
         found = -1
         if self.world.is_main:
             self.store.clean()
-            newest = self.store.newest(recipe_digest=resume_digest(self.recipe), data_digest=self.shard_set.digest)
+            newest = self.store.newest(
+                recipe_digest=resume_digest(self.recipe),
+                data_digest=self.shard_set.digest,
+                encoder_digest=self.encoder_digest or None,
+            )
             for reason in self.store.passed_over:
                 self.report.say(f"WARNING: a damaged checkpoint is passed over: {reason}")
             found = -1 if newest is None else newest
@@ -325,12 +336,19 @@ def round_up(samples: float, batch_size: int) -> int:
 
 
 def micro_batch_count(rank_batch: int, micro_batch: int) -> int:
-    """Forward passes a step and rank; SamaeError with the arithmetic when they are not whole."""
+    """Forward passes a step and rank; SamaeError with the arithmetic when they are not whole, or split partners."""
     if micro_batch <= 0 or micro_batch >= rank_batch:
         return 1
     if rank_batch % micro_batch:
         raise SamaeError(
             f"train.micro_batch {micro_batch} does not divide the {rank_batch} pictures of a rank "
             f"({rank_batch} / {micro_batch} = {rank_batch / micro_batch:.2f}); choose a divisor"
+        )
+    if micro_batch % PARTNER_GROUP:
+        fitting = [0, *(size for size in range(PARTNER_GROUP, rank_batch, PARTNER_GROUP) if rank_batch % size == 0)]
+        raise SamaeError(
+            f"train.micro_batch {micro_batch} is not a multiple of {PARTNER_GROUP}: a picture's partner (another "
+            f"identity, another shape) is one of {PARTNER_GROUP} neighbours, who must share a forward pass; choose "
+            f"{' or '.join(map(str, fitting))} (0: all at once)"
         )
     return rank_batch // micro_batch

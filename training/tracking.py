@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from faces.errors import SamaeError
-from faces.files import read_json, write_json
+from faces.files import append_whole, read_json, write_json
 
 EXPERIMENT = "samae"
 #: Answers of a server that no repetition will change; such an event is dropped and noted.
@@ -166,22 +166,30 @@ class Outbox:
         line = (json.dumps({**event, "time_ms": int(time.time() * 1000)}) + "\n").encode()
         with self._lock:
             try:
-                with self.path.open("ab") as stream:
-                    stream.write(line)
+                append_whole(self.path, line)
                 self._whole += len(line)
             except OSError as error:
                 LOGGER.warning("an MLflow event is lost: %s cannot be written (%s)", self.path, error)
 
     def next(self) -> dict[str, Any] | None:
-        """The oldest event that was not sent, or None."""
+        """The oldest event that was not sent, or None. A torn line is no event: it is dropped with a warning."""
+        while (line := self._oldest_line()) is not None:
+            self._length = len(line)
+            try:
+                event: dict[str, Any] = json.loads(line)
+                return event
+            except ValueError:
+                LOGGER.warning("a torn line of %s is passed over; its MLflow event is lost", self.path)
+                self.sent()
+        return None
+
+    def _oldest_line(self) -> bytes | None:
         with self._lock:
             if self._position >= self._whole:
                 return None
             with self.path.open("rb") as stream:
                 stream.seek(self._position)
-                line = stream.readline()
-        self._length = len(line)
-        return json.loads(line)
+                return stream.readline()
 
     def sent(self) -> None:
         """The event that `next` gave is done."""

@@ -31,7 +31,7 @@ from training.config import Recipe, load_recipe
 from training.engine import RankLost, World, leave
 from training.methods.base import build_method
 from training.progress import OnProgress, duration, progress_file
-from training.session import Diverged, Session
+from training.session import Diverged, Session, micro_batch_count
 from training.shards import ShardSet
 from training.tracking import make_tracker
 
@@ -251,7 +251,8 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
 
 
 def dry_run(recipe: Recipe, shards_dir: Path | str) -> None:
-    """Print what a run would do: settings, data, steps."""
+    """Print what a run (of one rank) would do: settings, data, steps; SamaeError where it would refuse."""
+    micro_batch_count(recipe.train.batch_size, recipe.train.micro_batch)
     shard_set = ShardSet.open(shards_dir)
     splits = {split: len(shard_set.keys(split)) for split in ("train", "validation", "test")}
     steps = -(-round(recipe.train.total_kimg * 1000) // recipe.train.batch_size)

@@ -50,9 +50,12 @@ def quieten() -> None:
 
 def make(settings: Settings, plain: bool = True) -> list[Any]:
     """Run the graph and keep the seconds of every stage; the list of what was made or found up to date."""
+    from assets.graph import require_own_size
     from pipelines.materialise import materialise_all, open_instance
     from pipelines.terminal import Terminal
 
+    for recipe in settings.recipes:
+        require_own_size(settings.plan, recipe)
     with open_instance(settings) as instance, Terminal(plain) as terminal:
 
         def ended(part: Any) -> None:

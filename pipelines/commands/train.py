@@ -12,7 +12,7 @@ from pipelines.settings import Settings, load_settings
 def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> None:
     """Train when the model is not up to date; --dry-run prints the resolved recipe."""
     quieten()
-    from assets.graph import recipe_overrides
+    from assets.graph import recipe_overrides, require_own_size
     from assets.partitions import encoder_recipe_names, recipe_names
     from training.config import load_recipe
 
@@ -29,6 +29,7 @@ def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> 
     if recipe in encoder_recipe_names():
         _train_encoder(settings, recipe, dry_run)
         return
+    require_own_size(settings.plan, recipe)
     resolved = load_recipe(recipe, recipe_overrides(settings.plan, recipe))
     if dry_run:
         print(json.dumps({**resolved.as_dict(), "digest": resolved.digest, "ranks": settings.ranks}, indent=2))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from assets.graph import STAGES
-from assets.judging import judge_set
+from assets.judging import judge_set, loss_curves
 from assets.store import Store
 from evaluation.measure import default_measurer
 from evaluation.sets.celeba_hq import IMAGES, open_celeba_hq
@@ -102,3 +102,10 @@ def test_rows_of_other_masks_or_landmarks_are_not_taken_for_these(
     assert figures(moved) != figures(first)
     path.write_text(listed)
     assert judged(celeba, tmp_path / "home").rows.equals(first.rows)
+
+
+def test_loss_curves_pass_over_a_torn_line(tmp_path: Path) -> None:
+    whole = '{"kimg": 1.0, "x/total": 0.5, "perf/images_per_s": 9.0}\n'
+    (tmp_path / "stats.jsonl").write_text(whole + '{"kimg": 2.0, "x/to' + whole + whole.replace("1.0", "4.0"))
+    assert loss_curves(tmp_path) == {"x/total": [(1.0, 0.5), (4.0, 0.5)]}
+    assert loss_curves(tmp_path / "none") == {}

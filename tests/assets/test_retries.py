@@ -69,7 +69,8 @@ def test_a_training_that_finds_its_folder_taken_opens_no_run_in_mlflow(
 ) -> None:
     monkeypatch.setattr(launcher, "PATIENCE_S", 0.0)
     made_from = {"recipe": "samae"}
-    for name, value in {"provenance": made_from, "require_room": None, "ranks_of": 1}.items():
+    instead = {"provenance": made_from, "require_own_size": None, "require_room": None, "ranks_of": 1}
+    for name, value in instead.items():
         monkeypatch.setattr(models, name, lambda *_, value=value, **__: value)
     store = Store(tmp_path, "people")
     folder = models.run_folder(store, "samae", 1, made_from)

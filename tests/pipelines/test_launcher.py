@@ -149,6 +149,18 @@ def test_divergence_is_never_retried_and_torchrun_cannot_hide_it(tmp_path: Path)
     assert caught.value.allow_retries is False
 
 
+@pytest.mark.parametrize(("code", "is_retried"), [(143, False), (1, False), (4, True), (255, True)])
+def test_a_training_that_was_stopped_is_not_begun_again_unless_a_host_was_lost(
+    tmp_path: Path, code: int, is_retried: bool
+) -> None:
+    """`train.max_hours` or a signal; 1 is what torchrun makes of its ranks' 143."""
+    (tmp_path / "log.txt").touch()
+    (tmp_path / EXIT_NAME).write_text(json.dumps({"code": 143}))
+    with pytest.raises(dg.Failure, match="saved a checkpoint") as caught:
+        launcher._raise_for(code, "samae", tmp_path)
+    assert caught.value.allow_retries is is_retried
+
+
 def test_commands_for_one_rank_and_for_two(tmp_path: Path) -> None:
     one = launcher.training_command("samae", ["a.b=1"], tmp_path / "s", tmp_path / "r", 1)
     two = launcher.training_command("samae", [], tmp_path / "s", tmp_path / "r", 2)

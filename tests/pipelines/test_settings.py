@@ -1,12 +1,17 @@
 """Settings: what the environment says, and one sentence for what it says wrongly."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from assets.graph import recipe_overrides, require_own_size
 from assets.plan import Plan
 from faces.errors import SamaeError
+from pipelines.commands import demo, train
 from pipelines.settings import load_settings
+from training.config import load_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +40,15 @@ def test_lists_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.kimg_of("other") is None
     assert settings.plan.overrides_of("samae") == ["train.batch_size=8"]
     assert settings.plan.overrides_of("simswap") == ["train.batch_size=8", "train.batch_size=4"]
+
+
+def test_a_setting_that_is_a_list_keeps_its_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("samae:generator.multipliers=[1,1,2]", "seed=3", "generator.attention_px=[16, 8]", "train.workers=2")
+    monkeypatch.setenv("SAMAE_OVERRIDES", ",".join(given))
+    plan = load_settings().plan
+    assert plan.overrides == given
+    made = load_recipe("samae", recipe_overrides(plan, "samae"))
+    assert (made.generator.multipliers, made.generator.attention_px, made.seed) == ((1, 1, 2), (16, 8), 3)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +87,34 @@ def test_one_more_folder_does_not_change_which_set_it_is() -> None:
     assert a.source_identity == b.source_identity
     assert Plan(seed=1).source_identity != Plan(seed=2).source_identity
     assert a.set_name == "ffhq"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "is_refused"),
+    [
+        ("samae-256", {}, True),
+        ("simswap-224", {}, True),
+        ("simswap-224", {"picture_px": 256}, True),
+        ("simswap-script", {}, True),
+        ("samae", {"picture_px": 32}, True),
+        ("samae", {"picture_px": 128}, False),  # the same trunk with larger patches
+        ("samae-128", {}, False),
+        ("simswap", {"picture_px": 128}, False),  # its name says no size
+        ("simswap-224", {"picture_px": 224}, False),
+        ("samae-256", {"overrides": ("samae-256:size_px=64",)}, False),
+        ("samae-256", {"overrides": ("simswap:size_px=64",)}, True),
+    ],
+)
+def test_a_recipe_is_not_trained_at_another_size_under_its_name(
+    recipe: str, settings: dict[str, Any], is_refused: bool
+) -> None:
+    expected = pytest.raises(SamaeError, match=f"{recipe}.*SAMAE_PICTURE_PX=.*size_px") if is_refused else nullcontext()
+    with expected:
+        require_own_size(Plan(**settings), recipe)
+
+
+def test_the_command_says_what_size_a_recipe_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SamaeError, match="SAMAE_PICTURE_PX=256 and SAMAE_PHOTO_PX=256, or say that 64 px are meant"):
+        train.run("samae-256", [], None, dry_run=True)
+    with pytest.raises(SamaeError, match="recipe 'simswap-224' is written for 224 px"):
+        demo.make(load_settings(recipes=("simswap-224",)))

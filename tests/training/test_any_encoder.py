@@ -16,8 +16,8 @@ from training.stream import load_faces
 from training.train import fitting_parts
 
 
-def other_encoder(folder: Path) -> Path:
-    torch.manual_seed(7)
+def other_encoder(folder: Path, seed: int = 7) -> Path:
+    torch.manual_seed(seed)
     network = IResNet(IResNetConfig(depth=10, width=4, dim=24, crop_px=32, head="depthwise"))
     save_encoder(network, folder / "other.safetensors", {"licence": "Apache-2.0"})
     return folder / "other.safetensors"

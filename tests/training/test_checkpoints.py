@@ -87,6 +87,16 @@ def test_another_recipe_or_other_data_is_refused(tmp_path: Path) -> None:
         store.newest(recipe_digest="a", data_digest="y")
 
 
+def test_another_encoder_is_refused_and_an_unnoted_one_is_not(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    save(store, 32)
+    assert store.newest(encoder_digest="e") == 32
+    store.save(64, {"generator": {"w": torch.zeros(1)}}, {}, {**META, "encoder_digest": "e"})
+    assert store.newest(encoder_digest="e") == store.newest() == 64
+    with pytest.raises(SamaeError, match="encoder_digest e, this run has z"):
+        store.newest(encoder_digest="z")
+
+
 def test_a_full_disk_keeps_the_last_good_one_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CheckpointStore(tmp_path)
     save(store, 32)

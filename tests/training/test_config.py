@@ -4,9 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
+from method_fakes import tiny_encoder, tiny_head
 
 from faces.errors import SamaeError
 from training.config import load_recipe, recipe_from_dict, recipe_names
+from training.methods.base import build_method
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -68,6 +71,44 @@ def test_an_empty_text_may_be_given_and_older_recipes_keep_their_digest() -> Non
 def test_a_wrong_setting_is_refused_with_its_mend(override: str, words: str) -> None:
     with pytest.raises(SamaeError, match=words):
         load_recipe("samae", [override])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "words"),
+    [
+        ("samae", ["losses.feature_stride=0"], "'losses.feature_stride' must be at least 1, not 0"),
+        ("samae", ["losses.r1_every_steps=0"], "must be at least 1"),
+        ("samae", ["train.log_every_steps=0"], "must be at least 1"),
+        ("samae", ["discriminator.scales=0"], "must be at least 1"),
+        ("samae", ["losses.feature_matching=1"], "does nothing in samae: that loss is simswap's"),
+        ("samae", ["losses.reconstruction_form=half_squared"], "does nothing in samae"),
+        ("samae", ["discriminator.kind=projected"], "does nothing in samae; it has 'patchgan' alone"),
+        ("samae", ["losses.adversarial=1", "discriminator.layers=6"], "sees 32 px, which 5 layers halve to one"),
+        ("simswap", ["losses.face=1"], "that loss is samae's"),
+        ("simswap", ["losses.feature_matching_from=3"], "none of the discriminator's 3 layers .* choose 0 to 2"),
+        ("simswap", ["discriminator.layers=9"], "choose at most 5, or fewer scales"),
+        ("simswap-script", ["losses.r1=1"], "losses.r1 needs a PatchGAN"),
+        ("blendface", ["losses.feature_matching=10"], "does nothing in blendface"),
+    ],
+)
+def test_what_a_training_would_fail_at_or_ignore_is_refused(recipe: str, overrides: list[str], words: str) -> None:
+    with pytest.raises(SamaeError, match=words):
+        load_recipe(recipe, overrides)
+
+
+def test_a_deepest_discriminator_and_a_latest_layer_are_taken() -> None:
+    settings = ["discriminator.layers=5", "losses.feature_matching_from=4", "size_px=64"]
+    made = build_method(load_recipe("simswap", settings), tiny_head(), tiny_encoder())
+    assert made.discriminator is not None
+    maps = made.discriminator(torch.zeros(1, 3, 64, 64))
+    assert [scale[-1].shape[-1] for scale in maps] == [2, 1]
+    assert len(maps[0][:-1][4:]) == 1
+
+
+def test_what_was_trained_once_still_loads() -> None:
+    tree = load_recipe("samae").as_dict()
+    tree["losses"] |= {"feature_matching": 1.0, "feature_stride": 0}
+    assert recipe_from_dict(tree).losses.feature_matching == 1.0
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

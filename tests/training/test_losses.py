@@ -17,6 +17,14 @@ def test_l1_with_and_without_weights() -> None:
     assert losses.l1(made, truth, weight).item() == pytest.approx(0.5)
 
 
+def test_every_picture_counts_the_same_however_much_of_it_is_weighed() -> None:
+    made, truth = torch.ones(3, 3, 4, 4), torch.zeros(3, 3, 4, 4)
+    made[1] *= 0.5
+    weight = torch.zeros(3, 1, 4, 4)
+    weight[0, :, 0], weight[1] = 1.0, 1.0  # a row of the first, all of the second, nothing of the third
+    assert losses.l1(made, truth, weight).item() == pytest.approx((1.0 + 0.5 + 0.0) / 3)
+
+
 def test_detail_sees_edges_but_no_offsets() -> None:
     truth = torch.zeros(1, 1, 4, 4)
     assert losses.detail(truth + 0.5, truth).item() == 0

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from full_disk import disk_that_takes
 
 from training import progress
 from training.progress import Means, Reporter, Shares, duration, progress_file
@@ -92,3 +93,24 @@ def test_a_full_disk_does_not_stop_the_curves_from_being_told(
     report = Reporter(tmp_path / "absent", 10, is_main=True, on_progress=None)
     report.stats(10, {"generator/total": 0.5})
     assert "training goes on" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_within_a_line_leaves_no_half_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "stats.jsonl"
+    report = Reporter(tmp_path, 100, is_main=True, on_progress=None)
+    report.stats(10, {"x/total": 1.0})
+    with disk_that_takes(path, 7):
+        report.stats(20, {"x/total": 1.0})
+    report.stats(30, {"x/total": 1.0})
+    assert [json.loads(line)["samples_seen"] for line in path.read_text().splitlines()] == [10, 30]
+    assert "training goes on without this line" in capsys.readouterr().err
+
+
+def test_a_line_glued_to_a_torn_one_does_not_keep_a_run_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "stats.jsonl"
+    whole = '{"samples_seen": 10, "kimg": 0.01, "x/total": 1.0}\n'
+    path.write_text(whole + '{"samples_seen": 20, "ki' + whole.replace("10", "30") + whole.replace("10", "40"))
+    Reporter(tmp_path, 100, is_main=True, on_progress=None).rewind(40)
+    assert [json.loads(line)["samples_seen"] for line in path.read_text().splitlines()] == [10, 40]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from full_disk import disk_that_takes
 from PIL import Image
 
 from training import tracking
@@ -98,12 +99,40 @@ def test_a_line_that_a_kill_cut_is_dropped(tmp_path: Path) -> None:
     again = Outbox(tmp_path)
     again.append({"kind": "tags", "values": {"b": "2"}})
     assert again.waiting() == 2
-    seen = []
-    while (event := again.next()) is not None:
-        seen.append(event["values"])
-        again.sent()
-    assert seen == [{"a": "1"}, {"b": "2"}]
+    assert taken(again) == [{"a": "1"}, {"b": "2"}]
     assert Outbox(tmp_path).next() is None
+
+
+def taken(outbox: Outbox) -> list[dict[str, str]]:
+    """The values of all events that wait, each marked as sent."""
+    seen = []
+    while (event := outbox.next()) is not None:
+        seen.append(event["values"])
+        outbox.sent()
+    return seen
+
+
+def test_a_disk_that_fills_within_an_event_loses_that_event_alone(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.append({"kind": "tags", "values": {"a": "1"}})
+    with disk_that_takes(outbox.path, 9):
+        outbox.append({"kind": "tags", "values": {"b": "2"}})
+    outbox.append({"kind": "tags", "values": {"c": "3"}})
+    assert outbox.waiting() == 2
+    assert taken(outbox) == [{"a": "1"}, {"c": "3"}]
+    assert Outbox(tmp_path).next() is None
+
+
+def test_a_torn_line_does_not_block_what_comes_after_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.append({"kind": "tags", "values": {"a": "1"}})
+    with outbox.path.open("ab") as stream:
+        stream.write(b'{"kind": "met{"kind": "tags", "values": {"b": "2"}}\n')
+    again = Outbox(tmp_path)
+    again.append({"kind": "tags", "values": {"c": "3"}})
+    assert taken(again) == [{"a": "1"}, {"c": "3"}]
+    assert again.waiting() == 0
+    assert "torn line" in caplog.text
 
 
 def test_a_refusal_for_good_does_not_block_the_rest(tmp_path: Path, server: FakeClient, monkeypatch: Any) -> None:

@@ -148,10 +148,16 @@ def test_deepspeed_gives_the_same_run(shards: Path, world: World, whole: Path, t
         assert line == pytest.approx(expected, abs=1e-5)
 
 
-def test_micro_batches_give_the_same_losses(shards: Path, world: World, whole: Path, tmp_path: Path) -> None:
-    train_toy(toy_recipe(micro_batch=2), shards, tmp_path, world)
-    for line, expected in zip(losses_of(tmp_path), losses_of(whole), strict=True):
+def test_micro_batches_give_the_same_losses(shards: Path, world: World, tmp_path: Path) -> None:
+    for name, micro_batch in (("whole", 0), ("halves", 4)):
+        train_toy(toy_recipe(batch_size=8, micro_batch=micro_batch), shards, tmp_path / name, world)
+    for line, expected in zip(losses_of(tmp_path / "halves"), losses_of(tmp_path / "whole"), strict=True):
         assert line == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_micro_batch_may_not_part_partners(shards: Path, world: World, tmp_path: Path) -> None:
+    with pytest.raises(SamaeError, match=r"micro_batch 2 is not a multiple of 4: .* choose 0 \(0: all at once\)"):
+        train_toy(toy_recipe(micro_batch=2), shards, tmp_path, world)
 
 
 def test_not_a_number_stops_before_the_update_and_says_where(shards: Path, world: World, tmp_path: Path) -> None:
@@ -272,7 +278,9 @@ def test_small_arithmetic_is_right() -> None:
     assert round_up(65, 4) == 68
     assert round_up(0.5, 4) == 4
     assert micro_batch_count(8, 0) == micro_batch_count(8, 8) == 1
-    assert micro_batch_count(8, 2) == 4
+    assert micro_batch_count(24, 8) == 3
+    with pytest.raises(SamaeError, match="choose 0 or 4 "):
+        micro_batch_count(12, 6)
     with pytest.raises(SamaeError, match=r"8 / 3 = 2\.67"):
         micro_batch_count(8, 3)
     assert resume_digest(toy_recipe()) == resume_digest(toy_recipe(total_kimg=9, workers=3, engine="deepspeed"))

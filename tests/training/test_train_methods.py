@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from shard_factory import make_real_shards
+from test_any_encoder import other_encoder
 from test_train import StopAfter
 from toy import losses_of
 
 from faces.errors import SamaeError
+from faces.identity import registry
 from faces.identity.registry import load_encoder
 from training import train as training_train
 from training.config import load_recipe
@@ -75,6 +77,23 @@ def test_samae_goes_on_exactly_after_a_stop(shards: Path, tmp_path: Path, monkey
         assert train(recipe, shards, tmp_path / "parts", device="cpu").samples_seen == 12
     assert train(recipe, shards, tmp_path / "parts", device="cpu").resumed_from == 12
     assert losses_of(tmp_path / "parts") == losses_of(tmp_path / "whole")
+
+
+def test_a_run_goes_on_with_the_encoder_that_it_began_with_alone(shards: Path, tmp_path: Path) -> None:
+    path = other_encoder(tmp_path)
+    settings = [*SMALL, f"identity.encoder={path}", "losses.adversarial=0", "train.engine=ddp"]
+    begun = load_recipe("simswap", [*settings, "losses.feature_matching=0", "train.total_kimg=0.008"])
+    train(begun, shards, tmp_path / "run", device="cpu")
+    encoder = load_encoder(str(path))
+    made_from = json.loads((tmp_path / "run" / "recipe.json").read_text())["made_from"]
+    assert made_from["encoder"] == {"name": encoder.name, "digest": encoder.digest}
+    other_encoder(tmp_path, seed=8)
+    registry._load.cache_clear()  # as a new process would read the file
+    with pytest.raises(SamaeError, match=f"made with encoder_digest {encoder.digest}, this run has"):
+        train(begun, shards, tmp_path / "run", device="cpu")
+    other_encoder(tmp_path)
+    registry._load.cache_clear()  # as a new process would read the file
+    assert train(begun, shards, tmp_path / "run", device="cpu").resumed_from == 8
 
 
 def test_shards_of_another_head_or_size_are_refused(shards: Path, tmp_path: Path) -> None:
