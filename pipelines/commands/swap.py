@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from faces.errors import SamaeError
-from faces.files import write_bytes
+from faces.files import check_can_write, write_bytes
 from faces.records import encode_jpeg, encode_png, encode_webp
 from pipelines.commands.demo import quieten
 from pipelines.commands.models import export_of
@@ -51,17 +51,20 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
 
 
 def _place(target: str, out: Path | None) -> Path:
-    """Where to write; SamaeError before any work when that would harm the targets or is no known kind of picture."""
+    """Where to write; SamaeError before any work when that would harm the targets, cannot be written, or is no known
+    kind of picture."""
     if Path(target).is_dir():
         out = out or Path("swapped")
         if out.resolve() == Path(target).resolve():
             raise SamaeError(f"{out} is the folder of the targets, which stay as they are: name another one by --out")
         if out.is_file():
             raise SamaeError(f"{out} is a file, but the target is a folder: name a folder by --out")
+        check_can_write(out)
         return out
     out = out or Path("swap.png")
     if out.suffix.lower() not in WRITERS or out.is_dir():
         raise SamaeError(f"{out} is no picture's name: end it in {', '.join(WRITERS)}")
+    check_can_write(out)
     return out
 
 

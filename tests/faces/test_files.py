@@ -15,14 +15,17 @@ from faces.files import (
     MANIFEST_NAME,
     atomic_file,
     atomic_folder,
+    check_can_write,
     digest_of,
     is_complete,
+    make_folder,
     no_space,
     read_json,
     read_manifest,
     sha256_bytes,
     sha256_file,
     sweep_scratch,
+    write_bytes,
     write_json,
 )
 
@@ -159,3 +162,48 @@ def test_a_full_disk_is_recognised_behind_other_errors(behind: Exception) -> Non
 def test_other_errors_are_no_full_disk() -> None:
     for other in (None, OSError(errno.EACCES, "denied"), sqlite3.OperationalError("no such table"), ValueError("disk")):
         assert not no_space(other)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("file/x.png", "file is a file"), ("file/below/x.png", "file is a file"), ("/proc/x.png", "no such file")],
+)
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str, reason: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    path = tmp_path / place
+
+    def folder() -> None:
+        with atomic_folder(path):
+            pass
+
+    def file() -> None:
+        write_bytes(path, b"x")
+
+    for write in (file, folder, lambda: make_folder(path), lambda: check_can_write(path)):
+        with pytest.raises(SamaeError, match=rf"x\.png cannot be written \(.*{reason}.*\): name a place that can be$"):
+            write()
+    assert (tmp_path / "file").read_text() == "kept"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_does_not_replace_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SamaeError, match=r"there cannot be written \(is a directory\)"):
+        write_bytes(tmp_path / "there", b"x")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_place_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "old.png").write_bytes(b"old")
+    for path in (tmp_path / "old.png", tmp_path / "new/below/x.png", tmp_path):
+        check_can_write(path)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"old.png": b"old"}
+
+
+def test_an_error_of_other_things_than_the_place_is_passed_on(tmp_path: Path) -> None:
+    def copied() -> None:
+        with atomic_file(tmp_path / "copy") as scratch:
+            scratch.write_bytes((tmp_path / "missing").read_bytes())
+
+    with pytest.raises(FileNotFoundError, match="missing"):
+        copied()
