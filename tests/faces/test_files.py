@@ -30,7 +30,7 @@ from faces.files import (
 )
 
 
-def make_folder(path: Path) -> None:
+def finished_folder(path: Path) -> None:
     with atomic_folder(path, {"what": "test"}) as scratch:
         (scratch / "a.txt").write_text("alpha")
         (scratch / "sub").mkdir()
@@ -64,7 +64,7 @@ def test_a_failed_folder_is_absent(tmp_path: Path) -> None:
 
 
 def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     manifest = read_manifest(tmp_path / "made")
     assert manifest.files == {
         "a.txt": (5, sha256_bytes(b"alpha")),
@@ -76,8 +76,8 @@ def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:
 
 
 def test_the_same_content_has_the_same_digest_and_a_changed_byte_another(tmp_path: Path) -> None:
-    make_folder(tmp_path / "one")
-    make_folder(tmp_path / "two")
+    finished_folder(tmp_path / "one")
+    finished_folder(tmp_path / "two")
     assert read_manifest(tmp_path / "one").digest == read_manifest(tmp_path / "two").digest
     with atomic_folder(tmp_path / "two", {"what": "test"}) as scratch:
         (scratch / "a.txt").write_text("alphA")
@@ -93,7 +93,7 @@ def test_the_same_content_has_the_same_digest_and_a_changed_byte_another(tmp_pat
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage, sentence: str) -> None:
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     damage(tmp_path / "made")
     with pytest.raises(SamaeError, match=sentence):
         read_manifest(tmp_path / "made").verify(tmp_path / "made", hashes=True)
@@ -107,7 +107,7 @@ def test_a_folder_without_a_manifest_was_never_finished(tmp_path: Path) -> None:
 
 
 def test_a_damaged_manifest_is_a_sentence(tmp_path: Path) -> None:
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     (tmp_path / "made" / MANIFEST_NAME).write_text(json.dumps({"files": {"a.txt": "x"}, "metadata": {}}))
     with pytest.raises(SamaeError, match="damaged"):
         read_manifest(tmp_path / "made")
@@ -123,7 +123,7 @@ def test_digest_of_ignores_the_order_of_keys() -> None:
 
 def test_scratch_of_a_killed_process_is_swept_and_nothing_else(tmp_path: Path) -> None:
     """SIGKILL inside a block: its scratch goes; a running process's, another machine's and what is whole stay."""
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     code = (
         "import os, pathlib, sys\n"
         "from faces.files import atomic_file, atomic_folder\n"
