@@ -1,7 +1,7 @@
 """Plain pictures in and out of a trained swapper: landmarks, crop, fit, embedding, swap, and the paste back.
 
 Where a picture's 68 landmarks come from, in this order: an entry of ffhq-dataset-v2.json in a folder above it (FFHQ's
-layout, generated sets too); landmarks.json beside it or one folder up (name -> 68 points, FFHQ's pixel convention); a
+layout, generated sets too); landmarks.json beside it or one folder up (68 or 5 points, faces/landmark_list.py); a
 face detector, ours or InsightFace's (faces/detection.py). A picture of FFHQ's layout is a crop already; of any other,
 FFHQ's crop is cut, swapped, and put back at the picture's own size.
 """
@@ -22,13 +22,14 @@ from faces.errors import SamaeError
 from faces.files import read_json
 from faces.fitting import fit
 from faces.identity.encoder import Encoder
+from faces.landmark_list import LANDMARKS_NAME, NOT_LISTED, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
 from faces.masks import face_mask
 from faces.morphable.base import MorphableHead
 from training.batch import FaceBatch, SwapResult
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-FFHQ_JSON, LANDMARKS_JSON = "ffhq-dataset-v2.json", "landmarks.json"
+FFHQ_JSON, LANDMARKS_JSON = "ffhq-dataset-v2.json", LANDMARKS_NAME
 #: Least width at which a face is fitted, px (as in the shards).
 FIT_PX = 128
 #: Where the mask is below this, a result says nothing about what the network drew there.
@@ -114,10 +115,12 @@ def listed_points(listed: Path, name: str) -> np.ndarray | None:
     """(68, 2) landmarks, our pixels, of the picture that a landmarks.json calls so; None when it does not name it.
 
     Raises:
-        SamaeError: the file is no object of names and points, or these are not 68 points.
+        SamaeError: the file is no object of names and points, or these are not 68 or 5 points of a face.
     """
-    table = _landmarks(listed, _changed_ns(listed))
-    return landmark_points(table[name], f"{listed}: {name}") if name in table else None
+    found = _landmarks(listed, _changed_ns(listed)).landmarks(name)
+    if isinstance(found, str) and found != NOT_LISTED:
+        raise SamaeError(f"{listed}: {name}: {found}: write them anew, or take the entry out to have the face found")
+    return None if isinstance(found, str) else found
 
 
 def _changed_ns(path: Path) -> int:
@@ -125,12 +128,9 @@ def _changed_ns(path: Path) -> int:
 
 
 @lru_cache(maxsize=4)
-def _landmarks(path: Path, changed_ns: int) -> dict[str, Any]:
+def _landmarks(path: Path, changed_ns: int) -> LandmarkList:
     """A landmarks.json, read once until it changes."""
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise SamaeError(f"{path} is no JSON object of names and their 68 points: write it as {{name: [[x, y], …]}}")
-    return found
+    return LandmarkList(path)
 
 
 def landmark_points(given: Any, what: str) -> np.ndarray:

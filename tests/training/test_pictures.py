@@ -10,8 +10,9 @@ import torch
 from method_fakes import tiny_batch
 
 from faces.errors import SamaeError
+from faces.five_points import complete_landmarks
 from faces.identity.registry import load_encoder
-from faces.landmarks import ffhq_transform, to_whole_pixels
+from faces.landmarks import ffhq_transform, five_points, to_whole_pixels
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from training.batch import SwapResult
@@ -111,10 +112,24 @@ def test_landmarks_json_is_checked_and_sought_near_the_picture_only(
     with pytest.raises(SamaeError, match="no face was found"):
         landmarks_of(deep / "photo.png", image)
     (tmp_path / "a" / "landmarks.json").write_text(json.dumps({"b/photo.png": [[1, 2]] * 67}))
-    with pytest.raises(SamaeError, match="has not 68 points"):
+    with pytest.raises(SamaeError, match=r"b/photo\.png: landmarks are not 68 or 5 points of a face: write"):
         landmarks_of(deep / "photo.png", image)
     (tmp_path / "a" / "landmarks.json").write_text(json.dumps({"b/photo.png": [[1, 2]] * 68, "other": 1}))
     assert landmarks_of(deep / "photo.png", image)[0].shape == (68, 2)
+
+
+def test_five_points_are_completed_and_no_points_are_refused(people: Path, tmp_path: Path) -> None:
+    path, points = photograph(people, tmp_path)
+    image = np.zeros((240, 330, 3), np.uint8)
+    five = five_points(points)
+    (tmp_path / "landmarks.json").write_text(json.dumps({"photo.png": five.tolist()}))
+    found, is_crop = landmarks_of(path, image)
+    assert not is_crop
+    np.testing.assert_allclose(five_points(found), five + 0.5, atol=1e-6)
+    np.testing.assert_allclose(found, complete_landmarks(five + 0.5))
+    (tmp_path / "landmarks.json").write_text(json.dumps({"photo.png": []}))
+    with pytest.raises(SamaeError, match="not 68 or 5 points of a face"):
+        landmarks_of(path, image)
 
 
 def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
