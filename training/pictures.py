@@ -36,6 +36,8 @@ FIT_PX = 128
 LEAST_MASK = 0.02
 #: Detectors that have read landmarks in this process.
 _ASKED: set[str] = set()
+#: Picture -> how many faces were found in it, if several; since somebody asked.
+_SEVERAL: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,10 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
         points = listed_points(listed, name) if above < 2 and listed.is_file() else None
         if points is not None:
             return points, False
-    return found_landmarks(image, str(path)), False
+    faces = _found_faces(image, str(path))
+    if len(faces) > 1:
+        _SEVERAL[path.name] = len(faces)
+    return faces[0], False
 
 
 def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
@@ -91,6 +96,11 @@ def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
     Raises:
         SamaeError: the detector's weights are missing, or there is no face; `name` is the picture's for the sentence.
     """
+    return _found_faces(image, name)[0]
+
+
+def _found_faces(image: np.ndarray, name: str) -> list[np.ndarray]:
+    """Landmarks of at least one face, the largest first."""
     try:
         faces = load_detector().faces(image)
     except SamaeError as error:
@@ -103,12 +113,19 @@ def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
             f"no face was found in {name} (by {ABOUT[landmark_reader()]}): choose another picture, or write "
             f"{LANDMARKS_JSON} beside it"
         )
-    return faces[0]
+    return faces
 
 
 def readers_asked() -> list[str]:
     """What is to be said of the detectors that have read landmarks in this process, from faces/detection.py."""
     return [ABOUT[reader] for reader in sorted(_ASKED)]
+
+
+def several_faces() -> list[str]:
+    """What is to be said of pictures in which several faces were found since the last call."""
+    said = [f"{name}: {count} faces, the largest was taken" for name, count in _SEVERAL.items()]
+    _SEVERAL.clear()
+    return said
 
 
 def listed_points(listed: Path, name: str) -> np.ndarray | None:

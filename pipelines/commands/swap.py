@@ -41,8 +41,15 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
     else:
         _swap_file(swapper, face, Path(target), out)
         print(f"{out}: {target} with the face of {source}")
-    from training.pictures import readers_asked
+    _say_of_faces()
 
+
+def _say_of_faces() -> None:
+    """Pictures with several faces, and who found them."""
+    from training.pictures import readers_asked, several_faces
+
+    for sentence in several_faces():
+        print(sentence)
     for reader in readers_asked():
         print(f"landmarks: read by {reader}")
 

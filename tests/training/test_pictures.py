@@ -16,7 +16,7 @@ from faces.landmarks import ffhq_transform, five_points, to_whole_pixels
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from training.batch import SwapResult
-from training.pictures import Portrait, landmarks_of, paste_back, read_picture, read_portrait
+from training.pictures import Portrait, landmarks_of, paste_back, read_picture, read_portrait, several_faces
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,23 @@ def test_five_points_are_completed_and_no_points_are_refused(people: Path, tmp_p
     (tmp_path / "landmarks.json").write_text(json.dumps({"photo.png": []}))
     with pytest.raises(SamaeError, match="not 68 or 5 points of a face"):
         landmarks_of(path, image)
+
+
+def test_of_several_faces_the_largest_is_taken_and_that_is_said_once(
+    people: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SAMAE_LANDMARKS", "own")
+    small, large = (cv2.imread(str(people / f"images128x128/00000/0000{i}.png"))[..., ::-1] for i in (0, 1))
+    image = np.full((320, 480, 3), 120, np.uint8)
+    image[40:168, 20:148], image[30:286, 200:456] = small, cv2.resize(large, (256, 256))
+    several_faces()
+    points, is_crop = landmarks_of(tmp_path / "two.png", image)
+    assert not is_crop
+    assert points[:, 0].min() > 200
+    assert several_faces() == ["two.png: 2 faces, the largest was taken"]
+    landmarks_of(tmp_path / "one.png", np.ascontiguousarray(image[:, 190:]))
+    assert several_faces() == []
 
 
 def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
