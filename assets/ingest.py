@@ -1,6 +1,6 @@
 """A plain folder of photographs becomes a set in FFHQ layout: find the face, cut FFHQ's crop, write picture and entry.
 
-Where `landmarks.json` lies beside the photographs (assets/landmark_list.py), the faces are where it says.
+Where `landmarks.json` lies beside the photographs (faces/landmark_list.py), the faces are where it says.
 
 From there on there is one entrance: `raw_faces` verifies the set as it verifies FFHQ. One face a photograph, the
 largest. What cannot be used is an entry in rejected.json: its reason, and who read the landmarks that it was refused
@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from assets.landmark_list import LANDMARKS_NAME, LandmarkList
 from faces.errors import SamaeError
 from faces.files import read_json, sha256_file, write_bytes, write_json
+from faces.landmark_list import LANDMARKS_NAME, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_quad, ffhq_transform, to_whole_pixels, transform_points
 from faces.photographs import read_photograph
 from faces.records import encode_png

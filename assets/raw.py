@@ -28,11 +28,13 @@ from assets.room import require_room
 from assets.rules import Rules, part_of
 from assets.tables import OK, REJECTED, write_rows
 from faces.files import write_json
-from faces.photographs import FORMATS, PIXEL_CAP
+from faces.photographs import FORMATS
 from faces.quality import picture_hash, pose_degrees, same_pictures, sharpness
 
 #: Smaller ones hold too little of a face, px.
 SMALLEST_PX = 64
+#: Larger pictures are refused by their header: prepared faces of FFHQ have 1 million, px.
+PIXEL_CAP = 16_000_000
 #: Larger files are not read into memory, bytes.
 MOST_BYTES = 256 << 20
 #: Every reason why a photograph is refused here -> what kind of trouble it is (the limits are in assets/checks.py).

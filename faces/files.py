@@ -106,21 +106,46 @@ def _runs(process: int) -> bool:
     return True
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder and those above it where they are missing; a place that cannot be written is a SamaeError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _raise_disk_error(error, folder)
+    return folder
+
+
+def check_can_write(path: Path) -> None:
+    """SamaeError when no file or folder `path` can be written, before any work is done for it; leaves nothing there."""
+    try:
+        nearest = next(above for above in path.absolute().parents if above.exists())
+        scratch = _scratch_beside((path.absolute() if path.is_dir() else nearest) / path.name)
+        scratch.touch()
+        scratch.unlink()
+    except OSError as error:
+        _raise_disk_error(error, path)
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a scratch path beside `path`; on success it is flushed and renamed to `path`, on failure it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a scratch path beside `path`; on success it is flushed and renamed to `path`, on failure it is removed.
+
+    Raises:
+        SamaeError: the place cannot be written, or the disk is full. Whatever else the block raises is passed on.
+    """
     scratch = _scratch_beside(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield scratch
         with scratch.open("rb") as stream:
             os.fsync(stream.fileno())
         scratch.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        _raise_disk_error(error, path)
+        _raise_disk_error(error, path, scratch)
     finally:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing could be written, there may be no looking either
+            scratch.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -177,11 +202,23 @@ def no_space(error: BaseException | None) -> bool:
     )
 
 
-def _raise_disk_error(error: OSError, path: Path) -> NoReturn:
+def _raise_disk_error(error: OSError, path: Path, scratch: Path | None = None) -> NoReturn:
+    """A sentence for what kept `path` from being written; with `scratch`, an error of other things is passed on."""
     if no_space(error):
         sentence = f"the disk of {path.parent} is full: free some space and start again; nothing was lost"
         raise SamaeError(sentence) from error
-    raise error
+    if scratch is not None and not _is_about(error, scratch):
+        raise error
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        reason = next((f"{above} is a file" for above in (path, *path.parents) if above.is_file()), reason)
+    raise SamaeError(f"{path} cannot be written ({reason}): name a place that can be") from error
+
+
+def _is_about(error: OSError, scratch: Path) -> bool:
+    """Whether an error came from a scratch file or folder, from something in it, or from the folders above it."""
+    named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return any(name.is_relative_to(scratch) or scratch.is_relative_to(name) for name in named)
 
 
 @dataclass(frozen=True)
@@ -243,17 +280,19 @@ def atomic_folder(path: Path, metadata: dict[str, Any] | None = None) -> Iterato
 
     `metadata` may be filled by the caller inside the block: it is read when the block ends. On failure the scratch
     folder is removed and `path` stays as it was.
+
+    Raises:
+        SamaeError: the place cannot be written, or the disk is full. Whatever else the block raises is passed on.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = _scratch_beside(path)
-    scratch.mkdir()
     try:
+        scratch.mkdir(parents=True)
         yield scratch
         manifest = build_manifest(scratch, metadata if metadata is not None else {})
         write_json(scratch / MANIFEST_NAME, {"files": manifest.files, "metadata": manifest.metadata})
         _swap_in(scratch, path)
     except OSError as error:
-        _raise_disk_error(error, path)
+        _raise_disk_error(error, path, scratch)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

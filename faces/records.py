@@ -75,14 +75,6 @@ def decode_grey(data: Member) -> np.ndarray:
     return picture
 
 
-def encode_webp(picture: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 RGB -> WebP bytes, quality 95."""
-    ok, data = cv2.imencode(".webp", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_WEBP_QUALITY, 95])
-    if not ok:
-        raise SamaeError(f"a picture of shape {picture.shape} and type {picture.dtype} cannot be written as WebP")
-    return data.tobytes()
-
-
 def encode_array(array: np.ndarray) -> bytes:
     """Any plain array -> .npy bytes, float32 for floating point."""
     array = np.asarray(array, np.float32) if np.issubdtype(np.asarray(array).dtype, np.floating) else np.asarray(array)

@@ -66,10 +66,8 @@ class CheckpointStore:
                 for name, tensors in groups.items():
                     (scratch / f"{name}.safetensors").write_bytes(save(_plain(tensors)))
                 write_json(scratch / "state.json", state)
-        except OSError as error:
+        except (OSError, SamaeError) as error:
             raise self._full(error) from error
-        except SamaeError as error:
-            raise self._full(error.__cause__ or error) from error
         self._prune()
         return path
 

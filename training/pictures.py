@@ -1,7 +1,7 @@
 """Plain pictures in and out of a trained swapper: landmarks, crop, fit, embedding, swap, and the paste back.
 
 Where a picture's 68 landmarks come from, in this order: an entry of ffhq-dataset-v2.json in a folder above it (FFHQ's
-layout, generated sets too); landmarks.json beside it or one folder up (name -> 68 points, FFHQ's pixel convention); a
+layout, generated sets too); landmarks.json beside it or one folder up (68 or 5 points, faces/landmark_list.py); a
 face detector, ours or InsightFace's (faces/detection.py). A picture of FFHQ's layout is a crop already; of any other,
 FFHQ's crop is cut, swapped, and put back at the picture's own size.
 """
@@ -21,6 +21,7 @@ from faces.errors import SamaeError
 from faces.files import read_json
 from faces.fitting import fit
 from faces.identity.encoder import Encoder
+from faces.landmark_list import LANDMARKS_NAME, NOT_LISTED, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
 from faces.masks import face_mask
 from faces.morphable.base import MorphableHead
@@ -28,13 +29,15 @@ from faces.photographs import PIXEL_CAP, read_photograph
 from training.batch import FaceBatch, SwapResult
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-FFHQ_JSON, LANDMARKS_JSON = "ffhq-dataset-v2.json", "landmarks.json"
+FFHQ_JSON, LANDMARKS_JSON = "ffhq-dataset-v2.json", LANDMARKS_NAME
 #: Least width at which a face is fitted, px (as in the shards).
 FIT_PX = 128
 #: Where the mask is below this, a result says nothing about what the network drew there.
 LEAST_MASK = 0.02
 #: Detectors that have read landmarks in this process.
 _ASKED: set[str] = set()
+#: Picture -> how many faces were found in it, if several; since somebody asked.
+_SEVERAL: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,10 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
         points = listed_points(listed, name) if above < 2 and listed.is_file() else None
         if points is not None:
             return points, False
-    return found_landmarks(image, str(path)), False
+    faces = _found_faces(image, str(path))
+    if len(faces) > 1:
+        _SEVERAL[path.name] = len(faces)
+    return faces[0], False
 
 
 def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
@@ -90,6 +96,11 @@ def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
     Raises:
         SamaeError: the detector's weights are missing, or there is no face; `name` is the picture's for the sentence.
     """
+    return _found_faces(image, name)[0]
+
+
+def _found_faces(image: np.ndarray, name: str) -> list[np.ndarray]:
+    """Landmarks of at least one face, the largest first."""
     try:
         faces = load_detector().faces(image)
     except SamaeError as error:
@@ -102,7 +113,7 @@ def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
             f"no face was found in {name} (by {ABOUT[landmark_reader()]}): choose another picture, or write "
             f"{LANDMARKS_JSON} beside it"
         )
-    return faces[0]
+    return faces
 
 
 def readers_asked() -> list[str]:
@@ -110,14 +121,23 @@ def readers_asked() -> list[str]:
     return [ABOUT[reader] for reader in sorted(_ASKED)]
 
 
+def several_faces() -> list[str]:
+    """What is to be said of pictures in which several faces were found since the last call."""
+    said = [f"{name}: {count} faces, the largest was taken" for name, count in _SEVERAL.items()]
+    _SEVERAL.clear()
+    return said
+
+
 def listed_points(listed: Path, name: str) -> np.ndarray | None:
     """(68, 2) landmarks, our pixels, of the picture that a landmarks.json calls so; None when it does not name it.
 
     Raises:
-        SamaeError: the file is no object of names and points, or these are not 68 points.
+        SamaeError: the file is no object of names and points, or these are not 68 or 5 points of a face.
     """
-    table = _landmarks(listed, _changed_ns(listed))
-    return landmark_points(table[name], f"{listed}: {name}") if name in table else None
+    found = _landmarks(listed, _changed_ns(listed)).landmarks(name)
+    if isinstance(found, str) and found != NOT_LISTED:
+        raise SamaeError(f"{listed}: {name}: {found}: write them anew, or take the entry out to have the face found")
+    return None if isinstance(found, str) else found
 
 
 def _changed_ns(path: Path) -> int:
@@ -125,12 +145,9 @@ def _changed_ns(path: Path) -> int:
 
 
 @lru_cache(maxsize=4)
-def _landmarks(path: Path, changed_ns: int) -> dict[str, Any]:
+def _landmarks(path: Path, changed_ns: int) -> LandmarkList:
     """A landmarks.json, read once until it changes."""
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise SamaeError(f"{path} is no JSON object of names and their 68 points: write it as {{name: [[x, y], …]}}")
-    return found
+    return LandmarkList(path)
 
 
 def landmark_points(given: Any, what: str) -> np.ndarray:

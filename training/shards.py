@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faces.errors import SamaeError
-from faces.files import atomic_file, read_json, sha256_bytes, sha256_file, write_json
+from faces.files import atomic_file, make_folder, read_json, sha256_bytes, sha256_file, write_json
 from faces.records import FIELDS, SCHEMA_VERSION, Member, decode_json, decode_sample
 from faces.remote import RemoteFolder, is_remote
 from training.members import BLOCK_BYTES, find_members, pack_places, read_fields, read_members, views
@@ -216,7 +216,7 @@ def fetch_shards(url: str, cache: Path | None = None, options: Mapping[str, Any]
         options: of the file system, e.g. {"endpoint_url": …}; S3's usual environment variables work too.
     """
     cache = cache or Path(os.environ.get("SAMAE_CACHE") or Path.home() / ".cache" / "samae")
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache)
     with tempfile.TemporaryDirectory(prefix=".index-", dir=cache) as scratch:
         # The index is the one file that may change under its name: every reader fetches it for itself.
         index = read_json(RemoteFolder(url, Path(scratch), dict(options or {})).fetch(INDEX_NAME))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from faces.errors import SamaeError
-from faces.files import read_json, write_bytes, write_json
+from faces.files import make_folder, read_json, write_bytes, write_json
 from faces.records import encode_png
 from faces.synthetic.pictures import default_people, picture_of, render_picture
 from faces.synthetic.portrait import check_size
@@ -160,7 +160,7 @@ def _write_unit(folder: Path, unit: range, settings: SetSettings) -> dict[str, A
         if whole and found.get("tag") == tag:
             return found["entries"]
     for name in {Path(image_path(index, settings.size_px)).parent for index in unit}:
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / name)
         if not (folder / name / _LICENCE_NAME).exists():
             write_bytes(folder / name / _LICENCE_NAME, _LICENCE_TEXT.encode())
     entries = {f"{index}": _write_picture(folder, index, settings) for index in unit}

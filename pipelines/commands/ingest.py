@@ -9,8 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
     """Write the set, say what was refused and why, and name the command that uses it."""
     from assets.ingest import REJECTED_NAME, ingest
-    from assets.landmark_list import LANDMARKS_NAME
     from faces.detection import ABOUT, landmark_reader, load_detector, reader_digest
+    from faces.landmark_list import LANDMARKS_NAME
 
     listed = (photographs / LANDMARKS_NAME).is_file()
     detector = None if listed else load_detector()

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 
 from faces.errors import SamaeError
-from faces.files import write_bytes
-from faces.records import encode_jpeg, encode_png, encode_webp
+from faces.files import check_can_write, write_bytes
+from faces.saving import FORMAT_OF, encode_like, encode_picture
 from pipelines.commands.demo import quieten
 from pipelines.commands.models import export_of
 from pipelines.settings import Settings, load_settings
-
-#: Suffix -> how a picture is written.
-WRITERS = {".png": encode_png, ".jpg": encode_jpeg, ".jpeg": encode_jpeg, ".webp": encode_webp}
 
 
 def run(source: str, target: str, out: Path | None, model: str) -> None:
@@ -44,24 +41,34 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
     else:
         _swap_file(swapper, face, Path(target), out)
         print(f"{out}: {target} with the face of {source}")
-    from training.pictures import readers_asked
+    _say_of_faces()
 
+
+def _say_of_faces() -> None:
+    """Pictures with several faces, and who found them."""
+    from training.pictures import readers_asked, several_faces
+
+    for sentence in several_faces():
+        print(sentence)
     for reader in readers_asked():
         print(f"landmarks: read by {reader}")
 
 
 def _place(target: str, out: Path | None) -> Path:
-    """Where to write; SamaeError before any work when that would harm the targets or is no known kind of picture."""
+    """Where to write; SamaeError before any work when that would harm the targets, cannot be written, or is no known
+    kind of picture."""
     if Path(target).is_dir():
         out = out or Path("swapped")
         if out.resolve() == Path(target).resolve():
             raise SamaeError(f"{out} is the folder of the targets, which stay as they are: name another one by --out")
         if out.is_file():
             raise SamaeError(f"{out} is a file, but the target is a folder: name a folder by --out")
+        check_can_write(out)
         return out
     out = out or Path("swap.png")
-    if out.suffix.lower() not in WRITERS or out.is_dir():
-        raise SamaeError(f"{out} is no picture's name: end it in {', '.join(WRITERS)}")
+    if out.suffix.lower() not in FORMAT_OF or out.is_dir():
+        raise SamaeError(f"{out} is no picture's name: end it in {', '.join(FORMAT_OF)}")
+    check_can_write(out)
     return out
 
 
@@ -108,7 +115,7 @@ def _swap_keys(settings: Settings, source: str, target: str, out: Path, model: s
     made = swapper.swap(faces.select([0]), faces.select([1]))
     row = [faces.image[0], faces.image[1], made.image[0]]
     pixels = np.concatenate([part.detach().float().numpy().transpose(1, 2, 0) for part in row], axis=1)
-    write_bytes(out, WRITERS[out.suffix.lower()]((pixels.clip(0, 1) * 255).round().astype(np.uint8)))
+    write_bytes(out, encode_picture((pixels.clip(0, 1) * 255).round().astype(np.uint8), out.suffix.lower()))
     print(f"{out}: source, target, result")
 
 
@@ -118,7 +125,7 @@ def _swap_file(swapper: Any, face: Any, target: Path, out: Path) -> None:
 
     portrait = read_portrait(target, swapper.size_px, swapper.method.head, encoder_of(swapper))
     pixels = paste_back(portrait, swapper.swap(face, portrait.face))
-    write_bytes(out, WRITERS[out.suffix.lower()](pixels))
+    write_bytes(out, encode_like(pixels, portrait.image, target, out.suffix.lower()))
 
 
 def _swap_folder(swapper: Any, face: Any, folder: Path, out: Path) -> None:

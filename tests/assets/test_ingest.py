@@ -9,7 +9,6 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from assets.ingest import LISTING_NAME, REJECTED_NAME, ingest
-from assets.landmark_list import LANDMARKS_NAME, NOT_LANDMARKS, NOT_LISTED
 from assets.plan import Plan
 from assets.raw import verify_photograph
 from assets.rules import Rules
@@ -18,6 +17,7 @@ from faces.detection import DETECTOR_FILES, Detector
 from faces.errors import SamaeError
 from faces.files import read_json, write_json
 from faces.five_points import complete_landmarks
+from faces.landmark_list import LANDMARKS_NAME, NOT_LANDMARKS, NOT_LISTED
 from faces.landmarks import ffhq_transform, five_points, transform_points
 from faces.morphable.registry import load_head
 from faces.synthetic.pictures import render_picture

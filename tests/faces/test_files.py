@@ -15,19 +15,22 @@ from faces.files import (
     MANIFEST_NAME,
     atomic_file,
     atomic_folder,
+    check_can_write,
     digest_of,
     is_complete,
+    make_folder,
     no_space,
     read_json,
     read_manifest,
     sha256_bytes,
     sha256_file,
     sweep_scratch,
+    write_bytes,
     write_json,
 )
 
 
-def make_folder(path: Path) -> None:
+def finished_folder(path: Path) -> None:
     with atomic_folder(path, {"what": "test"}) as scratch:
         (scratch / "a.txt").write_text("alpha")
         (scratch / "sub").mkdir()
@@ -61,7 +64,7 @@ def test_a_failed_folder_is_absent(tmp_path: Path) -> None:
 
 
 def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     manifest = read_manifest(tmp_path / "made")
     assert manifest.files == {
         "a.txt": (5, sha256_bytes(b"alpha")),
@@ -73,8 +76,8 @@ def test_the_manifest_lists_every_file_with_its_hash(tmp_path: Path) -> None:
 
 
 def test_the_same_content_has_the_same_digest_and_a_changed_byte_another(tmp_path: Path) -> None:
-    make_folder(tmp_path / "one")
-    make_folder(tmp_path / "two")
+    finished_folder(tmp_path / "one")
+    finished_folder(tmp_path / "two")
     assert read_manifest(tmp_path / "one").digest == read_manifest(tmp_path / "two").digest
     with atomic_folder(tmp_path / "two", {"what": "test"}) as scratch:
         (scratch / "a.txt").write_text("alphA")
@@ -90,7 +93,7 @@ def test_the_same_content_has_the_same_digest_and_a_changed_byte_another(tmp_pat
     ],
 )
 def test_damage_is_named(tmp_path: Path, damage, sentence: str) -> None:
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     damage(tmp_path / "made")
     with pytest.raises(SamaeError, match=sentence):
         read_manifest(tmp_path / "made").verify(tmp_path / "made", hashes=True)
@@ -104,7 +107,7 @@ def test_a_folder_without_a_manifest_was_never_finished(tmp_path: Path) -> None:
 
 
 def test_a_damaged_manifest_is_a_sentence(tmp_path: Path) -> None:
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     (tmp_path / "made" / MANIFEST_NAME).write_text(json.dumps({"files": {"a.txt": "x"}, "metadata": {}}))
     with pytest.raises(SamaeError, match="damaged"):
         read_manifest(tmp_path / "made")
@@ -120,7 +123,7 @@ def test_digest_of_ignores_the_order_of_keys() -> None:
 
 def test_scratch_of_a_killed_process_is_swept_and_nothing_else(tmp_path: Path) -> None:
     """SIGKILL inside a block: its scratch goes; a running process's, another machine's and what is whole stay."""
-    make_folder(tmp_path / "made")
+    finished_folder(tmp_path / "made")
     code = (
         "import os, pathlib, sys\n"
         "from faces.files import atomic_file, atomic_folder\n"
@@ -159,3 +162,48 @@ def test_a_full_disk_is_recognised_behind_other_errors(behind: Exception) -> Non
 def test_other_errors_are_no_full_disk() -> None:
     for other in (None, OSError(errno.EACCES, "denied"), sqlite3.OperationalError("no such table"), ValueError("disk")):
         assert not no_space(other)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("file/x.png", "file is a file"), ("file/below/x.png", "file is a file"), ("/proc/x.png", "no such file")],
+)
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, place: str, reason: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    path = tmp_path / place
+
+    def folder() -> None:
+        with atomic_folder(path):
+            pass
+
+    def file() -> None:
+        write_bytes(path, b"x")
+
+    for write in (file, folder, lambda: make_folder(path), lambda: check_can_write(path)):
+        with pytest.raises(SamaeError, match=rf"x\.png cannot be written \(.*{reason}.*\): name a place that can be$"):
+            write()
+    assert (tmp_path / "file").read_text() == "kept"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_does_not_replace_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(SamaeError, match=r"there cannot be written \(is a directory\)"):
+        write_bytes(tmp_path / "there", b"x")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_place_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "old.png").write_bytes(b"old")
+    for path in (tmp_path / "old.png", tmp_path / "new/below/x.png", tmp_path):
+        check_can_write(path)
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"old.png": b"old"}
+
+
+def test_an_error_of_other_things_than_the_place_is_passed_on(tmp_path: Path) -> None:
+    def copied() -> None:
+        with atomic_file(tmp_path / "copy") as scratch:
+            scratch.write_bytes((tmp_path / "missing").read_bytes())
+
+    with pytest.raises(FileNotFoundError, match="missing"):
+        copied()

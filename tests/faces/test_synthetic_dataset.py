@@ -136,6 +136,12 @@ def test_an_empty_set_is_refused(tmp_path: Path) -> None:
         write_dataset(tmp_path / "set", 0, SIZE)
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(SamaeError, match=r"cannot be written \(.*file is a file\)"):
+        write_dataset(tmp_path / "file", 1, SIZE, people=1, workers=1)
+
+
 def test_two_workers_write_the_same_bytes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "UNIT", 3)
     write_dataset(tmp_path / "set", 5, SIZE, people=3, seed=7, workers=2)

@@ -97,6 +97,14 @@ def test_what_cannot_be_swapped_is_one_sentence(
         swap.run(face, "00001", tmp_path / "out.png", str(model))
 
 
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_loaded(people: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    face = str(people / "00000.png")
+    for target, out in ((face, tmp_path / "file/x.png"), (face, Path("/proc/x.png")), (people, Path("/proc/outs"))):
+        with pytest.raises(SamaeError, match=rf"{out} cannot be written .*name a place"):
+            swap.run(face, str(target), out, "no such model")
+
+
 def test_two_plain_pictures_are_swapped_without_landmarks(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

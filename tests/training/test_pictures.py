@@ -10,12 +10,13 @@ import torch
 from method_fakes import tiny_batch
 
 from faces.errors import SamaeError
+from faces.five_points import complete_landmarks
 from faces.identity.registry import load_encoder
-from faces.landmarks import ffhq_transform, to_whole_pixels
+from faces.landmarks import ffhq_transform, five_points, to_whole_pixels
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from training.batch import SwapResult
-from training.pictures import Portrait, landmarks_of, paste_back, read_picture, read_portrait
+from training.pictures import Portrait, landmarks_of, paste_back, read_picture, read_portrait, several_faces
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_landmarks_json_is_checked_and_sought_near_the_picture_only(
     with pytest.raises(SamaeError, match="no face was found"):
         landmarks_of(deep / "photo.png", image)
     (tmp_path / "a" / "landmarks.json").write_text(json.dumps({"b/photo.png": [[1, 2]] * 67}))
-    with pytest.raises(SamaeError, match="has not 68 points"):
+    with pytest.raises(SamaeError, match=r"b/photo\.png: landmarks are not 68 or 5 points of a face: write"):
         landmarks_of(deep / "photo.png", image)
     (tmp_path / "a" / "landmarks.json").write_text(json.dumps({"b/photo.png": [[1, 2]] * 68, "other": 1}))
     assert landmarks_of(deep / "photo.png", image)[0].shape == (68, 2)
@@ -145,6 +146,37 @@ def test_a_listing_that_is_no_ffhq_listing_is_one_sentence(tmp_path: Path) -> No
         landmarks_of(tmp_path / "photo.png", np.zeros((40, 40, 3), np.uint8))
 
 
+def test_five_points_are_completed_and_no_points_are_refused(people: Path, tmp_path: Path) -> None:
+    path, points = photograph(people, tmp_path)
+    image = np.zeros((240, 330, 3), np.uint8)
+    five = five_points(points)
+    (tmp_path / "landmarks.json").write_text(json.dumps({"photo.png": five.tolist()}))
+    found, is_crop = landmarks_of(path, image)
+    assert not is_crop
+    np.testing.assert_allclose(five_points(found), five + 0.5, atol=1e-6)
+    np.testing.assert_allclose(found, complete_landmarks(five + 0.5))
+    (tmp_path / "landmarks.json").write_text(json.dumps({"photo.png": []}))
+    with pytest.raises(SamaeError, match="not 68 or 5 points of a face"):
+        landmarks_of(path, image)
+
+
+def test_of_several_faces_the_largest_is_taken_and_that_is_said_once(
+    people: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SAMAE_LANDMARKS", "own")
+    small, large = (cv2.imread(str(people / f"images128x128/00000/0000{i}.png"))[..., ::-1] for i in (0, 1))
+    image = np.full((320, 480, 3), 120, np.uint8)
+    image[40:168, 20:148], image[30:286, 200:456] = small, cv2.resize(large, (256, 256))
+    several_faces()
+    points, is_crop = landmarks_of(tmp_path / "two.png", image)
+    assert not is_crop
+    assert points[:, 0].min() > 200
+    assert several_faces() == ["two.png: 2 faces, the largest was taken"]
+    landmarks_of(tmp_path / "one.png", np.ascontiguousarray(image[:, 190:]))
+    assert several_faces() == []
+
+
 def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
     cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((40, 40, 3), np.uint8))
@@ -152,5 +184,5 @@ def test_a_picture_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: 
         read_picture(tmp_path / "bomb.png")
     monkeypatch.undo()
     monkeypatch.setattr("faces.photographs.PIXEL_CAP", 1599)
-    with pytest.raises(SamaeError, match=r"of at most 16 million pixels \(too many pixels\)"):
+    with pytest.raises(SamaeError, match=r"of at most 80 million pixels \(too many pixels\)"):
         read_picture(tmp_path / "bomb.png")
