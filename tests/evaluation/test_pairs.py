@@ -163,3 +163,11 @@ def test_the_hidden_share_by_hand() -> None:
     visible = np.ones((40, 40), np.float32)
     visible[:, 20:] = 0
     assert hidden_share(corners[None], visible[None])[0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_small_split_gives_all_the_pairs_that_it_has() -> None:
+    few = FaceIndex(KEYS[:3], np.full(3, -1))
+    assert len(choose_pairs(few, 100, 0, least=4)) == 6
+    assert choose_pairs(few, 5, 0, least=4).digest == choose_pairs(few, 5, 0).digest
+    with pytest.raises(SamaeError, match="only 2 of 100 pairs exist for 'cross'; add pictures"):
+        choose_pairs(FaceIndex(KEYS[:2], np.full(2, -1)), 100, 0, least=4)
