@@ -284,6 +284,7 @@ STAGES: dict[str, Stage] = {
             ("aligned_faces", "face_coefficients", "neutral_albedo", "face_masks", "identity_embeddings"),
             frozenset({"webdataset", "parquet"}),
             "The training set: one tar a folder, a manifest of every photograph, splits by identity, hashes of all.",
+            code_version="2",
             settings=_shards,
         ),
         Stage(

@@ -114,12 +114,16 @@ def judge_set(
 
 
 def pairs_of(plan: Plan, shards: Path, protocol: str = "cross", layout: Any = None) -> Any:
-    """The frozen pairs: people of the test split, whom no training sees. Extremes of shape and pose need a layout."""
-    from evaluation.pairs import make_pairs
+    """The frozen pairs: people of the test split, whom no training sees. Extremes of shape and pose need a layout.
+
+    A small set gives as many cross pairs as it has, at least LEAST_PAIRS (assets/splits.py).
+    """
+    from evaluation.pairs import LEAST_PAIRS, make_pairs
     from training.shards import ShardSet
 
     shard_set = ShardSet.open(shards)
     try:
-        return make_pairs(shard_set, "test", plan.pairs, plan.seed, protocol, layout if protocol != "cross" else None)
+        layout = layout if protocol != "cross" else None
+        return make_pairs(shard_set, "test", plan.pairs, plan.seed, protocol, layout, least=LEAST_PAIRS)
     finally:
         shard_set.close()

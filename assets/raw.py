@@ -153,7 +153,7 @@ def verify_photographs(task: tuple[Path, list[tuple[str, dict[str, Any]]], Rules
 
 def verify_photograph(root: Path, index: str, entry: dict[str, Any], rules: Rules) -> dict[str, Any]:
     """One row of raw_faces. Whatever is wrong with the photograph or its entry becomes `reason`; nothing is raised."""
-    row = _empty_row(index, entry)
+    row = empty_row(index, entry)
     try:
         reason = rules.reason_by_listing(entry) or _landmarks_reason(part_of(entry, "image"), row)
         reason = reason or _file_reason(root, part_of(entry, "image"), row, rules)
@@ -172,7 +172,8 @@ def refuse_repeated(rows: list[dict[str, Any]]) -> None:
         good[again] |= {"status": REJECTED, "reason": "duplicate", "duplicate_of": good[first]["key"]}
 
 
-def _empty_row(index: str, entry: dict[str, Any]) -> dict[str, Any]:
+def empty_row(index: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """The row of a listing's entry before anything was verified: refused, without a reason yet."""
     about, synthetic = part_of(entry, "metadata"), part_of(entry, "synthetic")
     person = synthetic.get("person")
     return {

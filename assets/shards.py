@@ -22,9 +22,9 @@ from assets.listing import folder_names, photograph_counts
 from assets.plan import Plan
 from assets.ports import Pool, Samae
 from assets.room import require_room
+from assets.splits import person_name, split_people
 from assets.store import Store
 from assets.tables import OK, accepted, matrix, read_array, read_rows
-from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of, is_complete, read_manifest
 from faces.quality import same_pictures
 from faces.records import encode_sample
@@ -38,6 +38,8 @@ FOLDER_STAGES = (
     "face_masks",
     "identity_embeddings",
 )
+#: Raised when a tar's bytes change for the same inputs; what the index alone says is the stage's code version.
+TAR_VERSION = "1"
 #: Photographs to training set: what `samae bench` prepares.
 DATA_STAGES = ("photographs", *FOLDER_STAGES, "training_shards")
 
@@ -70,7 +72,7 @@ def training_shards(
             size_px=plan.picture_px,
             head=made_from["settings"]["head"],
             encoder=made_from["settings"]["encoder"],
-            splits=_splits(store, folders),
+            splits=_splits(store, folders, (row["key"] for row in rejected)),
             rejected=rejected,
         )
         first = shards.keys()[:24]
@@ -98,7 +100,7 @@ def training_shards(
 def part_digest(folder: str, made_from: dict[str, Any], repeated: dict[str, str] | None = None) -> str:
     """Digest of what one tar was made from: code, settings, its folder's inputs, what earlier folders have."""
     inputs = {name: value for name, value in made_from["inputs"].items() if name.endswith(f"/{folder}")}
-    return digest_of([made_from["code_version"], made_from["settings"], inputs, *([repeated] if repeated else [])])
+    return digest_of([TAR_VERSION, made_from["settings"], inputs, *([repeated] if repeated else [])])
 
 
 def repeated_keys(store: Store, folders: list[str]) -> dict[str, dict[str, str]]:
@@ -212,23 +214,7 @@ def rejected_rows(store: Store, folder: str, repeated: dict[str, str] | None = N
     return [{"key": key, "person": persons[key], "status": reason} for key, reason in refused.items()]
 
 
-def _splits(store: Store, folders: list[str]) -> dict[str, str]:
-    """Key -> split, by the person's hash (the key's where persons are unknown).
-
-    A set too small to fill every split by hash gives its first people to validation and test (ours).
-    """
-    from training.shards import SPLITS, split_of
-
-    person_of: dict[str, str] = {}
-    for folder in folders:
-        for row in read_rows(store.folder("aligned_faces", folder)).to_pylist():
-            person_of[row["key"]] = f"person-{row['person']}" if row["person"] >= 0 else row["key"]
-    people = sorted(set(person_of.values()))
-    if len(people) < 3:
-        raise SamaeError(f"{len(people)} people are too few for three splits; give the data at least 3 people")
-    split = {person: split_of(person) for person in people}
-    if len(people) < 40 or set(split.values()) != set(SPLITS):
-        split = {
-            person: ("test", "train", "train", "validation", "train", "test")[i % 6] for i, person in enumerate(people)
-        }
-    return {key: split[person] for key, person in person_of.items()}
+def _splits(store: Store, folders: list[str], refused: Iterable[str]) -> dict[str, str]:
+    """Key -> split of every photograph that was aligned; `refused` ones give no pairs."""
+    rows = [row for folder in folders for row in read_rows(store.folder("aligned_faces", folder)).to_pylist()]
+    return split_people({row["key"]: person_name(row) for row in rows}, frozenset(refused))

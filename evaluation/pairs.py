@@ -34,6 +34,8 @@ IN_TIME = ("video",)
 CANDIDATES_PER_PAIR = 8
 #: Targets of every source of `consistency`; the last source may have fewer.
 TARGETS_PER_SOURCE = 10
+#: Fewer pairs are judged by nobody: the gate's shortest comparison.
+LEAST_PAIRS = 4
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,14 @@ def make_pairs(
     seed: int,
     protocol: str = "cross",
     layout: CoefficientLayout | None = None,
+    least: int | None = None,
 ) -> PairList:
-    """Freeze `count` pairs of a split of a shard set. `layout` is needed for large-pose and large-shape."""
+    """Freeze `count` pairs of a split of a shard set. `layout` is needed for large-pose and large-shape.
+
+    least: as in `choose_pairs`.
+    """
     index = index_shards(shard_set, split, layout, with_occlusion=protocol == "occlusion")
-    return choose_pairs(index, count, seed, protocol, name=f"{split}-{protocol}")
+    return choose_pairs(index, count, seed, protocol, f"{split}-{protocol}", least)
 
 
 def index_shards(
@@ -175,19 +181,30 @@ def hidden_share(landmarks_px: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return shares
 
 
-def choose_pairs(index: FaceIndex, count: int, seed: int, protocol: str = "cross", name: str | None = None) -> PairList:
-    """Freeze `count` pairs of the faces of `index`; SamaeError when the protocol cannot give that many."""
+def choose_pairs(
+    index: FaceIndex,
+    count: int,
+    seed: int,
+    protocol: str = "cross",
+    name: str | None = None,
+    least: int | None = None,
+) -> PairList:
+    """Freeze `count` pairs of the faces of `index`; SamaeError when the protocol cannot give that many.
+
+    least: where fewer than `count` exist, `cross` takes all that there are, if they are so many.
+    """
     if protocol not in PROTOCOLS:
         raise SamaeError(f"there is no pair protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
     rng = np.random.Generator(np.random.PCG64(seed))
     if protocol == "same":
         rows = _same_pairs(index, count, rng)
     elif protocol == "cross":
-        rows = _cross_pairs(index, count, rng, exact=True)
+        rows = _cross_pairs(index, count, rng)
+        _enough(len(rows), count if least is None else min(count, least), protocol, count)
     elif protocol == "consistency":
         rows = _repeated_sources(index, count, rng)
     else:
-        candidates = _cross_pairs(index, count * CANDIDATES_PER_PAIR, rng, exact=False)
+        candidates = _cross_pairs(index, count * CANDIDATES_PER_PAIR, rng)
         _enough(len(candidates), count, protocol)
         order = np.argsort(-SCORES[protocol](index, candidates), kind="stable")
         rows = candidates[order[:count]]
@@ -195,8 +212,11 @@ def choose_pairs(index: FaceIndex, count: int, seed: int, protocol: str = "cross
     return PairList(name or protocol, protocol, seed, index.digest, sources, targets)
 
 
-def _cross_pairs(index: FaceIndex, count: int, rng: np.random.Generator, exact: bool) -> np.ndarray:
-    """(P, 2) int source and target positions of different people: every face about equally often on both sides."""
+def _cross_pairs(index: FaceIndex, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(P, 2) int source and target positions of different people: every face about equally often on both sides.
+
+    P is `count`, or less where no more were found.
+    """
     n_faces = len(index.keys)
     rows: list[tuple[int, int]] = []
     seen: set[tuple[int, int]] = set()
@@ -211,8 +231,6 @@ def _cross_pairs(index: FaceIndex, count: int, rng: np.random.Generator, exact: 
             rows.append((source, target))
             if len(rows) == count:
                 return np.array(rows, np.int64)
-    if exact:
-        _enough(len(rows), count, "cross")
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
@@ -243,9 +261,11 @@ def _repeated_sources(index: FaceIndex, count: int, rng: np.random.Generator) ->
     return np.array(rows[:count], np.int64)
 
 
-def _enough(found: int, count: int, protocol: str) -> None:
-    if found < count:
-        raise SamaeError(f"only {found} of {count} pairs exist for {protocol!r}; ask for fewer or add pictures")
+def _enough(found: int, least: int, protocol: str, count: int | None = None) -> None:
+    """SamaeError where fewer than `least` were found of the `count` (by default `least`) that were asked for."""
+    if found < least:
+        fewer = f"ask for fewer or add pictures (SAMAE_PAIRS={found})" if found >= LEAST_PAIRS else "add pictures"
+        raise SamaeError(f"only {found} of {count or least} pairs exist for {protocol!r}; {fewer}")
 
 
 def _needed(values: np.ndarray | None, what: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-#: Larger pictures are refused before they are decoded (a decompression bomb), px: above every camera in common use, below
+#: Larger pictures are refused before they are decoded (a decompression bomb), px: above cameras in common use, below
 #: what Pillow warns of.
 PIXEL_CAP = 80_000_000
 #: What lies behind transparent pixels, sRGB 0..255: whatever colours a file hides there, a face is not lit by them.

@@ -31,6 +31,9 @@ def figures_that_matter(settings: Settings) -> list[str]:
         first = next(iter(evaluations.values()))
         shown.append(f"{called} {_value(first.baselines.get(baseline, {}), metric, decimals)}")
         lines.append(f"  {words + ':':<66} {', '.join(shown)}")
+    judged = len(next(iter(evaluations.values())).pairs)
+    if judged < settings.pairs:
+        lines.append(f"  judged on {judged} pairs, all that the test split gives ({settings.pairs} were asked for)")
     return lines
 
 

@@ -57,10 +57,15 @@ SCHEMA = pa.schema(
 
 def split_of(identity: str, validation_fraction: float = 0.05, test_fraction: float = 0.10) -> str:
     """The split of an identity ("person-17"; the key where persons are unknown), a pure function of its hash (ours)."""
-    position = int(sha256_bytes(identity.encode())[:8], 16) / 2**32
+    position = hash_position(identity)
     if position < test_fraction:
         return "test"
     return "validation" if position < test_fraction + validation_fraction else "train"
+
+
+def hash_position(identity: str) -> float:
+    """Where the hash of an identity lies, 0..1: the first are tested on, the next validate (ours)."""
+    return int(sha256_bytes(identity.encode())[:8], 16) / 2**32
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,10 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from faces.errors import SamaeError
+from faces.files import read_json
+from pipelines.settings import load_settings
+
 
 def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
     """Write the set, say what was refused and why, and name the command that uses it."""
@@ -30,4 +34,20 @@ def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
     print(f"{counts.pop('ok', 0)} faces in {out}")
     for reason, count in counts.most_common():
         print(f"{count} refused: {reason} (see {out / REJECTED_NAME})")
-    print(f"Use them: SAMAE_RAW={out} samae demo")
+    print(in_words(out))
+
+
+def in_words(out: Path) -> str:
+    """What can be done with a set: the command that uses it, and a word where it gives few pairs, or none."""
+    from assets.ingest import LISTING_NAME, REJECTED_NAME
+    from assets.splits import pairs_expected, people_listed
+
+    if not read_json(out / LISTING_NAME):
+        return f"Nothing can be used: see {out / REJECTED_NAME}"
+    settings = load_settings(raw=out)
+    use = f"Use them: SAMAE_RAW={out} samae demo"
+    try:
+        fewer = pairs_expected(people_listed(settings.plan, settings.store), settings.pairs)
+        return f"{fewer}\n{use}" if fewer else use
+    except SamaeError as error:
+        return f"Add photographs before `samae demo`: {error}"

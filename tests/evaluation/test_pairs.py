@@ -187,3 +187,11 @@ def test_a_face_without_a_person_is_a_person_of_its_own() -> None:
     assert groups.target[1] == groups.target[2] != groups.source[0]
     unlabelled = draw_groups(listed, {})
     assert len({*unlabelled.source.tolist(), *unlabelled.target.tolist()}) == 3
+
+
+def test_a_small_split_gives_all_the_pairs_that_it_has() -> None:
+    few = FaceIndex(KEYS[:3], np.full(3, -1))
+    assert len(choose_pairs(few, 100, 0, least=4)) == 6
+    assert choose_pairs(few, 5, 0, least=4).digest == choose_pairs(few, 5, 0).digest
+    with pytest.raises(SamaeError, match="only 2 of 100 pairs exist for 'cross'; add pictures"):
+        choose_pairs(FaceIndex(KEYS[:2], np.full(2, -1)), 100, 0, least=4)

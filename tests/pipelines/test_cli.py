@@ -102,6 +102,7 @@ def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
         (["demo"], {"SAMAE_PHOTOGRAPHS": "some"}, "SAMAE_PHOTOGRAPHS is 'some'"),
         (["demo"], {"SAMAE_RAW": "/nowhere/faces"}, "holds no ffhq-dataset-v2.json"),
         (["demo", "--set", "photos=3"], {}, "is not NAME=VALUE of a setting"),
+        (["demo", "--set", "photographs=8"], {}, "8 photographs of 2 people are too few to train on some"),
         (["train", "--recipe", "sameo"], {}, "no recipe is called 'sameo'"),
         (["train", "--recipe", "samae"], {}, "training_shards has not been made yet"),
         (["evaluate", "--recipe", "samae"], {}, "swap_model [samae] has not been made yet"),
