@@ -22,6 +22,8 @@ class FaceBatch:
         landmarks: (N, 68, 2) float32, px in the S px picture.
         person: (N,) int64, identity label, -1 where it is unknown.
         keys: N sample keys.
+        second: (N, M) float32, embedding of another picture of the same person, zeros where there is none; None where
+            none was asked for, or no row has one (training/same_person.py).
     """
 
     image: torch.Tensor
@@ -32,6 +34,7 @@ class FaceBatch:
     landmarks: torch.Tensor
     person: torch.Tensor
     keys: tuple[str, ...]
+    second: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -56,7 +59,7 @@ class PackedFaces:
     Attributes:
         image: (N, S, S, 3) uint8, sRGB.
         mask: (N, S, S) uint8 0..255, the visible face.
-        numbers: what a FaceBatch has besides, by name: coefficients, embedding, skin, landmarks, person.
+        numbers: what a FaceBatch has besides, by name: coefficients, embedding, skin, landmarks, person, maybe second.
         keys: N sample keys.
     """
 

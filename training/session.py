@@ -72,8 +72,9 @@ class Session:
         settings = recipe.train
         self.total_samples = round_up(settings.total_kimg * 1000, settings.batch_size)
         self.stream = Stream(
-            shard_set, "train", settings.batch_size, recipe.seed, world.rank, world.size, workers=settings.workers
-        )
+            shard_set, "train", settings.batch_size, recipe.seed, world.rank, world.size, workers=settings.workers,
+            second_every=method.second_every,
+        )  # fmt: skip
         self.micro_batches = micro_batch_count(self.stream.rank_batch, settings.micro_batch)
         self.report = Reporter(run_dir, self.total_samples, is_main=world.is_main, on_progress=on_progress)
         self.store = CheckpointStore(run_dir / "checkpoints", settings.keep_checkpoints)

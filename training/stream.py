@@ -26,6 +26,7 @@ import torch
 
 from faces.errors import SamaeError
 from training.batch import FaceBatch, PackedFaces
+from training.same_person import SecondPictures
 from training.shards import EmbedsFaces, ShardSet
 
 #: What a FaceBatch needs of a sample; the person comes from the manifest.
@@ -57,6 +58,10 @@ class Stream:
         seed: of the order.
         rank, world_size: which part of every step is this process's.
         workers: decoding threads.  prefetch: batches decoded ahead (default: workers + 1).
+        second_every: updates 0, k, 2k … are given embeddings of second pictures of their people (methods/base.py);
+            0: none is, and no index of people is made.
+    Attributes:
+        notes: what the reader should know about the data.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Stream:
         *,
         workers: int = 1,
         prefetch: int | None = None,
+        second_every: int = 0,
     ) -> None:
         self.keys = shard_set.keys(split)
         _check(len(self.keys), split, batch_size, world_size)
@@ -79,14 +85,25 @@ class Stream:
         self._workers = max(1, workers)
         self._prefetch = prefetch if prefetch is not None else self._workers + 1
         self._orders: dict[int, np.ndarray] = {}
+        self._second_every = second_every
+        self._seconds = SecondPictures(shard_set.persons(self.keys), seed) if second_every else None
+        self.notes = [self._seconds.note] if self._seconds else []
 
     def key_at(self, position: int) -> str:
         """The key at a place of the global training order."""
+        return self.keys[self._place(position)]
+
+    def second_key_at(self, position: int) -> str | None:
+        """The key of another picture of the person at a place of the order; None: there is none, or none is wanted."""
+        place = self._seconds.place_at(self._place(position), position) if self._seconds else None
+        return None if place is None else self.keys[place]
+
+    def _place(self, position: int) -> int:
         epoch, place = divmod(position, len(self.keys))
         if epoch not in self._orders:
             kept = {known: order for known, order in self._orders.items() if known >= epoch - 1}
             self._orders = {**kept, epoch: epoch_order(self.seed, epoch, self.shard_set.digest, len(self.keys))}
-        return self.keys[self._orders[epoch][place]]
+        return int(self._orders[epoch][place])
 
     def positions(self, samples_seen: int) -> range:
         """This rank's places of the step that begins after `samples_seen` pictures."""
@@ -113,12 +130,19 @@ class Stream:
                 for future in waiting:
                     future.cancel()
 
-    def _step_keys(self, samples_seen: int) -> tuple[range, list[str]]:
+    def _step_keys(self, samples_seen: int) -> tuple[range, list[str], list[str | None]]:
         positions = self.positions(samples_seen)
-        return positions, [self.key_at(position) for position in positions]
+        is_wanted = self._second_every > 0 and samples_seen // self.batch_size % self._second_every == 0
+        seconds = [self.second_key_at(position) for position in positions] if is_wanted else []
+        return positions, [self.key_at(position) for position in positions], seconds
 
-    def _load(self, positions: range, keys: list[str], room: tuple[np.ndarray, np.ndarray]) -> Placed:
-        return Placed(load_packed(self.shard_set, keys, room), positions)
+    def _load(
+        self, positions: range, keys: list[str], seconds: list[str | None], room: tuple[np.ndarray, np.ndarray]
+    ) -> Placed:
+        faces = load_packed(self.shard_set, keys, room)
+        if any(seconds):
+            faces.numbers["second"] = embeddings_of(self.shard_set, seconds)
+        return Placed(faces, positions)
 
 
 def batch_room(count: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +171,20 @@ def load_packed(
         numbers["embedding"] = _embeddings(shard_set.embedder, shard_set.embedded, keys, image, numbers["landmarks"])
     numbers["person"] = torch.from_numpy(shard_set.persons(keys))
     return PackedFaces(torch.from_numpy(image), torch.from_numpy(mask), numbers, tuple(keys))
+
+
+def embeddings_of(shard_set: ShardSet, keys: Sequence[str | None]) -> torch.Tensor:
+    """(N, M) float32 unit vectors of these keys' pictures, zeros where a key is None (not all may be)."""
+    wanted = list(dict.fromkeys(key for key in keys if key is not None))
+    if shard_set.embedder is None:
+        known = {key: shard_set.read(key, ("embedding",))["embedding"] for key in wanted}
+    else:
+        missing = [key for key in wanted if key not in shard_set.embedded]
+        if missing:
+            load_packed(shard_set, missing)  # embeds them, once a face
+        known = shard_set.embedded
+    nothing = np.zeros_like(known[wanted[0]])
+    return torch.from_numpy(np.stack([nothing if key is None else known[key] for key in keys])).float()
 
 
 def _load_into(shard_set: ShardSet, key: str, image: np.ndarray, mask: np.ndarray) -> dict[str, Any]:

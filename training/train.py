@@ -201,16 +201,14 @@ def describe(session: Session) -> None:
     if session.resumed_from is None:
         flat = dict(flatten(session.recipe.as_dict()))
         session.tracker.params(flat | {"recipe_digest": session.recipe.digest, "data_digest": session.shard_set.digest})
+    notes = [*session.method.notes, *session.stream.notes]
     tags = {"engine": session.recipe.train.engine, "world_size": session.world.size, "run_dir": session.run_dir.name}
-    session.tracker.tags(
-        {**tags, "resume_of_samples": session.resumed_from or 0, "notes": "; ".join(session.method.notes)}
-    )
+    session.tracker.tags({**tags, "resume_of_samples": session.resumed_from or 0, "notes": "; ".join(notes)})
     if session.origin:
         session.tracker.tags({f"init_from.{key}": value for key, value in session.origin.items()})
         if session.resumed_from is None:
             name, digest = session.origin["name"], session.origin["sha256"][:12]
             session.report.say(f"starts from the weights {name} (SHA-256 {digest}…)")
-    notes = list(session.method.notes)
     if session.shard_set.embedder is not None:
         made_with = session.shard_set.encoder["name"]
         notes.append(f"embeddings come from {session.recipe.identity.encoder}; those in the shards are {made_with}'s")

@@ -115,6 +115,6 @@ def require_same_edition(head: MorphableHead, edition: str, digest: str, what: s
     if (edition, digest) != (head.edition, head.digest):
         raise SamaeError(
             f"{what} came from another head, {edition} ({digest}), than the one in use, {head.edition} "
-            f"({head.digest}), and its numbers mean something else: make it anew with this head, or choose the head that "
-            "it came from"
+            f"({head.digest}), and its numbers mean something else: make it anew with this head, or choose the head "
+            "that it came from"
         )

@@ -12,7 +12,7 @@ from faces.identity.encoder import read_encoder, save_encoder
 from faces.identity.iresnet import IResNet, IResNetConfig
 from faces.identity.registry import KNOWN_ENCODERS
 from training.config import load_recipe, recipe_names
-from training.stream import load_faces
+from training.stream import Stream, load_faces
 from training.train import fitting_parts
 
 
@@ -59,6 +59,19 @@ def test_a_face_is_embedded_once_and_by_itself(tmp_path: Path) -> None:
     assert seen == [1, 1, 1]
     shards.embedded.clear()
     assert torch.equal(load_faces(shards, keys[2:]).embedding, together[2:])
+
+
+def test_second_pictures_are_embedded_by_the_recipes_encoder(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path / "shards")
+    encoder = shards.embedder = read_encoder(other_encoder(tmp_path))
+    stream = Stream(shards, "train", 4, 0, second_every=2)
+    batch = next(stream.at(0))
+    others = load_faces(shards, [str(stream.second_key_at(position)) for position in range(4)])
+    assert batch.second is not None
+    assert torch.equal(batch.second, others.embedding)
+    assert all(key != other for key, other in zip(batch.keys, others.keys, strict=True))
+    pictures = (others.image.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    np.testing.assert_allclose(batch.second.numpy(), encoder.embed(pictures, others.landmarks.numpy()), atol=1e-5)
 
 
 def test_the_shards_own_encoder_leaves_their_embeddings_alone(tmp_path: Path) -> None:

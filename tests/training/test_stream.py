@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shard_factory import key_of, make_sample, make_shards
 
 from faces.errors import SamaeError
+from training.same_person import SecondPictures
 from training.shards import ShardSet
 from training.stream import Stream, epoch_order, load_faces
 
@@ -77,6 +78,67 @@ def test_positions_name_the_pictures(shards: ShardSet) -> None:
     for placed, start in zip(islice(stream.placed_at(12), 3), (12, 18, 24), strict=False):
         assert placed.positions == range(start + 2, start + 4)
         assert placed.faces.keys == tuple(stream.key_at(position) for position in placed.positions)
+
+
+def second_keys(stream: Stream, samples_seen: int, pictures: int) -> list[tuple[str, str | None]]:
+    """(key, second key) of this rank's places of the steps from there on."""
+    steps = range(samples_seen, samples_seen + pictures, stream.batch_size)
+    return [(stream.key_at(p), stream.second_key_at(p)) for step in steps for p in stream.positions(step)]
+
+
+def test_the_second_picture_is_another_one_of_the_same_person_wherever_there_is_one(tmp_path: Path) -> None:
+    """22 people in 24 pictures, shuffled: two people have two pictures, the others one; and 6 people with four each."""
+    few = make_shards(tmp_path / "few", count=24, people=22)
+    pairs = second_keys(Stream(few, "train", 4, seed=1, second_every=2), 0, 48)
+    with_two = {key_of(0): key_of(22), key_of(22): key_of(0), key_of(1): key_of(23), key_of(23): key_of(1)}
+    assert {key: other for key, other in pairs if other is not None} == with_two
+    assert len(pairs) == 48
+    many = make_shards(tmp_path / "many", count=24, people=6)
+    pairs = second_keys(Stream(many, "train", 4, seed=1, second_every=2), 0, 24 * 40)
+    found = {(int(key), int(str(other))) for key, other in pairs}
+    wanted = {(a, b) for a in range(24) for b in range(24) if a != b and a % 6 == b % 6}
+    assert found == wanted  # every other picture of the person is drawn, and nothing else
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_second_pictures_are_the_same_for_every_number_of_ranks_and_after_a_restart(
+    shards: ShardSet, world_size: int
+) -> None:
+    def batches(samples_seen: int, steps: int, rank: int = 0, size: int = 1) -> list[torch.Tensor | None]:
+        stream = Stream(shards, "train", 8, 2, rank, size, workers=2, second_every=2)
+        return [batch.second for batch in islice(stream.at(samples_seen), steps)]
+
+    whole = batches(0, 7)
+    assert [second is not None for second in whole] == [True, False] * 3 + [True]
+    stream = Stream(shards, "train", 8, 2, second_every=2)
+    for step, second in enumerate(whole):
+        if second is not None:
+            others = [stream.second_key_at(position) for position in stream.positions(8 * step)]
+            stored = np.stack([make_sample(int(str(key)))["embedding"] for key in others])
+            np.testing.assert_array_equal(second.numpy(), stored)
+    parts = [batches(16, 5, rank, world_size) for rank in range(world_size)]
+    for step in (0, 2, 4):
+        shares = [part[step] for part in parts]
+        assert all(share is not None for share in shares)
+        assert torch.equal(torch.cat([share for share in shares if share is not None]), whole[2 + step])  # type: ignore[arg-type]
+
+
+def test_who_asks_for_no_second_picture_gets_none(shards: ShardSet) -> None:
+    stream = Stream(shards, "train", 8, 2)
+    assert next(stream.at(0)).second is None
+    assert stream.second_key_at(0) is None
+    assert stream.notes == []
+
+
+def test_a_set_of_one_person_is_refused_and_people_with_one_picture_are_counted(tmp_path: Path) -> None:
+    alone = make_shards(tmp_path, count=8, people=1)
+    with pytest.raises(SamaeError, match=r"all 8 training pictures show one person \(label 0\).*two people"):
+        Stream(alone, "train", 4, 0, second_every=2)
+    assert len(Stream(alone, "train", 4, 0).keys) == 8
+    mixed = SecondPictures(np.array([5, -1, 7, 5, -1, 9]), seed=0)
+    assert [mixed.place_at(place, 3) for place in range(6)] == [3, None, None, 0, None, None]
+    assert "2 of 3 people, who have one picture and 2 pictures without a label" in mixed.note
+    assert "no picture has an identity label" in SecondPictures(np.full(4, -1), seed=0).note
 
 
 def test_load_faces_keeps_order_shapes_and_ranges(shards: ShardSet) -> None:

@@ -15,10 +15,14 @@ from faces.identity import registry
 from faces.identity.registry import load_encoder
 from training import train as training_train
 from training.config import load_recipe
+from training.engine import World
 from training.export import load_swapper
+from training.methods.base import build_method
+from training.session import Session
 from training.shards import ShardSet, write_index
 from training.stream import load_faces
-from training.train import main, train
+from training.tracking import NoTracker
+from training.train import fitting_parts, main, train
 
 SMALL = [
     "size_px=32", "generator.width=8", "generator.condition_width=16", "train.batch_size=4", "train.total_kimg=0.016",
@@ -94,6 +98,28 @@ def test_a_run_goes_on_with_the_encoder_that_it_began_with_alone(shards: Path, t
     other_encoder(tmp_path)
     registry._load.cache_clear()  # as a new process would read the file
     assert train(begun, shards, tmp_path / "run", device="cpu").resumed_from == 8
+
+
+@pytest.mark.parametrize("recipe", ["simswap", "blendface"])
+def test_pair_methods_learn_from_second_pictures_of_labelled_people(
+    shards: Path, tmp_path: Path, recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session's own inputs of two even updates, and the sentence of the whole run."""
+    levels = ["generator.multipliers=[1, 2, 2, 2]"] if recipe == "blendface" else []
+    made = load_recipe(recipe, [*SMALL, *levels, "train.total_kimg=0.008", "train.engine=ddp"])
+    shard_set = ShardSet.open(shards)
+    method = build_method(made, *fitting_parts(made, shard_set, "cpu"))
+    session = Session(made, method, method.encoder, shard_set, tmp_path / "a", World("cpu"), NoTracker())
+    coming = session.coming()
+    ready = [next(coming) for _ in range(3)]
+    coming.close()
+    for step in (0, 2):
+        positions = session.stream.positions(4 * step)
+        others = [str(session.stream.second_key_at(p)) for p in positions]
+        assert all(key != session.stream.key_at(p) for p, key in zip(positions, others, strict=True))
+        torch.testing.assert_close(ready[step].inputs[0].identity, load_faces(shard_set, others).embedding)
+    train(made, shards, tmp_path / "b", device="cpu")
+    assert "for 0 of 4 people, who have one picture" in capsys.readouterr().out
 
 
 def test_shards_of_another_head_or_size_are_refused(shards: Path, tmp_path: Path) -> None:

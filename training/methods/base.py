@@ -72,7 +72,11 @@ class EncoderLike(Protocol):
 
 
 class Method(Protocol):
-    """A trainable face swapper. `generator` holds everything that the generator's optimiser trains, in one module."""
+    """A trainable face swapper. `generator` holds everything that the generator's optimiser trains, in one module.
+
+    `second_every`: updates 0, k, 2k … are given `FaceBatch.second`, the embedding of another picture of each person;
+    0: no update is, and no such picture is read.
+    """
 
     name: str
     size_px: int
@@ -84,6 +88,7 @@ class Method(Protocol):
     head: MorphableHead
     encoder: EncoderLike
     device: torch.device
+    second_every: int
 
     def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> Any:
         """Everything the losses need, without gradient. `step` counts updates.
@@ -113,6 +118,7 @@ class MethodBase:
     """What all methods share: averaged weights, autocast, memory layout, notes."""
 
     name = "base"
+    second_every = 0
 
     def __init__(
         self,

@@ -1,9 +1,10 @@
 """Whose identity goes into which picture during training: same person and cross identity by turns.
 
 Even updates take a source of the same person, odd updates another person's, as SimSwap's released train.py does.
-Sources are found among `PARTNER_GROUP` neighbours of the training order. Where no identity labels exist, or a group
-holds no second picture of a person, the source of an even update is the picture itself under colour jitter and
-mirroring (ours); methods say so in their notes.
+The same person's source is any other picture of theirs in the split (training/same_person.py); the other person's is
+found among `PARTNER_GROUP` neighbours of the training order. Where no identity labels exist, or a person has a single
+picture, the source of an even update is the picture itself under colour jitter and mirroring (ours); the run says how
+many people that are.
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,8 @@ from training.augment import colour_jitter, flips, jitter_factors, mirror, mirro
 from training.batch import FaceBatch
 from training.config import Recipe
 from training.methods.adversary import discriminator_for, discriminator_step
-from training.methods.base import PARTNER_GROUP, EncoderLike, MethodBase, StepLosses, partners
+from training.methods.base import EncoderLike, MethodBase, StepLosses, partners
 from training.perceptual import FrozenFeatures, frozen_features
-
-NOTE = (
-    "same-identity updates without a second picture of the person (always so on a set without identity labels, such as "
-    "FFHQ) use the picture itself, augmented"
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ def paired(method: MethodBase, batch: FaceBatch, seed: int, positions: Sequence[
         )
     batch = batch.to(method.device)
     own = batch.embedding.float()
-    if step % 2 == 0:
+    if step % method.second_every == 0:
         identity, is_same = _same_identity(method, batch, seed, positions), torch.ones(len(batch))
     else:
         rows = torch.tensor(partners(positions, seed), device=method.device)
@@ -73,37 +69,25 @@ def paired(method: MethodBase, batch: FaceBatch, seed: int, positions: Sequence[
 
 
 def _same_identity(method: MethodBase, batch: FaceBatch, seed: int, positions: Sequence[int]) -> torch.Tensor:
-    """(N, M): the embedding of another picture of the person in the group, else of the augmented picture itself."""
-    turned = flips(seed, positions)
-    pictures = mirror(batch.image, turned)
-    pictures = colour_jitter(pictures, jitter_factors(method.recipe.identity, seed, positions))
+    """(N, M): the embedding of another picture of the person, or of the picture itself, augmented, without one."""
+    second = torch.zeros_like(batch.embedding) if batch.second is None else batch.second
+    rows = torch.nonzero(second.abs().sum(1) == 0).flatten().tolist()
+    if not rows:
+        return second.float()
+    alone, places = batch.select(rows), [positions[row] for row in rows]
+    turned = flips(seed, places)
+    pictures = colour_jitter(mirror(alone.image, turned), jitter_factors(method.recipe.identity, seed, places))
+    marks = mirror_landmarks(alone.landmarks, turned, method.size_px)
     with method.autocast():
-        own = method.encoder.embed_tensor(pictures, mirror_landmarks(batch.landmarks, turned, method.size_px)).float()
-    rows = torch.tensor(same_person(batch.person.tolist(), positions), device=method.device)
-    usable = rows != torch.arange(len(rows), device=method.device)
-    return torch.where(usable[:, None], batch.embedding[rows].float(), own)
-
-
-def same_person(person: Sequence[int], positions: Sequence[int]) -> list[int]:
-    """For every row the next row of the same person in its group of positions; the row itself where there is none."""
-    count = len(person)
-    chosen = []
-    for row in range(count):
-        others = [(row + step) % count for step in range(1, count)]
-        fit = (
-            other
-            for other in others
-            if person[other] == person[row] >= 0
-            and positions[other] // PARTNER_GROUP == positions[row] // PARTNER_GROUP
-        )
-        chosen.append(next(fit, row))
-    return chosen
+        own = method.encoder.embed_tensor(pictures, marks).float()
+    return second.float().index_copy(0, torch.tensor(rows, device=own.device), own)
 
 
 class PairMethod(MethodBase):
     """What swappers that see one picture and one identity share: sources by turns, discriminator, frozen features."""
 
     features: FrozenFeatures
+    second_every = 2
 
     def __init__(
         self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, generator: nn.Module, device: torch.device
@@ -113,7 +97,7 @@ class PairMethod(MethodBase):
         discriminator, notes = discriminator_for(recipe)
         super().__init__(recipe, head, encoder, generator, discriminator, device)
         self.features = frozen_features(encoder, recipe, device)
-        self.notes += [NOTE, *notes]
+        self.notes += notes
 
     def prepare(self, batch: FaceBatch, *, seed: int, positions: Sequence[int], step: int) -> PairInputs:
         """Choose every target's source: the same person on even updates, another one on odd updates."""
