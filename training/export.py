@@ -17,7 +17,7 @@ from faces.errors import SamaeError
 from faces.files import atomic_folder, read_json, read_manifest
 from faces.identity.registry import load_encoder
 from faces.morphable.base import MorphableHead
-from faces.morphable.registry import load_head
+from faces.morphable.registry import load_head, require_same_edition
 from training.batch import FaceBatch, SwapResult
 from training.config import recipe_from_dict
 from training.growing import recipe_at, resized
@@ -117,11 +117,7 @@ def load_swapper(
             f"{folder} has the export format {config.get('format')}, this version reads {FORMAT}; train anew"
         )
     head = head or load_head(config["head"]["edition"].rsplit("-", 1)[0])
-    if head.digest != config["head"]["digest"]:
-        raise SamaeError(
-            f"{folder} was trained with the head {config['head']['edition']} ({config['head']['digest']}), but this "
-            f"one is {head.edition} ({head.digest}); its coefficients mean something else: train anew"
-        )
+    require_same_edition(head, config["head"]["edition"], config["head"]["digest"], str(folder))
     trained = config["recipe"]
     recipe = recipe_at(trained, config["size_px"] if size_px is None else size_px)
     method = _method(config | {"recipe": recipe}, head, torch.device(device))

@@ -234,7 +234,7 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
         SamaeError: the shards have another size or head than the recipe.
     """
     from faces.identity.registry import load_encoder
-    from faces.morphable.registry import load_head
+    from faces.morphable.registry import load_head, require_same_edition
 
     if recipe.size_px != shard_set.size_px:
         raise SamaeError(
@@ -243,11 +243,8 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
         )
     head = load_head(shard_set.head["edition"].rpartition("-")[0])
     encoder = load_encoder(recipe.identity.encoder, device)
-    if shard_set.head["digest"] != head.digest:
-        raise SamaeError(
-            f"the shards in {shard_set.folder} were made with another head ({shard_set.head['digest']}) than this "
-            f"run's ({head.digest}): materialise training_shards anew, or choose the head they were made with"
-        )
+    made_with = shard_set.head
+    require_same_edition(head, made_with["edition"], made_with["digest"], f"the set of shards in {shard_set.folder}")
     if shard_set.encoder["digest"] != encoder.digest:
         shard_set.embedder = encoder
     return head, encoder

@@ -114,6 +114,6 @@ def require_same_edition(head: MorphableHead, edition: str, digest: str, what: s
     """Raise a SamaeError when an artefact was made with another head than `head`."""
     if (edition, digest) != (head.edition, head.digest):
         raise SamaeError(
-            f"{what} was made with head {edition} ({digest}), but the head in use is {head.edition} ({head.digest}): "
-            "make it again with this head, or choose the head it was made with"
+            f"{what} came from another head, {edition} ({digest}), than the one in use, {head.edition} "
+            f"({head.digest}), and its numbers mean something else: make it anew with this head, or choose the other"
         )

@@ -321,8 +321,8 @@ def test_unknown_heads_and_other_editions_are_refused(head: MorphableHead) -> No
         load_head("bert")
     with pytest.raises(SamaeError, match="takes no path"):
         load_head("builtin", "somewhere.npz")
-    require_same_edition(head, head.edition, head.digest, "the shards")
-    with pytest.raises(SamaeError, match=r"the shards was made with head builtin-0 .* make it again"):
-        require_same_edition(head, "builtin-0", head.digest, "the shards")
+    require_same_edition(head, head.edition, head.digest, "the swapper")
+    with pytest.raises(SamaeError, match=r"the swapper came from another head, builtin-0 .* make it anew"):
+        require_same_edition(head, "builtin-0", head.digest, "the swapper")
     with pytest.raises(SamaeError, match="another edition"):
         head.layout.take(np.zeros((2, 257)), "identity")

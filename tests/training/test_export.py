@@ -51,7 +51,7 @@ def test_a_damaged_export_is_refused(tmp_path: Path) -> None:
 
 def test_another_head_is_refused(tmp_path: Path) -> None:
     export_model(trained(), tmp_path / "export")
-    with pytest.raises(SamaeError, match="train anew"):
+    with pytest.raises(SamaeError, match="came from another head, tiny-1"):
         load_swapper(tmp_path / "export", head=tiny_head(7))
 
 
