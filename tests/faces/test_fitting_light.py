@@ -9,7 +9,8 @@ from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 from faces.errors import SamaeError
 from faces.fitting import FitSettings, fit
 from faces.fitting.photometric import FacePixels, pixel_weights, skin_prior, slope, solve_light, split_tone, tukey
-from faces.fitting.view import check_coefficients, fill_all_holes, fill_holes, shrink_images, view_faces
+from faces.fitting.view import fill_all_holes, fill_holes, shrink_images, view_faces
+from faces.render.mesh_image import check_coefficients
 from faces.render.shading import constant_light, directional_light, sh_basis, to_srgb
 
 SIZE_PX = 128
