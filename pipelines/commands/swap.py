@@ -22,7 +22,7 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
 
     out: default swap.png, and the folder `swapped` where the target is a folder.
     """
-    out = _place(target, out)
+    out = _place(source, target, out)
     quieten()
     settings = load_settings()
     if not is_picture(source) and not is_picture(target):
@@ -54,9 +54,9 @@ def _say_of_faces() -> None:
         print(f"landmarks: read by {reader}")
 
 
-def _place(target: str, out: Path | None) -> Path:
-    """Where to write; SamaeError before any work when that would harm the targets, cannot be written, or is no known
-    kind of picture."""
+def _place(source: str, target: str, out: Path | None) -> Path:
+    """Where to write; SamaeError before any work when that would harm a given picture, cannot be written, or is no
+    known kind of picture."""
     if Path(target).is_dir():
         out = out or Path("swapped")
         if out.resolve() == Path(target).resolve():
@@ -68,6 +68,8 @@ def _place(target: str, out: Path | None) -> Path:
     out = out or Path("swap.png")
     if out.suffix.lower() not in FORMAT_OF or out.is_dir():
         raise SamaeError(f"{out} is no picture's name: end it in {', '.join(FORMAT_OF)}")
+    if out.exists() and any(Path(given).exists() and out.samefile(given) for given in (source, target)):
+        raise SamaeError(f"{out} is a picture that was given, which stays as it is: name another one by --out")
     check_can_write(out)
     return out
 

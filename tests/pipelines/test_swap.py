@@ -97,12 +97,23 @@ def test_what_cannot_be_swapped_is_one_sentence(
         swap.run(face, "00001", tmp_path / "out.png", str(model))
 
 
-def test_a_place_that_cannot_be_written_is_said_before_anything_is_loaded(people: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    face = str(people / "00000.png")
-    for target, out in ((face, tmp_path / "file/x.png"), (face, Path("/proc/x.png")), (people, Path("/proc/outs"))):
+    face = str(tmp_path / "a.png")
+    for target, out in ((face, tmp_path / "file/x.png"), (face, Path("/proc/x.png")), (tmp_path, Path("/proc/outs"))):
         with pytest.raises(SamaeError, match=rf"{out} cannot be written .*name a place"):
             swap.run(face, str(target), out, "no such model")
+
+
+def test_a_picture_that_was_given_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("source.jpg", "target.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "link.jpg").symlink_to("target.jpg")
+    for out in ("source.jpg", str(tmp_path / "target.jpg"), "link.jpg"):
+        with pytest.raises(SamaeError, match=rf"{out} is a picture that was given, which stays as it is: name another"):
+            swap.run("source.jpg", "target.jpg", Path(out), "no such model")
+    assert (tmp_path / "target.jpg").read_bytes() == b"target.jpg"
 
 
 def test_two_plain_pictures_are_swapped_without_landmarks(
