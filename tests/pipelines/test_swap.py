@@ -51,16 +51,20 @@ def test_a_folder_is_swapped_under_the_same_names_and_says_what_it_left_out(
     model: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
-    (people / "broken.png").write_text("no picture")
+    left = ("broken.png", "a.heic", "b.tiff", ".hidden")
+    for name in left:
+        (people / name).write_text("no picture")
     try:
         swap.run(str(people / "00000.png"), str(people), tmp_path / "out", str(model / "export"))
     finally:
-        (people / "broken.png").unlink()
+        for name in left:
+            (people / name).unlink()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.png", "00001.png", "00002.png"]
     said = capsys.readouterr().out
     assert "3 of 4 pictures" in said
     assert "left out" in said
     assert "broken.png" in said
+    assert "left out: what is no PNG, JPEG or WebP picture (3: LICENSE.txt, a.heic, b.tiff)\n" in said
 
 
 def test_a_folder_goes_to_swapped_unless_told_otherwise_and_results_are_no_targets(
@@ -84,8 +88,10 @@ def test_what_cannot_be_swapped_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("SAMAE_HOME", str(tmp_path / "home"))
     (tmp_path / "empty").mkdir()
+    for name in ("landmarks.json", *(f"{number:02d}.heic" for number in range(12))):
+        (tmp_path / "empty" / name).write_text("no picture")
     face = str(people / "00000.png")
-    with pytest.raises(SamaeError, match="holds no PNG"):
+    with pytest.raises(SamaeError, match=r"holds no PNG, JPEG or WebP picture \(12: 00\.heic, .*, 09\.heic, …\): name"):
         swap.run(face, str(tmp_path / "empty"), tmp_path / "out", str(model))
     with pytest.raises(SamaeError, match="the folder of the targets"):
         swap.run(face, str(people), people, str(model))
