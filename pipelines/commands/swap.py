@@ -37,7 +37,10 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
         )
     from training.export import load_swapper
 
-    swapper = load_swapper(export_of(settings, model), size_px=None if is_picture(source) else _width(settings))
+    export = export_of(settings, model)
+    swapper = load_swapper(export, size_px=None if is_picture(source) else _width(settings))
+    if words := of_photographs(export):
+        print(words)
     face = _source(settings, source, swapper)
     if Path(target).is_dir():
         _swap_folder(swapper, face, Path(target), out)
@@ -45,6 +48,15 @@ def run(source: str, target: str, out: Path | None, model: str) -> None:
         _swap_file(swapper, face, Path(target), out)
         print(f"{out}: {target} with the face of {source}")
     _say_of_faces()
+
+
+def of_photographs(export: Path) -> str:
+    """What photographs have to expect of the weights in a folder: a line for those that come with Samae, else none."""
+    from training.weights import SHIPPED_FOLDER
+
+    if not export.resolve().is_relative_to(SHIPPED_FOLDER.resolve()):
+        return ""
+    return f"{export.name}: these weights know generated people alone; expect little of photographs (docs/results.md)"
 
 
 def _say_of_faces() -> None:

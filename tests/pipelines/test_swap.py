@@ -16,6 +16,7 @@ from pipelines.commands import swap
 from training.config import load_recipe
 from training.export import export_model
 from training.methods.base import build_method
+from training.weights import SHIPPED_FOLDER, shipped_names
 
 SMALL = ["size_px=32", "generator.width=8", "generator.multipliers=[1, 2]", "generator.blocks=1"]
 
@@ -120,6 +121,12 @@ def test_a_picture_that_was_given_is_never_written_over(tmp_path: Path, monkeypa
         with pytest.raises(SamaeError, match=rf"{out} is a picture that was given, which stays as it is: name another"):
             swap.run("source.jpg", "target.jpg", Path(out), "no such model")
     assert (tmp_path / "target.jpg").read_bytes() == b"target.jpg"
+
+
+def test_weights_that_come_with_samae_say_what_they_know(tmp_path: Path) -> None:
+    (shipped,) = shipped_names()
+    assert "generated people alone; expect little of photographs" in swap.of_photographs(SHIPPED_FOLDER / shipped)
+    assert swap.of_photographs(tmp_path) == ""
 
 
 def test_two_plain_pictures_are_swapped_without_landmarks(
