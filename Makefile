@@ -10,7 +10,7 @@ export RAY_USAGE_STATS_ENABLED = 0
 export DO_NOT_TRACK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint dev bench pictures clean
+.PHONY: help setup demo test test-slow lint dev pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -43,7 +43,7 @@ lint: $(STAMP)  ## ruff and mypy alone
 dev: $(STAMP)  ## the Dagster and MLflow pages on localhost
 	$(BIN)/samae dev
 
-pictures: $(STAMP)  ## every picture and figure of docs/
+pictures: $(STAMP)  ## the pictures of people, heads, fits and landmarks in docs/
 	$(BIN)/samae pictures
 
 clean:  ## remove what was made here (.samae), keep .venv

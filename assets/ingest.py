@@ -62,12 +62,19 @@ def ingest(
         reader: names the detector (faces.detection.reader_digest).
 
     Raises:
-        SamaeError: the folder does not exist or holds no picture, or landmarks.json is absent or not about it.
+        SamaeError: the folder does not exist or holds no picture, or landmarks.json is absent or not about it, or
+            `out` is the folder of photographs itself, or holds faces of another size.
     """
-    files = sorted(p for p in photographs.rglob("*") if p.suffix.lower() in SUFFIXES) if photographs.is_dir() else []
+    files = pictures_below(photographs, out)
     if not files:
         raise SamaeError(f"{photographs} holds no PNG, JPEG or WebP picture: name a folder of photographs")
     entries: dict[str, Any] = read_json(out / LISTING_NAME) if (out / LISTING_NAME).is_file() else {}
+    widths = {int(entry["image"]["pixel_size"][0]) for entry in entries.values()}
+    if widths - {size_px}:
+        raise SamaeError(
+            f"{out} holds faces of {min(widths - {size_px})} px: go on with --size-px {min(widths)}, "
+            f"or write those of {size_px} px to another folder"
+        )
     rejected: dict[str, Any] = read_json(out / REJECTED_NAME) if (out / REJECTED_NAME).is_file() else {}
     find = _finder(photographs, detector, files)
     reader = reader if detector is not None else f"{LANDMARKS_NAME}-{sha256_file(photographs / LANDMARKS_NAME)[:16]}"
@@ -90,6 +97,17 @@ def ingest(
         if progress:
             progress(done + 1, len(files))
     return Counter({"ok": len(entries)}) + Counter(_reason(refusal) for refusal in rejected.values())
+
+
+def pictures_below(photographs: Path, out: Path) -> list[Path]:
+    """Every picture below a folder, sorted, without those of a set `out` that lies inside it."""
+    folder, made = photographs.resolve(), out.resolve()
+    if folder == made:
+        raise SamaeError(f"{out} is the folder of photographs itself: name another folder for the set")
+    files = sorted(path for path in photographs.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if made.is_relative_to(folder):
+        files = [path for path in files if not path.resolve().is_relative_to(made)]
+    return files
 
 
 def _reader_of(reason: str, reader: str, size_px: int) -> str:

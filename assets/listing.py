@@ -140,8 +140,8 @@ def _split(store: Store) -> Path:
         about = path.stat()
     except OSError:
         raise SamaeError(
-            f"{store.raw} holds no {LISTING_NAME}: name a folder in FFHQ layout by SAMAE_RAW, "
-            "or unset it to use generated people"
+            f"{store.raw} holds no {LISTING_NAME}: name a folder in FFHQ layout by SAMAE_RAW "
+            "(`samae ingest PHOTOGRAPHS SET` makes one of plain photographs), or unset it to use generated people"
         ) from None
     key = digest_of([str(path.resolve()), about.st_size, about.st_mtime_ns])
     split = store.home / "cache" / "listing" / key

@@ -5,16 +5,21 @@ too few people in its test split to be judged: it is filled up by the next hashe
 hashes whatever the set's size, a set of FEW_PEOPLE or more that grows never judges on a person whom it trained on.
 """
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from assets.graph import recipe_overrides
 from assets.listing import folder_entries, photograph_counts
 from assets.plan import Plan
 from assets.raw import empty_row
 from assets.store import Store
 from evaluation.pairs import LEAST_PAIRS
 from faces.errors import SamaeError
+from faces.synthetic.pictures import picture_of
+from training.config import load_recipe
+from training.shards import SPLITS, hash_position, split_of
 
 #: The test split is filled up to people who give so many pairs, the default of SAMAE_PAIRS: eleven persons of one
 #: picture each, for example (ours).
@@ -37,8 +42,6 @@ def split_people(person_of: Mapping[str, str], left_out: Collection[str] = ()) -
     Raises:
         SamaeError: the people are too few to train on some and judge on others.
     """
-    from training.shards import SPLITS, hash_position, split_of
-
     people = sorted(set(person_of.values()))
     split = {person: split_of(person) for person in people}
     if len(people) < FEW_PEOPLE or set(split.values()) != set(SPLITS):
@@ -78,8 +81,6 @@ def pairs_given(split: Mapping[str, str], faces: Mapping[str, int]) -> int:
 
 def people_listed(plan: Plan, store: Store) -> dict[str, str]:
     """Photograph -> person, as far as it is known before the first stage; empty where there are surely enough."""
-    from faces.synthetic.pictures import picture_of
-
     if plan.raw is None:
         count = plan.photographs if plan.photographs <= READ_AHEAD else 0
         return {f"{i:05d}": f"person-{picture_of(plan.seed, i, plan.people)[0]}" for i in range(count)}
@@ -95,16 +96,34 @@ def person_name(row: Mapping[str, Any]) -> str:
     return f"person-{row['person']}" if row["person"] >= 0 else str(row["key"])
 
 
-def pairs_expected(person_of: Mapping[str, str], wanted: int) -> str:
-    """One sentence where the people give fewer pairs than are wanted, else ""; SamaeError where they are too few."""
+def expected(plan: Plan, store: Store) -> str:
+    """Before the first stage: one sentence where the people give fewer pairs than are asked for, else "".
+
+    Raises:
+        SamaeError: they are too few to be split, or to fill one batch of a recipe.
+    """
+    person_of = people_listed(plan, store)
     if not person_of:
         return ""
-    split = {person_of[key]: where for key, where in split_people(person_of).items()}
-    given = pairs_given(split, Counter(person_of.values()))
-    if given >= wanted:
+    split = split_people(person_of)
+    require_batches(plan, list(split.values()).count("train"))
+    people = {person_of[key]: where for key, where in split.items()}
+    given = pairs_given(people, Counter(person_of.values()))
+    if given >= plan.pairs:
         return ""
-    tested = list(split.values()).count("test")
     return (
-        f"{len(person_of)} photographs: {tested} of {len(split)} people are kept for judging, which gives at most "
-        f"{given} of {wanted} pairs; more photographs give more"
+        f"{len(person_of)} photographs: {list(people.values()).count('test')} of {len(people)} people are kept for "
+        f"judging, which gives at most {given} of {plan.pairs} pairs; more photographs give more"
     )
+
+
+def require_batches(plan: Plan, trained_on: int) -> None:
+    """SamaeError when so many photographs are fewer than a batch of one of the plan's recipes."""
+    sizes = {name: load_recipe(name, recipe_overrides(plan, name)).train.batch_size for name in plan.recipes}
+    large = [name for name, size in sizes.items() if size > trained_on]
+    if large:
+        fitting = 2 ** int(math.log2(trained_on))
+        raise SamaeError(
+            f"{trained_on} photographs are left to train on, fewer than a batch of {', '.join(large)} "
+            f"({max(sizes.values())}): add photographs, or set SAMAE_OVERRIDES=train.batch_size={fitting}"
+        )

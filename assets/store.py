@@ -44,11 +44,11 @@ class Store:
         return self.home / "assets" / asset / (partition or WHOLE)
 
     def manifest(self, asset: str, partition: str | None = None) -> Manifest:
-        """The manifest of an asset; when there is none, one sentence that says which asset to make first."""
+        """The manifest of an asset; when there is none, one sentence that says what makes it."""
         folder = self.folder(asset, partition)
         if not is_complete(folder):
             name = f"{asset} [{partition}]" if partition else asset
-            raise SamaeError(f"{name} has not been made yet ({folder} is missing or unfinished): materialise it first")
+            raise SamaeError(f"{name} has not been made yet ({folder} is missing or unfinished): run `samae demo`")
         return read_manifest(folder)
 
     def digest(self, asset: str, partition: str | None = None) -> str:

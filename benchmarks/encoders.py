@@ -15,6 +15,8 @@ from training.pictures import read_picture
 from training.verification import read_pairs, ten_fold, verify
 
 SUMMARY = "Identity encoders on people none saw: verification, same / different / swapped similarity, saliency"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("encoders", "people", "pictures", "workers", "seed", "pairs", "data", "figures")
 
 
 def run(settings: dict) -> dict[str, float | int | str]:

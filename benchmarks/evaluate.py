@@ -14,6 +14,8 @@ from evaluation.pairs import PairList
 from faces.errors import SamaeError
 
 SUMMARY = "The judge: all metrics in one pass against one script a metric (scikit-image, one encoder each)"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("pairs", "rounds", "faces", "size_px", "folder")
 ENCODERS = ["judge-1", "judge-2", "judge-3"]
 
 

@@ -23,6 +23,8 @@ from faces.morphable.registry import load_head
 from faces.render.shading import to_srgb
 
 SUMMARY = "fitting: landmark error, pose, surface, light, albedo, masks and speed on held-out generated people"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("people", "size_px", "seed", "occluders")
 #: Seed of the people that this benchmark alone sees.
 HELD_OUT_SEED = 86_028_157
 #: CIE L* of the skin that part dark, medium and light tones: thirds of the range that people are drawn from.

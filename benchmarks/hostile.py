@@ -38,6 +38,8 @@ from faces.synthetic.dataset import write_dataset
 from pipelines.ray_pool import WORKER_ENVIRONMENT
 
 SUMMARY = "Planted bad photographs of every kind, and five SIGKILLs: every reason named, the same bytes in the end"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("photographs", "bad", "kills", "seed", "size_px", "folder")
 LISTING = "ffhq-dataset-v2.json"
 DENIED = {"photo_url": ["denied:url"], "author": ["Denied Author"]}
 Plant = Callable[[Path, dict[str, Any], dict[str, Any]], None]

@@ -26,6 +26,8 @@ from training.members import read_members
 from training.shards import ShardSet, write_index
 
 SUMMARY = "Loader: pictures a second from shards to batches, against the decoders alone and three other loaders"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("pictures", "size_px", "seconds", "rounds", "workers", "people")
 ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",

@@ -13,6 +13,8 @@ from training.networks.simswap import SimSwapGenerator
 from training.networks.unet import UNet
 
 SUMMARY = "Parameters and multiply-adds a picture of every network, beside the official figures"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ()
 #: Parameters of the released networks, counted on them, except where said; only the sources below state them.
 OFFICIAL = {
     "simswap-224": 55_051_779,  # released generator

@@ -17,6 +17,8 @@ from faces.errors import SamaeError
 from faces.synthetic.dataset import write_dataset
 
 SUMMARY = "Preparation: faces a second for each stage on 1 and 2 Ray workers, and hours for FFHQ-70k"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("photographs", "size_px", "folder", "warm")
 FFHQ = 70_000
 
 

@@ -18,6 +18,8 @@ from faces.compiled import cores
 from faces.render.rasterize import available_backends, rasterize
 
 SUMMARY = "rasteriser: index, barycentrics and depth of a 70,000-triangle head at 224 px"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("size_px", "batch", "repeats", "frequency")
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:

@@ -14,6 +14,8 @@ from faces.synthetic.dataset import write_dataset
 from faces.synthetic.pictures import render_picture
 
 SUMMARY = "Generated people: pictures a second at 256 px, written as an FFHQ folder"
+#: What `--set` may name.
+SETTINGS: tuple[str, ...] = ("size_px", "pictures", "workers", "people", "seed")
 
 
 def run(settings: dict) -> dict[str, float | int | str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -31,6 +32,12 @@ def kernel(function: Function) -> Function:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:
         return numba.njit(cache=False, **options)(function)
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether some process has left this kernel on disk, compiled, for whatever types."""
+    folder = function.stats.cache_path
+    return bool(folder) and any(Path(folder).glob(f"*.{function.py_func.__name__}-*.nbi"))
 
 
 def cores() -> int:

@@ -7,9 +7,11 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
+import click
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from faces.errors import SamaeError
 from faces.files import no_space
@@ -29,6 +31,19 @@ class LandmarkReader(StrEnum):
     auto = "auto"
     own = "own"
     insightface = "insightface"
+
+
+class WithArguments(TyperCommand):
+    """A command that shows the help of its arguments: typer 0.25 loses it with click 8.5."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The parameters, arguments with the help of their annotation."""
+        params = super().get_params(ctx)
+        hints = get_type_hints(self.callback, include_extras=True)
+        for param in params:
+            if isinstance(param, TyperArgument) and not param.help:
+                param.help = hints[str(param.name)].__metadata__[0].help
+        return params
 
 
 app = typer.Typer(
@@ -88,7 +103,7 @@ def doctor(
     command.run(as_json, deep)
 
 
-@app.command()
+@app.command(cls=WithArguments)
 def bench(
     name: Annotated[str | None, typer.Argument(help="Which benchmark.")] = None,
     as_json: Json = False,
@@ -133,7 +148,7 @@ def evaluate(
     command.run(recipe, as_json, protocol, pairs, report)
 
 
-@app.command()
+@app.command(cls=WithArguments)
 def swap(
     source: Annotated[str, typer.Argument(help="Picture with the source face, or a key of the shards.")],
     target: Annotated[str, typer.Argument(help="Picture, folder of pictures, or a key of the shards.")],
@@ -151,7 +166,7 @@ def swap(
     command.run(source, target, out, model)
 
 
-@app.command()
+@app.command(cls=WithArguments)
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write.")],
     count: Annotated[int, typer.Option(min=1, help="Photographs.")] = 100,
@@ -169,7 +184,7 @@ def synth(
         command.run(folder, count, size_px, people, seed)
 
 
-@app.command()
+@app.command(cls=WithArguments)
 def ingest(
     photographs: Annotated[Path, typer.Argument(help="Folder of photographs: PNG, JPEG or WebP, any size.")],
     folder: Annotated[Path, typer.Argument(help="Where to write the set in FFHQ layout.")],
@@ -200,7 +215,7 @@ def metrics(
 
 @app.command()
 def pictures() -> None:
-    """Make every picture of docs/ again."""
+    """Draw the pictures of people, heads, fits and landmarks in docs/images again."""
     from pipelines.commands import pictures as command
 
     command.run()
@@ -208,14 +223,17 @@ def pictures() -> None:
 
 @models_app.command("list")
 def models_list(as_json: Json = False) -> None:
-    """All versions with their aliases, verdicts and figures."""
+    """All registered versions with their aliases and verdicts, and the weights that come with Samae."""
     from pipelines.commands import models as command
 
     command.list_versions(as_json)
 
 
-@models_app.command("show")
-def models_show(version: Annotated[str, typer.Argument(help="A number or an alias.")], as_json: Json = False) -> None:
+@models_app.command("show", cls=WithArguments)
+def models_show(
+    version: Annotated[str, typer.Argument(help="A number, an alias, or the name of weights that come with Samae.")],
+    as_json: Json = False,
+) -> None:
     """Everything that is known of one version."""
     from pipelines.commands import models as command
 

@@ -7,7 +7,11 @@ pipelines.run_launcher, as in infra/cluster/dagster.yaml), every command uses th
 $SAMAE_HOME/dagster.
 """
 
+import difflib
+import os
 import re
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +25,8 @@ from faces.detection import READERS
 from faces.errors import SamaeError
 
 PREFIX = "SAMAE_"
+#: Read elsewhere: weights and caches by faces, progress and kernels of started processes, the commit of an image.
+OTHER_NAMES = ("CACHE", "COMMIT", "PROGRESS", "WARM", "WEIGHTS")
 
 
 class Settings(BaseSettings, Plan):
@@ -111,11 +117,31 @@ class Settings(BaseSettings, Plan):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings of the environment with `overrides` on top; SamaeError naming the variable that is wrong."""
+    """The settings of the environment with `overrides` on top; SamaeError naming the variable that is wrong.
+
+    A variable that looks like a misspelt setting is told on stderr, once a process.
+    """
+    for name in sorted(os.environ):
+        if meant := meant_setting(name):
+            _tell(f"samae: no setting is called {name}, it changes nothing; did you mean {meant}?")
     try:
         return Settings(**overrides)
     except ValidationError as error:
         raise SamaeError(_sentence(error)) from None
+
+
+def meant_setting(name: str) -> str:
+    """The setting that a variable SAMAE_* was probably meant for; "" for a setting, and for what resembles none."""
+    known = [*Settings.model_fields, *(other.lower() for other in OTHER_NAMES)]
+    asked = name.removeprefix(PREFIX).lower()
+    if not name.startswith(PREFIX) or asked in known:
+        return ""
+    return "".join(f"{PREFIX}{near.upper()}" for near in difflib.get_close_matches(asked, known, n=1))
+
+
+@cache
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _sentence(error: ValidationError) -> str:

@@ -35,6 +35,11 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
 
 
+def settings_of(module: ModuleType) -> tuple[str, ...]:
+    """Names of a benchmark's settings: its SETTINGS, or those of its DEFAULTS."""
+    return tuple(module.SETTINGS if hasattr(module, "SETTINGS") else module.DEFAULTS)
+
+
 def parse(settings: list[str]) -> dict[str, Any]:
     """["k=v"] -> {k: v} with numbers and booleans where the text is one."""
     parsed: dict[str, Any] = {}
@@ -50,8 +55,12 @@ def parse(settings: list[str]) -> dict[str, Any]:
 
 
 def measure(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """{bench, commit, machine, settings, figures} of one run."""
-    figures = load(name).run(settings)
+    """{bench, commit, machine, settings, figures} of one run; a SamaeError names an unknown setting."""
+    module = load(name)
+    known = settings_of(module)
+    if unknown := sorted(set(settings) - set(known)):
+        raise SamaeError(f"bench {name} knows no {', '.join(unknown)}; its settings are {', '.join(known) or 'none'}")
+    figures = module.run(settings)
     return {"bench": name, "commit": commit(), "machine": machine(), "settings": settings, "figures": figures}
 
 

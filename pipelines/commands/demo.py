@@ -54,13 +54,13 @@ def make(settings: Settings, plain: bool = True) -> list[Any]:
     Before the first stage: SamaeError where the people are too few to be judged, a word where they give few pairs.
     """
     from assets.graph import require_own_size
-    from assets.splits import pairs_expected, people_listed
+    from assets.splits import expected
     from pipelines.materialise import materialise_all, open_instance
     from pipelines.terminal import Terminal
 
     for recipe in settings.recipes:
         require_own_size(settings.plan, recipe)
-    if fewer := pairs_expected(people_listed(settings.plan, settings.store), settings.pairs):
+    if fewer := expected(settings.plan, settings.store):
         print(f"samae: {fewer}", flush=True)
     with open_instance(settings) as instance, Terminal(plain) as terminal:
 

@@ -1,4 +1,7 @@
-"""`samae dev`: the Dagster page on workspace.yaml and the MLflow page, both on localhost, until Ctrl-C."""
+"""`samae dev`: the Dagster page on workspace.yaml and the MLflow page, both on localhost, until Ctrl-C.
+
+What the two servers print is in $SAMAE_HOME/dev.log.
+"""
 
 import os
 import signal
@@ -10,10 +13,13 @@ from pathlib import Path
 
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
-from pipelines.group import end_group
+from pipelines.group import end_groups
 from pipelines.materialise import open_instance, prepare_dagster_home
 from pipelines.settings import Settings, load_settings
 
+#: What the servers print, below SAMAE_HOME.
+LOG_NAME = "dev.log"
+ENDING = (signal.SIGINT, signal.SIGTERM)
 WORKSPACE = Path(__file__).parent.parent.parent / "workspace.yaml"
 
 
@@ -33,25 +39,43 @@ def run(port: int | None, mlflow_port: int | None, page: str = "both") -> None:
     else:
         open_instance(settings).dispose()  # what keeps it from opening is one sentence here, a traceback in the page
     (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, _interrupt)
-    processes = [
-        subprocess.Popen(command, env=os.environ | environment(settings), start_new_session=True, cwd=WORKSPACE.parent)
-        for command in commands.values()
-    ]
     print("   ".join(commands) + "   (Ctrl-C ends)", flush=True)
+    serve(list(commands.values()), os.environ | environment(settings), settings.home / LOG_NAME)
+
+
+def serve(commands: list[list[str]], surroundings: dict[str, str], log: Path, grace_seconds: float = 15.0) -> None:
+    """Run commands in groups of their own until SIGINT or SIGTERM, then end all groups; more signals change nothing.
+
+    log: where everything goes that they print.
+
+    Raises:
+        SamaeError: one of them ended by itself.
+    """
+    signals: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: signals.append(got)) for number in ENDING}
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        while all(process.poll() is None for process in processes):
-            time.sleep(0.5)
-        raise SamaeError("a page ended by itself; its last lines above say why")
-    except KeyboardInterrupt:
-        print("samae: closed")
+        with log.open("wb") as stream:
+            for command in commands:
+                processes.append(
+                    subprocess.Popen(
+                        command,
+                        env=surroundings,
+                        start_new_session=True,
+                        cwd=WORKSPACE.parent,
+                        stdout=stream,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        while not signals and all(process.poll() is None for process in processes):
+            time.sleep(0.2)
     finally:
-        for process in processes:
-            end_group(process, grace_seconds=15)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+        end_groups(processes, grace_seconds)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if not signals:
+        raise SamaeError(f"a page ended by itself; the last lines of {log} say why")
+    print("samae: closed")
 
 
 def require_free(port: int, variable: str) -> None:

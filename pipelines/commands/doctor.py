@@ -139,7 +139,10 @@ def examine() -> dict[str, Any]:
             f"{disk_gib:.1f} GiB of disk are free at {settings.home}, {NEEDED_DISK_GIB:g} are needed: set SAMAE_HOME"
         )
     if settings.raw is not None and not (settings.raw / "ffhq-dataset-v2.json").is_file():
-        problems.append(f"SAMAE_RAW={settings.raw} holds no ffhq-dataset-v2.json: name a folder in FFHQ layout")
+        problems.append(
+            f"SAMAE_RAW={settings.raw} holds no ffhq-dataset-v2.json: name a folder in FFHQ layout, "
+            f"or make one by `samae ingest {settings.raw} SET`"
+        )
     return {
         "machine": machine(),
         "cores": cores(),

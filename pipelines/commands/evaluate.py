@@ -32,6 +32,11 @@ def run(
     from training.weights import shipped_names
 
     names = [*recipe_names(), *(shipped_names() if protocol in SET_PROTOCOLS else ())]
+    if recipe in shipped_names() and recipe not in names:
+        raise SamaeError(
+            f"{recipe} are weights that come with Samae: `samae bench results --set model={recipe}` judges them, or "
+            f"--protocol {', '.join(SET_PROTOCOLS)} here"
+        )
     if recipe not in names:
         raise SamaeError(f"no recipe is called {recipe!r}; there are {', '.join(names)}")
     every = (*PROTOCOLS, *SET_PROTOCOLS)

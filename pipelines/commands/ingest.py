@@ -40,14 +40,14 @@ def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
 def in_words(out: Path) -> str:
     """What can be done with a set: the command that uses it, and a word where it gives few pairs, or none."""
     from assets.ingest import LISTING_NAME, REJECTED_NAME
-    from assets.splits import pairs_expected, people_listed
+    from assets.splits import expected
 
     if not read_json(out / LISTING_NAME):
         return f"Nothing can be used: see {out / REJECTED_NAME}"
     settings = load_settings(raw=out)
     use = f"Use them: SAMAE_RAW={out} samae demo"
     try:
-        fewer = pairs_expected(people_listed(settings.plan, settings.store), settings.pairs)
+        fewer = expected(settings.plan, settings.store)
         return f"{fewer}\n{use}" if fewer else use
     except SamaeError as error:
-        return f"Add photographs before `samae demo`: {error}"
+        return f"{use}\nBefore that: {error}"

@@ -82,19 +82,35 @@ def list_versions(as_json: bool) -> None:
             taken_back = f"rolled back {tags[ROLLED_BACK_TAG]}; " if ROLLED_BACK_TAG in tags else ""
             said = taken_back + tags.get(VERDICT_TAG, "")
             print(f"{version['version']:>4}  {names:<22} {tags.get('recipe', ''):<12} {said}".rstrip(" ;"))
+    if not as_json:
+        print("\n".join(shipped_lines(not versions)))
+
+
+def shipped_lines(used: bool) -> list[str]:
+    """A line for each of the weights that come with the project. used: nothing was registered."""
+    from training.weights import find_weights, shipped_names
+
+    configs = {name: find_weights(name).config for name in shipped_names()}
+    use = "; `samae swap` uses them until a model is registered" if used else ""
+    return [f"   -  {name:<22} {config['recipe']['name']:<12} come with Samae{use}" for name, config in configs.items()]
 
 
 def show(name: str, as_json: bool) -> None:
     """One version by number or alias, or weights that come with the project, with the model card."""
     from training.weights import CARD, SHIPPED_FOLDER, shipped_names
 
-    if name in shipped_names() and not as_json:
-        print((SHIPPED_FOLDER / name / CARD).read_text(encoding="utf-8"))
+    if name in shipped_names():
+        card = (SHIPPED_FOLDER / name / CARD).read_text(encoding="utf-8")
+        about = {"version": name, "aliases": [], "run_id": "", "tags": {"samae.kind": "shipped"}, "card": card}
+        print(json.dumps(about, indent=2) if as_json else card)
         return
     tracker = tracking()
     found = next((v for v in describe(tracker) if name == v["version"] or name in v["aliases"]), None)
     if found is None:
-        raise SamaeError(f"no version or alias is called {name!r}; `samae models list` shows what there is")
+        raise SamaeError(
+            f"no version or alias is called {name!r}; `samae models list` shows what there is, and "
+            f"{', '.join(shipped_names())} comes with Samae"
+        )
     card = tracker.card(found["version"])
     if as_json:
         print(json.dumps(found | {"card": card}, indent=2))

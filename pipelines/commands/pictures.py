@@ -1,4 +1,8 @@
-"""`samae pictures`: every picture of docs/images, each drawn by the room that it shows."""
+"""`samae pictures`: the pictures of docs/images that show people, heads, fits and landmarks, drawn by their rooms.
+
+The others are of results and pages: docs/results.md and docs/identity.md name the command of each, and pages
+(dagster-*, mlflow-*) are photographs of a browser.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,6 @@
 """`samae train --recipe NAME`: the asset swap_model of one recipe, or identity_encoder of an encoder's recipe."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from pipelines.settings import Settings, load_settings
 
 
 def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> None:
-    """Train when the model is not up to date; --dry-run prints the resolved recipe."""
+    """Train when the model is not up to date; --dry-run prints every setting of the resolved recipe."""
     quieten()
     from assets.graph import recipe_overrides, require_own_size
     from assets.partitions import encoder_recipe_names, recipe_names
@@ -32,7 +33,9 @@ def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> 
     require_own_size(settings.plan, recipe)
     resolved = load_recipe(recipe, recipe_overrides(settings.plan, recipe))
     if dry_run:
-        print(json.dumps({**resolved.as_dict(), "digest": resolved.digest, "ranks": settings.ranks}, indent=2))
+        print(
+            json.dumps({**dataclasses.asdict(resolved), "digest": resolved.digest, "ranks": settings.ranks}, indent=2)
+        )
         return
     from pipelines.materialise import materialise, open_instance
     from pipelines.terminal import Terminal
@@ -54,7 +57,7 @@ def _train_encoder(settings: Settings, recipe: str, dry_run: bool) -> None:
 
     resolved = load_encoder_recipe(recipe, encoder_overrides(settings.plan, recipe))
     if dry_run:
-        print(json.dumps({**resolved.as_dict(), "digest": resolved.digest}, indent=2))
+        print(json.dumps({**dataclasses.asdict(resolved), "digest": resolved.digest}, indent=2))
         return
     with open_instance(settings) as instance, Terminal() as terminal:
         terminal.ended(materialise(settings, instance, "identity_encoder", recipe, terminal.started))

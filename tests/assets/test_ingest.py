@@ -246,3 +246,27 @@ def test_five_points_of_a_turned_head_give_its_68(yaw_degrees: float) -> None:
     seen = head_to_camera(np.asarray(head.mean_mm[head.landmarks], np.float64)[None], angles, place)
     points = project(seen, Camera.centred(512))[0, :, :2]
     np.testing.assert_allclose(complete_landmarks(five_points(points)), points, atol=3.0)
+
+
+def test_a_set_inside_the_folder_is_not_read_again(tmp_path: Path, portrait) -> None:
+    photos, finds = tmp_path / "photos", OneFace(portrait.landmarks_px)
+    photos.mkdir()
+    Image.fromarray(portrait.image).save(photos / "a.png")
+    for _ in range(2):
+        assert ingest(photos, photos / "set", finds, 64) == {"ok": 1}
+    with pytest.raises(SamaeError, match="is the folder of photographs itself"):
+        ingest(photos, photos, finds, 64)
+    (tmp_path / "photos" / "inner").mkdir()
+    Image.fromarray(portrait.image).save(photos / "inner" / "b.png")
+    assert ingest(photos / "inner", tmp_path, finds, 64) == {"ok": 1}
+
+
+def test_one_set_has_one_size(tmp_path: Path, portrait) -> None:
+    photos, finds = tmp_path / "photos", OneFace(portrait.landmarks_px)
+    photos.mkdir()
+    Image.fromarray(portrait.image).save(photos / "a.png")
+    ingest(photos, tmp_path / "set", finds, 64)
+    before = (tmp_path / "set" / LISTING_NAME).read_bytes()
+    with pytest.raises(SamaeError, match="holds faces of 64 px: go on with --size-px 64"):
+        ingest(photos, tmp_path / "set", finds, 128)
+    assert (tmp_path / "set" / LISTING_NAME).read_bytes() == before

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from assets.listing import LISTING_NAME
 from assets.plan import Plan
-from assets.splits import ENOUGH_PAIRS, pairs_expected, pairs_given, people_listed, split_people
+from assets.splits import ENOUGH_PAIRS, expected, pairs_given, people_listed, split_people
 from assets.store import Store
 from faces.errors import SamaeError
+from faces.files import write_json
 from training.shards import split_of
 
 
@@ -29,13 +31,11 @@ def test_photographs_of_unknown_people_give_all_pairs(count: int) -> None:
 def test_fewer_give_as_many_as_a_third_of_them_has(count: int) -> None:
     split = split_people(unknown(count))
     assert 4 <= pairs_given(split, dict.fromkeys(split, 1)) < ENOUGH_PAIRS
-    assert "pairs; more photographs give more" in pairs_expected(unknown(count), ENOUGH_PAIRS)
 
 
 def test_a_set_that_gave_enough_pairs_is_split_as_before() -> None:
     people = {f"{i:05d}": f"person-{i % 250}" for i in range(1000)}
     assert split_people(people) == {key: split_of(person) for key, person in people.items()}
-    assert pairs_expected(people, 100) == ""
 
 
 def test_a_set_that_grows_never_judges_whom_it_trained_on() -> None:
@@ -58,9 +58,24 @@ def test_too_few_is_one_sentence(count: int) -> None:
         split_people(unknown(count))
 
 
-def test_four_generated_people_are_enough(tmp_path: Path) -> None:
-    listed = people_listed(Plan(photographs=16), Store(tmp_path, "people"))
-    assert len(set(listed.values())) == 4
-    split = split_people(listed)
-    assert set(split.values()) == {"train", "validation", "test"}
-    assert "4 people" in pairs_expected(listed, ENOUGH_PAIRS)
+def test_what_the_demo_says_before_its_first_stage(tmp_path: Path) -> None:
+    store = Store(tmp_path, "people")
+    assert len(set(people_listed(Plan(photographs=16), store).values())) == 4
+    assert expected(Plan(), store) == ""
+    small = Plan(photographs=16, overrides=("train.batch_size=4",))
+    assert "2 of 4 people are kept for judging, which gives at most 32 of 100 pairs" in expected(small, store)
+    with pytest.raises(SamaeError, match=r"^4 photographs are left .* or set SAMAE_OVERRIDES=train.batch_size=4$"):
+        expected(Plan(photographs=16), store)
+    with pytest.raises(SamaeError, match="8 photographs of 2 people are too few"):
+        expected(Plan(photographs=8), store)
+
+
+@pytest.mark.parametrize(("count", "said"), [(20, "gives at most 42 of 100 pairs"), (40, "")])
+def test_a_listing_of_plain_photographs_is_looked_at(tmp_path: Path, count: int, said: str) -> None:
+    write_json(
+        tmp_path / LISTING_NAME, {str(i): {"image": {"file_path": f"images/00000/{i:05d}.png"}} for i in range(count)}
+    )
+    plan = Plan(raw=tmp_path, overrides=("train.batch_size=8",))
+    found = expected(plan, Store(tmp_path / "home", "set", tmp_path))
+    assert said in found
+    assert bool(found) == bool(said)

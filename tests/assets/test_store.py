@@ -50,7 +50,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SamaeError, match=r"swap_model \[samae\] has not been made yet .*materialise it first"):
+    with pytest.raises(SamaeError, match=r"swap_model \[samae\] has not been made yet .*run `samae demo`"):
         Store(tmp_path, "people").digest("swap_model", "samae")
 
 

@@ -146,3 +146,19 @@ def test_two_workers_write_the_same_bytes(folder: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(dataset, "UNIT", 3)
     write_dataset(tmp_path / "set", 5, SIZE, people=3, seed=7, workers=2)
     assert everything(tmp_path / "set") == everything(folder)
+
+
+def test_it_is_known_whether_kernels_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel of a file of its own, before its first call and after it."""
+    import importlib
+
+    from faces.compiled import is_compiled
+
+    (tmp_path / "one_kernel.py").write_text(
+        "from faces.compiled import kernel\n\n\n@kernel\ndef twice(x):\n    return x + x\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    twice = importlib.import_module("one_kernel").twice
+    assert not is_compiled(twice)
+    assert twice(2) == 4
+    assert is_compiled(twice)

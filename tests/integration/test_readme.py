@@ -18,6 +18,7 @@ PROVEN_ELSEWHERE = {
     "make test": "is what runs this",
     "make dev": "tests/integration/test_pages.py runs `samae dev`, which is all that `make dev` does",
     "samae demo --set recipes=samae --set photographs=1000": "tests/integration/conftest.py",
+    "samae swap me.jpg you.jpg --out swap.png": "tests/pipelines/test_swap.py swaps photographs of a folder",
     "SAMAE_RAW=/data/ffhq SAMAE_PICTURE_PX=256 samae demo": "tests/assets/test_raw.py reads a folder in FFHQ layout",
 }
 

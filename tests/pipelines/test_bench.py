@@ -28,7 +28,9 @@ def test_settings_are_read_as_values() -> None:
 
 
 def test_an_answer_says_what_was_measured_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "load", lambda name: SimpleNamespace(run=lambda settings: {"faces_per_s": 2.5}))
+    monkeypatch.setattr(
+        bench, "load", lambda name: SimpleNamespace(SETTINGS=("count",), run=lambda settings: {"faces_per_s": 2.5})
+    )
     answer = bench.measure("anything", {"count": 1})
     assert set(answer) == {"bench", "commit", "machine", "settings", "figures"}
     assert answer["figures"] == {"faces_per_s": 2.5}
@@ -72,5 +74,9 @@ def test_figures_of_the_stages_are_sums_over_folders_per_thousand() -> None:
     assert found["swap_model_s"] == 8.0
     assert found["ffhq_prepare_core_hours"] == pytest.approx(70 * 7 * 6 / 3600, abs=0.01)
     assert found["ffhq_disk_gb"] == pytest.approx(70 * 7 * 8 / 1000)
-    with pytest.raises(SamaeError, match="no settings are called photos"):
-        stages.run({"photos": 3})
+
+
+@pytest.mark.parametrize("name", bench.names())
+def test_a_misspelt_setting_is_refused_before_anything_runs(name: str) -> None:
+    with pytest.raises(SamaeError, match=f"bench {name} knows no photos; its settings are "):
+        bench.measure(name, {"photos": 3})

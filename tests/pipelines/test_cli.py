@@ -56,6 +56,22 @@ def test_every_command_explains_itself(name: str) -> None:
     assert len(shown.stdout.splitlines()) > 4
 
 
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["swap"], ["Picture with the source face, or a key", "Picture, folder of pictures, or a key"]),
+        (["synth"], ["Where to write."]),
+        (["ingest"], ["Folder of photographs: PNG, JPEG or WebP", "Where to write the set in FFHQ layout."]),
+        (["bench"], ["Which benchmark."]),
+        (["models", "show"], ["A number, an alias, or the name of weights"]),
+    ],
+)
+def test_arguments_are_explained(arguments: list[str], texts: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*arguments, "--help"]).stdout
+    for text in texts:
+        assert text in shown
+
+
 @dataclass
 class Done:
     """How a command ended."""
@@ -100,12 +116,14 @@ def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
     ("arguments", "variables", "mentions"),
     [
         (["demo"], {"SAMAE_PHOTOGRAPHS": "some"}, "SAMAE_PHOTOGRAPHS is 'some'"),
-        (["demo"], {"SAMAE_RAW": "/nowhere/faces"}, "holds no ffhq-dataset-v2.json"),
+        (["demo"], {"SAMAE_RAW": "/nowhere/faces"}, "`samae ingest PHOTOGRAPHS SET` makes one"),
         (["demo", "--set", "photos=3"], {}, "is not NAME=VALUE of a setting"),
         (["demo", "--set", "photographs=8"], {}, "8 photographs of 2 people are too few to train on some"),
         (["train", "--recipe", "sameo"], {}, "no recipe is called 'sameo'"),
-        (["train", "--recipe", "samae"], {}, "training_shards has not been made yet"),
+        (["train", "--recipe", "samae"], {}, "is missing or unfinished): run `samae demo`"),
         (["evaluate", "--recipe", "samae"], {}, "swap_model [samae] has not been made yet"),
+        (["evaluate", "--recipe", "samae-people"], {}, "`samae bench results --set model=samae-people` judges them"),
+        (["bench", "raster", "--set", "foo=1"], {}, "bench raster knows no foo; its settings are size_px, batch"),
         (["bench", "speed"], {}, "no benchmark is called 'speed'"),
         (["swap", "00001", "00002"], {}, "training_shards has not been made yet"),
         (["ingest", "/nowhere", "set"], {}, "/nowhere holds no PNG, JPEG or WebP picture"),
@@ -154,7 +172,7 @@ def test_doctor_finds_weights_and_names_problems(samae: Callable[..., Done], tmp
     told = {w["name"]: w for w in found["optional_weights"]}
     assert told["LPIPS heads (vgg)"]["found"] == str(weights / "vgg.pth")
     assert "not the published file" in told["VGG16"]["doubt"]
-    assert any("holds no ffhq-dataset-v2.json" in problem for problem in found["problems"])
+    assert any(f"or make one by `samae ingest {tmp_path} SET`" in problem for problem in found["problems"])
     assert done.returncode == 2
 
 
@@ -171,6 +189,22 @@ def test_models_of_an_empty_registry(samae: Callable[..., Done], tmp_path: Path)
     shown = samae("models", "show", "champion", home=tmp_path)
     assert shown.returncode == 2
     assert "no version or alias is called 'champion'" in shown.stderr
+    assert "samae-people comes with Samae" in shown.stderr
+    assert "samae-people" in samae("models", "list", home=tmp_path).stdout
+    about = json.loads(samae("models", "show", "samae-people", "--json", home=tmp_path).stdout)
+    assert about["version"] == "samae-people"
+    assert "Apache-2.0" in about["card"]
     back = samae("models", "rollback", home=tmp_path)
     assert back.returncode == 2
     assert "nothing to roll back to" in back.stderr
+
+
+def test_a_dry_run_hides_no_setting(samae: Callable[..., Done], tmp_path: Path) -> None:
+    from training.config import load_recipe
+
+    shown = json.loads(samae("train", "--recipe", "samae", "--dry-run", home=tmp_path).stdout)
+    recipe = load_recipe("samae")
+    for name in ("generator", "discriminator", "losses", "mask", "mesh", "identity", "optimiser", "train"):
+        assert set(shown[name]) == set(vars(getattr(recipe, name))), name
+    assert shown["train"]["patience_s"] == recipe.train.patience_s
+    assert len(shown["digest"]) == 16

@@ -118,3 +118,13 @@ def test_the_command_says_what_size_a_recipe_wants(monkeypatch: pytest.MonkeyPat
         train.run("samae-256", [], None, dry_run=True)
     with pytest.raises(SamaeError, match="recipe 'simswap-224' is written for 224 px"):
         demo.make(load_settings(recipes=("simswap-224",)))
+
+
+def test_a_misspelt_variable_is_told_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SAMAE_PHOTOGRAPS", "12")
+    for name in ("SAMAE_WEIGHTS", "SAMAE_CACHE", "SAMAE_PROGRESS", "SAMAE_OUR_TEAMS_BUCKET", "SAMAE_PAIRS"):
+        monkeypatch.setenv(name, "4")
+    load_settings()
+    load_settings()
+    told = capsys.readouterr().err
+    assert told == "samae: no setting is called SAMAE_PHOTOGRAPS, it changes nothing; did you mean SAMAE_PHOTOGRAPHS?\n"
