@@ -74,7 +74,7 @@ class LossSettings:
     Attributes:
         reconstruction: L1 over the whole picture.  face: L1 inside the hole (SAMAE).
         detail: L1 of the differences between neighbouring pixels inside the hole.
-        perceptual: features of VGG (when its weights are given) or of the identity encoder.
+        perceptual: features of VGG (when its weights are given) or of the encoder builtin.
         identity: 1 - cos of the embeddings.
         adversarial, adversarial_form: "hinge" or "nonsaturating".
         r1: weight of the squared gradient of D at real pictures, every `r1_every_steps` steps.

@@ -1,7 +1,8 @@
 """What pictures are compared by besides pixels: the identity encoder, and VGG-16 where its weights are found.
 
-Without VGG weights the perceptual loss uses the identity encoder's own maps (ours); `source` says which, and every
-run prints it. Put torchvision's vgg16-397923af.pth into $SAMAE_WEIGHTS to get the paper's loss.
+Without VGG weights the perceptual loss compares maps of the encoder `builtin` (ours), whatever encoder the recipe
+names, so that recipes which differ in the encoder have one perceptual loss; `source` says which, and every run prints
+it. Put torchvision's vgg16-397923af.pth into $SAMAE_WEIGHTS to get the paper's loss.
 """
 
 import inspect
@@ -13,37 +14,44 @@ import torch.nn.functional as F
 from torch import nn
 
 from faces.errors import SamaeError
-from faces.identity.registry import refuse_judge
+from faces.identity.registry import load_encoder, refuse_judge
 from training.config import Recipe
 from training.losses import feature_distance, identity_distance
 from training.methods.base import EncoderLike
-from training.networks.vgg import FILES, load_vgg, vgg_path
+from training.networks.vgg import load_vgg, vgg_path
 
+#: Whose maps are compared without VGG.
+WATCHER = "builtin"
 Maps = list[torch.Tensor]
 
 
 class FrozenFeatures:
     """The identity encoder and the perceptual network behind one call, so that a shared network runs once.
 
+    Args:
+        watcher: the encoder whose maps are compared without VGG; None is `encoder` itself.
     Attributes:
         source: "vgg16" or "the identity encoder NAME": what the perceptual loss compares.
     """
 
-    def __init__(self, encoder: EncoderLike, vgg: nn.Module | None, layers: int = 3) -> None:
-        self.encoder, self.vgg, self.layers = encoder, vgg, layers
+    def __init__(
+        self, encoder: EncoderLike, vgg: nn.Module | None, layers: int = 3, watcher: EncoderLike | None = None
+    ) -> None:
+        self.encoder, self.vgg, self.layers, self.watcher = encoder, vgg, layers, watcher or encoder
         self.network: nn.Module | None = getattr(encoder, "network", None)
-        self.source = "vgg16" if vgg is not None else f"the identity encoder {encoder.name}"
+        self.source = "vgg16" if vgg is not None else f"the identity encoder {self.watcher.name}"
 
     @property
     def has_maps(self) -> bool:
-        """False when neither VGG nor the encoder can give feature maps (an ONNX recogniser)."""
-        return self.vgg is not None or self.network is not None
+        """False when neither VGG nor the watcher can give feature maps (an ONNX recogniser)."""
+        return self.vgg is not None or hasattr(self.watcher, "network")
 
     def __call__(self, pictures: torch.Tensor, landmarks_px: torch.Tensor) -> tuple[torch.Tensor, Maps]:
         """(N, 3, S, S) 0..1 and (N, 68, 2) px -> unit embeddings (N, M) and perceptual maps, both differentiable."""
-        if self.network is None:
-            return self.encoder.embed_tensor(pictures, landmarks_px), self._vgg_maps(pictures)
-        maps = self._encoder_maps(pictures, landmarks_px)
+        if self.network is None or self.watcher is not self.encoder:
+            compared = self.maps(pictures, landmarks_px) if self.has_maps else []
+            return self.encoder.embed_tensor(pictures, landmarks_px), compared
+        maps = self._watcher_maps(pictures, landmarks_px)
         embedding = F.normalize(self.network.head(maps[-1]).float(), dim=1)  # type: ignore[operator]
         return embedding, self._vgg_maps(pictures) if self.vgg is not None else maps[: self.layers]
 
@@ -51,26 +59,24 @@ class FrozenFeatures:
         """The perceptual maps alone."""
         if self.vgg is not None:
             return self._vgg_maps(pictures)
-        return self._encoder_maps(pictures, landmarks_px)[: self.layers]
+        return self._watcher_maps(pictures, landmarks_px)[: self.layers]
 
-    def _encoder_maps(self, pictures: torch.Tensor, landmarks_px: torch.Tensor) -> Maps:
-        crops = self.encoder.crops(pictures, landmarks_px)  # type: ignore[attr-defined]
-        return self.network.features(crops.contiguous(memory_format=torch.channels_last))  # type: ignore[union-attr,operator]
+    def _watcher_maps(self, pictures: torch.Tensor, landmarks_px: torch.Tensor) -> Maps:
+        return self.watcher.feature_maps(pictures, landmarks_px)  # type: ignore[attr-defined,no-any-return]
 
     def _vgg_maps(self, pictures: torch.Tensor) -> Maps:
         return self.vgg(pictures) if self.vgg is not None else []
 
 
 def frozen_features(encoder: EncoderLike, recipe: Recipe, device: torch.device) -> FrozenFeatures:
-    """The features of a recipe; SamaeError when the encoder judges, or cannot give what the recipe weighs."""
+    """The features of a recipe; SamaeError when the encoder judges, or gives no gradient that the recipe weighs."""
     refuse_judge(encoder.name, recipe.name)
     path = vgg_path()
-    features = FrozenFeatures(encoder, load_vgg(path).to(device) if path else None)
-    if recipe.losses.perceptual > 0 and not features.has_maps:
-        raise SamaeError(
-            f"the encoder {encoder.name!r} gives no feature maps and VGG's weights are missing: put {FILES[1]} "
-            "into a folder named by SAMAE_WEIGHTS, or train with --set losses.perceptual=0"
-        )
+    watcher = None
+    if path is None and recipe.losses.perceptual > 0:
+        builtin = load_encoder(WATCHER, "cpu" if device.type == "meta" else str(device))
+        watcher = None if builtin.digest == getattr(encoder, "digest", "") else builtin  # one network gives both
+    features = FrozenFeatures(encoder, load_vgg(path).to(device) if path else None, watcher=watcher)
     if features.network is None and recipe.losses.identity > 0 and not _is_differentiable(encoder):
         raise SamaeError(
             f"gradients cannot pass through the encoder {encoder.name!r} (its ONNX graph has operators that torch does "

@@ -8,6 +8,7 @@ import torch
 from method_fakes import SIZE_PX, TINY, tiny_batch, tiny_encoder, tiny_head
 
 from faces.errors import SamaeError
+from faces.identity.registry import load_encoder
 from training.config import load_recipe
 from training.methods import mesh_kernels
 from training.methods.base import PARTNER_GROUP, MethodBase, build_method, generator_at, generators_at, partners
@@ -118,6 +119,24 @@ def test_the_total_is_the_weighted_sum_of_the_parts() -> None:
     weights = method.recipe.losses
     wanted = sum(getattr(weights, name) * value for name, value in losses.parts.items())
     torch.testing.assert_close(losses.total.detach(), torch.as_tensor(wanted), atol=1e-6, rtol=1e-5)
+
+
+def test_without_vgg_the_encoder_does_not_choose_the_perceptual_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes that differ in the encoder compare the same maps, those of builtin; the identity loss has its own."""
+    monkeypatch.delenv("SAMAE_WEIGHTS", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    parts = []
+    for encoder in (load_encoder("builtin"), load_encoder("blendface"), tiny_encoder()):
+        method = build_method(load_recipe("samae", TINY), tiny_head(), encoder)
+        assert isinstance(method, Samae)
+        made, batch = tiny_batch(seed=2).image, tiny_batch()
+        embedding, maps = method.features(made, batch.landmarks)
+        wanted = method.features.maps(batch.image, batch.landmarks)
+        parts.append(sum(float((a - b).abs().mean()) for a, b in zip(maps, wanted, strict=True)))
+        torch.testing.assert_close(embedding, encoder.embed_tensor(made, batch.landmarks), atol=1e-5, rtol=1e-4)
+        assert any("features of the identity encoder builtin" in note for note in method.notes)
+    assert parts[1] == pytest.approx(parts[0], rel=1e-5)
+    assert parts[2] == pytest.approx(parts[0], rel=1e-5)
 
 
 def test_the_skin_vector_reaches_the_generator_only_where_the_recipe_says_so() -> None:
