@@ -229,9 +229,9 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
     """The shards' head and the recipe's encoder, which embeds the faces anew where the shards were made with another.
 
     Raises:
-        SamaeError: the shards have another size or head than the recipe.
+        SamaeError: the shards have another size or head than the recipe, or the encoder judges, under whatever name.
     """
-    from faces.identity.registry import load_encoder
+    from faces.identity.registry import load_encoder, refuse_judge
     from faces.morphable.registry import load_head, require_same_edition
 
     if recipe.size_px != shard_set.size_px:
@@ -241,6 +241,7 @@ def fitting_parts(recipe: Recipe, shard_set: ShardSet, device: str) -> tuple[Mor
         )
     head = load_head(shard_set.head["edition"].rpartition("-")[0])
     encoder = load_encoder(recipe.identity.encoder, device)
+    refuse_judge(encoder.name, recipe.name, encoder.digest)
     made_with = shard_set.head
     require_same_edition(head, made_with["edition"], made_with["digest"], f"the set of shards in {shard_set.folder}")
     if shard_set.encoder["digest"] != encoder.digest:

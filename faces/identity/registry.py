@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from faces.errors import SamaeError
+from faces.files import sha256_file
 from faces.identity.encoder import Encoder, read_encoder
 
 WEIGHTS_VARIABLE = "SAMAE_WEIGHTS"
@@ -55,14 +56,26 @@ KNOWN_ENCODERS: dict[str, KnownEncoder] = {
 }
 
 
-def refuse_judge(encoder: str, recipe: str) -> None:
-    """SamaeError where a recipe wants to train with an encoder that is kept for judging."""
-    known = KNOWN_ENCODERS.get(encoder)
+def refuse_judge(encoder: str, recipe: str, digest: str | None = None) -> None:
+    """SamaeError where a recipe wants to train with an encoder that is kept for judging.
+
+    encoder: its name or path.  digest: of its weights, where they are loaded; then a judge under another name is
+    known, too, as far as the judge's own file is on this machine.
+    """
+    known = KNOWN_ENCODERS.get(encoder) or (judge_of(digest) if digest else None)
     if known is not None and known.judge_only:
+        also = "" if encoder == known.name else f" (the weights of {known.name})"
         raise SamaeError(
-            f"recipe {recipe!r} trains with the encoder {encoder!r}, which only judges; "
-            "choose --set identity.encoder=builtin or arcface, else the judgement means nothing"
+            f"recipe {recipe!r} trains with the encoder {encoder!r}{also}, which only judges; "
+            "choose builtin, arcface or an encoder of your own, else the judgement means nothing"
         )
+
+
+def judge_of(digest: str) -> KnownEncoder | None:
+    """The judge whose weights on this machine have this digest (16 hexadecimal digits), or None."""
+    judges = (known for known in KNOWN_ENCODERS.values() if known.judge_only)
+    files = ((known, find_weights(known)) for known in judges)
+    return next((known for known, path in files if path is not None and sha256_file(path)[:16] == digest), None)
 
 
 def search_folders() -> list[Path]:

@@ -1,5 +1,6 @@
 """Any encoder in any swapper: shards made with one encoder train a recipe that names another; judges never train."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from shard_factory import make_shards
 from faces.errors import SamaeError
 from faces.identity.encoder import read_encoder, save_encoder
 from faces.identity.iresnet import IResNet, IResNetConfig
-from faces.identity.registry import KNOWN_ENCODERS
+from faces.identity.registry import KNOWN_ENCODERS, find_weights
+from faces.morphable.registry import load_head
 from training.config import load_recipe, recipe_names
 from training.stream import Stream, load_faces
 from training.train import fitting_parts
@@ -27,8 +29,6 @@ def other_encoder(folder: Path, seed: int = 7) -> Path:
 def test_a_recipe_may_name_another_encoder_than_the_shards(tmp_path: Path, recipe: str) -> None:
     path = other_encoder(tmp_path)
     shards = make_shards(tmp_path / "shards")
-    from faces.morphable.registry import load_head
-
     head = load_head("builtin")
     shards.head = {"edition": head.edition, "digest": head.digest}
     multipliers = ["generator.multipliers=[1, 2]"]
@@ -91,10 +91,20 @@ def test_no_recipe_trains_with_an_encoder_that_judges(name: str) -> None:
             load_recipe(name, [f"identity.encoder={judge}"])
 
 
+def test_a_renamed_judge_does_not_teach_either(tmp_path: Path) -> None:
+    judge = find_weights(KNOWN_ENCODERS["judge-2"])
+    assert judge is not None
+    shutil.copy(judge, tmp_path / "mine.safetensors")
+    shards = make_shards(tmp_path / "shards")
+    head = load_head("builtin")
+    shards.head = {"edition": head.edition, "digest": head.digest}
+    recipe = load_recipe("simswap", ["size_px=32", f"identity.encoder={tmp_path / 'mine.safetensors'}"])
+    with pytest.raises(SamaeError, match=r"'mine' .the weights of judge-2., which only judges"):
+        fitting_parts(recipe, shards, "cpu")
+
+
 def test_what_judges_was_trained_on_other_people_with_another_backbone_or_loss() -> None:
     from safetensors import safe_open
-
-    from faces.identity.registry import find_weights
 
     headers = {}
     for name in ("builtin", "judge-1", "judge-2", "judge-3"):
