@@ -68,13 +68,18 @@ def recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
 
 
 def encoder_recipe_identity(plan: Plan, recipe: str) -> dict[str, Any]:
-    """What an encoder's recipe with this plan's settings trains: its digest, and the encoder that it starts from."""
+    """What an encoder's recipe with this plan's settings trains: its digest, its people, and where it starts from."""
+    from training.encoder.crops import data_digest
     from training.encoder.recipe import load_encoder_recipe
 
     settings = load_encoder_recipe(recipe, encoder_overrides(plan, recipe))
     start = settings.start_from
     origin = {"start_from": encoder_identity(start)["digest"]} if start else {}
-    return {"recipe": settings.digest, **origin}
+    try:
+        data = data_digest(settings)
+    except SamaeError:
+        data = "unusable"  # the training itself says why
+    return {"recipe": settings.digest, "data": data, **origin}
 
 
 def encoder_overrides(plan: Plan, recipe: str) -> list[str]:

@@ -18,7 +18,7 @@ from assets.parts import Parts
 from assets.ports import Pool, Samae
 from assets.room import bytes_below, encoder_workers, require_room
 from assets.tables import OK, chunks, matrix, read_array, read_rows, write_rows
-from faces.files import is_complete
+from faces.files import digest_of, is_complete
 from faces.lock import sole_writer
 
 
@@ -77,7 +77,7 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
     name, store = context.partition_key, samae.store
     recipe = load_encoder_recipe(name, encoder_overrides(samae.plan, name))
     made_from = provenance("identity_encoder", name, samae.plan, store)
-    run_dir, cache = store.runs / f"encoder-{name}-{recipe.digest}", store.home / "cache" / "encoders"
+    run_dir, cache = store.runs / f"encoder-{name}-{digest_of(made_from)}", store.home / "cache" / "encoders"
     require_room(samae, "identity_encoder", partition=name, written=begun_bytes(recipe, run_dir, cache))
     said = samae.progress(context, "identity_encoder")
 
@@ -99,9 +99,9 @@ def identity_encoder(context: dg.AssetExecutionContext, samae: dg.ResourceParam[
 
 def begun_bytes(recipe: Any, run_dir: Path, cache: Path) -> int:
     """Bytes that lie there already of what is counted of an EncoderRecipe's training (training/footprint.py)."""
-    from training.encoder.crops import people_folder
+    from training.encoder.crops import crops_folder
 
-    crops = people_folder(recipe, cache)
+    crops = crops_folder(recipe, cache)
     are_made = recipe.data == "people" and is_complete(crops)
     return bytes_below(run_dir) + (bytes_below(crops) if are_made else 0)
 

@@ -118,12 +118,18 @@ def bench(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="Name of a recipe, training/recipes/NAME.yaml.")] = "samae",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Name of a recipe, training/recipes/NAME.yaml, or of an identity encoder's, "
+            "training/recipes/encoders/NAME.yaml (settings: training/encoder/recipe.py)."
+        ),
+    ] = "samae",
     settings: Set = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Training processes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
 ) -> None:
-    """Train one recipe on the shards (asset swap_model)."""
+    """Train one recipe on the shards (asset swap_model), or one encoder (asset identity_encoder)."""
     from pipelines.commands import train as command
 
     command.run(recipe, settings or [], ranks, dry_run)

@@ -1,6 +1,7 @@
 """training/encoder and training/verification.py: margins, blending and figures by hand, and a network that learns."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from faces.errors import SamaeError
 from faces.identity.encoder import save_encoder
+from faces.identity.registry import KNOWN_ENCODERS, find_weights
 from training.encoder import CropSet, EncoderRecipe, augment, check, margin_logits, train_encoder
 from training.encoder.blend import Blender
 from training.encoder.loop import EncoderRun, embed_crops, epoch_batches
@@ -94,7 +96,7 @@ def test_a_small_network_learns_to_tell_patterns_apart() -> None:
 def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(tmp_path: Path) -> None:
     crops, said = pattern_set(), []
     whole = train_encoder(replace(SMALL, epochs=2, schedule="polynomial"), crops, lambda line: None)
-    run = EncoderRun(replace(SMALL, epochs=2, schedule="polynomial"), crops.train_people, torch.device("cpu"), tmp_path)
+    run = EncoderRun(replace(SMALL, epochs=2, schedule="polynomial"), crops, torch.device("cpu"), tmp_path)
     blender = Blender(run.recipe, crops)
     for step, (pictures, labels) in enumerate(epoch_batches(blender, 0)):
         run.update(pictures, labels, step / 6 / 2)
@@ -103,6 +105,23 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_was(tmp_path: Path) -> No
     assert [line.split(" loss")[0] for line in said] == ["epoch 2/2"]
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, atol=0, rtol=0)
+
+
+def test_a_run_folder_of_other_people_is_refused(tmp_path: Path) -> None:
+    recipe, crops = replace(SMALL, epochs=1), replace(pattern_set(), digest="a" * 16)
+    train_encoder(recipe, crops, lambda line: None, tmp_path)
+    with pytest.raises(SamaeError, match=r"data_digest a{16}, this run has b{16}"):
+        train_encoder(recipe, replace(crops, digest="b" * 16), lambda line: None, tmp_path)
+
+
+def test_no_training_starts_from_a_judge_under_any_name(tmp_path: Path) -> None:
+    judge = find_weights(KNOWN_ENCODERS["judge-1"])
+    assert judge is not None
+    renamed = tmp_path / "mine.safetensors"
+    shutil.copy(judge, renamed)
+    for name, words in (("judge-1", "'judge-1', which only"), (str(renamed), "'mine' .the weights of judge-1., which")):
+        with pytest.raises(SamaeError, match=words):
+            train_encoder(replace(SMALL, start_from=name), pattern_set(), lambda line: None)
 
 
 def test_an_unknown_loss_is_refused() -> None:

@@ -1,6 +1,7 @@
 """BlendFace's blending against a naive version, its partners, its refusals; folders of identities and their errors."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,9 @@ import pytest
 from test_encoder import pattern_set
 
 from faces.errors import SamaeError
-from training.encoder import encoder_recipe_names, load_encoder_recipe, open_crops
+from training.encoder import CropSet, EncoderRecipe, encoder_recipe_names, load_encoder_recipe, open_crops
 from training.encoder.blend import NEAREST_BY, Blender, blend, kernel_for, nearest_candidates, soft_edges
+from training.encoder.crops import data_digest
 
 WHITE = np.array([0.950456, 1.0, 1.088754])
 TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
@@ -155,9 +157,13 @@ def people_folder(root: Path, pictures: tuple[int, ...] = (2, 3, 2, 2), landmark
     return root
 
 
-def opened(root: Path, tmp_path: Path, *overrides: str):
-    recipe = load_encoder_recipe("arcface", [f"data={root}", "crop_px=32", "held_out_people=2", *overrides])
-    return open_crops(recipe, tmp_path / "cache", 1, lambda line: None)
+def folder_recipe(root: Path, *overrides: str) -> EncoderRecipe:
+    return load_encoder_recipe("arcface", [f"data={root}", "crop_px=32", *overrides])
+
+
+def opened(root: Path, tmp_path: Path, *overrides: str, said: list[str] | None = None) -> CropSet:
+    report = (lambda line: None) if said is None else said.append
+    return open_crops(folder_recipe(root, *overrides), tmp_path / "cache", 1, report)
 
 
 def test_a_folder_an_identity_becomes_crops(tmp_path: Path) -> None:
@@ -192,6 +198,56 @@ def test_a_folder_that_cannot_teach_says_why(
 def test_single_pictures_can_be_left_out(tmp_path: Path) -> None:
     root = people_folder(tmp_path / "set", (2, 1, 2, 2, 2))
     assert sorted(np.bincount(opened(root, tmp_path, "leave_out_single=true").labels)) == [2, 2, 2, 2]
+
+
+def test_of_a_folders_people_a_tenth_at_most_verifies(tmp_path: Path) -> None:
+    """The recipe arcface holds out 60 people: of 22 in a folder that would leave two to learn from."""
+    said: list[str] = []
+    crops = opened(people_folder(tmp_path / "set", (2,) * 22), tmp_path, said=said)
+    assert crops.train_people == 20
+    assert said == ["20 people train, 2 verify"]
+
+
+def test_bad_pictures_and_masks_are_left_out_by_name(tmp_path: Path) -> None:
+    root, said = people_folder(tmp_path / "set", (3, 3, 3, 3, 3, 2)), []
+    (root / "name-0/0.png").write_bytes(b"oops")
+    cv2.imwrite(str(root / "name-1/1.mask.png"), np.zeros((40, 47), np.uint8))
+    cv2.imwrite(str(root / "name-1/0.mask.png"), np.zeros((40, 48), np.uint8))
+    table = json.loads((root / "landmarks.json").read_text())
+    del table["name-2/2.png"]
+    (root / "landmarks.json").write_text(json.dumps(table))
+    (root / "name-5/1.png").write_bytes(b"")
+    crops = opened(root, tmp_path, said=said)
+    assert sorted(np.bincount(crops.labels)) == [2, 2, 2, 3, 3]
+    assert sorted(len(np.unique(crops.labels[crops.rows(part)])) for part in (True, False)) == [2, 3]
+    assert len(crops.pictures) == len(crops.masks) == len(crops.landmarks) == 12
+    (line,) = (line for line in said if "left out (" in line)
+    assert line.startswith(f"4 of 17 pictures of {root}")
+    assert "name-0/0.png: 4 bytes are not a readable picture" in line
+    assert "the mask name-1/1.mask.png has 47 x 40 px, its picture 48 x 40" in line
+    assert "no 68 points for name-2/2.png" in line
+    assert line.endswith("1 people keep fewer than two and are left out whole")
+
+
+def test_crops_are_made_anew_when_a_mask_or_a_picture_changes(tmp_path: Path) -> None:
+    root = people_folder(tmp_path / "set")
+    before = opened(root, tmp_path)
+    assert before.digest == data_digest(folder_recipe(root))
+    cv2.imwrite(str(root / "name-0/0.mask.png"), np.zeros((40, 48), np.uint8))
+    masked = opened(root, tmp_path)
+    assert (masked.masks.reshape(len(masked.masks), -1).max(1) == 0).sum() == 1
+    assert np.asarray(before.masks).reshape(9, -1).max(1).min() > 0
+    picture = root / "name-1/0.png"
+    about = picture.stat()
+    os.utime(picture, ns=(about.st_atime_ns, about.st_mtime_ns + 1))  # as a picture of the same size would
+    assert len({before.digest, masked.digest, data_digest(folder_recipe(root))}) == 3
+
+
+def test_generated_people_belong_to_an_edition_of_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_encoder_recipe("arcface")
+    today = data_digest(recipe)
+    monkeypatch.setattr("faces.synthetic.dataset.GENERATOR", "people-0")
+    assert data_digest(recipe) != today
 
 
 def test_missing_points_and_folders_are_named(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ once, under the digest of what made it, and read through memory maps after that.
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from training.encoder.recipe import EncoderRecipe
 from training.progress import duration
 
 Report = Callable[[str], None]
+#: Crops (n, S, S, 3) uint8, masks (n, S, S) uint8 and landmarks (n, 68, 2) px of all pictures of one person.
+PersonCrops = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class CropSet:
         pictures: (P, S, S, 3) uint8 sRGB.  labels: (P,) int64, people 0 .. n - 1; those from `train_people` on verify.
         landmarks: (P, 68, 2) float32, px of the crop.
         masks: (P, S, S) uint8, 255 on the inner face (skin, brows, eyes, nose, mouth; no hair, no occluder).
+        digest: `data_digest` of what the set was made from.
     """
 
     pictures: np.ndarray
@@ -39,31 +43,46 @@ class CropSet:
     landmarks: np.ndarray
     masks: np.ndarray
     train_people: int
+    digest: str = ""
 
     def rows(self, is_train: bool) -> np.ndarray:
         """Positions of the pictures that train, or of those that verify."""
         return np.flatnonzero((self.labels < self.train_people) == is_train)
 
 
+def data_digest(recipe: EncoderRecipe) -> str:
+    """16 hexadecimal digits over everything that decides a recipe's crops: the generator's edition, or the folder."""
+    if recipe.data == "people":
+        from faces.synthetic.dataset import GENERATOR
+
+        keys = ("people", "held_out_people", "pictures_per_person", "render_px", "crop_px", "seed")
+        return digest_of({key: getattr(recipe, key) for key in keys} | {"generator": GENERATOR})
+    from training.encoder.folders import folder_digest
+
+    return folder_digest(recipe)
+
+
 def open_crops(recipe: EncoderRecipe, cache: Path, workers: int, report: Report) -> CropSet:
     """The set of a recipe: read from `cache` when it is there whole, else made there first."""
-    if recipe.data == "people":
-        folder = people_folder(recipe, cache)
-        if not is_complete(folder):
-            _write(folder, *_render_people(recipe, workers, report), recipe.people)
-        return _read(folder)
-    from training.encoder.folders import cut_folder, folder_digest
-
-    folder = cache / f"folder-{folder_digest(recipe)}"
+    folder = crops_folder(recipe, cache)
     if not is_complete(folder):
-        _write(folder, *cut_folder(recipe, report))
-    return _read(folder)
+        metadata: dict[str, Any] = {"kind": "crops"}
+        with atomic_folder(folder, metadata) as scratch:
+            if recipe.data == "people":
+                _write(scratch, _render_people(recipe, workers, report))
+                metadata["train_people"] = recipe.people
+            else:
+                from training.encoder.folders import cut_people, held_out
+
+                people = _write(scratch, cut_people(recipe, report))
+                metadata["train_people"] = people - held_out(recipe, people)
+                report(f"{metadata['train_people']} people train, {held_out(recipe, people)} verify")
+    return _read(folder, folder.name.rpartition("-")[2])
 
 
-def people_folder(recipe: EncoderRecipe, cache: Path) -> Path:
-    """Where the crops of a recipe's generated people lie, once they are made."""
-    keys = ("people", "held_out_people", "pictures_per_person", "render_px", "crop_px", "seed")
-    return cache / f"people-{digest_of({key: getattr(recipe, key) for key in keys})}"
+def crops_folder(recipe: EncoderRecipe, cache: Path) -> Path:
+    """Where a recipe's crops lie, once they are made; the name ends in their `data_digest`."""
+    return cache / f"{'people' if recipe.data == 'people' else 'folder'}-{data_digest(recipe)}"
 
 
 def crop_faces(
@@ -101,38 +120,65 @@ def _render_person(task: tuple[EncoderRecipe, int]) -> tuple[np.ndarray, np.ndar
     )
 
 
-def _render_people(
-    recipe: EncoderRecipe, workers: int, report: Report
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _render_people(recipe: EncoderRecipe, workers: int, report: Report) -> Iterator[PersonCrops]:
+    """Every person's crops in turn, those that verify last."""
     tasks = [(recipe, index) for index in range(recipe.people + recipe.held_out_people)]
-    rows = []
     start_s = time.monotonic()
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers)) if workers > 1 else None
-        for row in pool.imap(_render_person, tasks, chunksize=4) if pool else map(_render_person, tasks):
-            rows.append(row)
-            if len(rows) % 50 == 0:
-                left_s = (time.monotonic() - start_s) / len(rows) * (len(tasks) - len(rows))
-                report(f"people {len(rows)}/{len(tasks)}, {duration(left_s)} left")
-    pictures, masks, landmarks = (np.concatenate(part) for part in zip(*rows, strict=True))
-    return pictures, np.repeat(np.arange(len(tasks)), recipe.pictures_per_person), landmarks, masks
+        made = pool.imap(_render_person, tasks, chunksize=4) if pool else map(_render_person, tasks)
+        for done, row in enumerate(made, 1):
+            yield row
+            if done % 50 == 0:
+                left_s = (time.monotonic() - start_s) / done * (len(tasks) - done)
+                report(f"people {done}/{len(tasks)}, {duration(left_s)} left")
 
 
-def _write(
-    folder: Path,
-    pictures: np.ndarray,
-    labels: np.ndarray,
-    landmarks: np.ndarray,
-    masks: np.ndarray,
-    train_people: int,
-) -> None:
-    arrays = {"pictures": pictures, "labels": labels, "landmarks": landmarks, "masks": masks}
-    with atomic_folder(folder, {"kind": "crops", "train_people": train_people}) as scratch:
-        for name, array in arrays.items():
-            np.save(scratch / f"{name}.npy", array, allow_pickle=False)
+def _write(folder: Path, people: Iterator[PersonCrops]) -> int:
+    """Write one person after the other, so that no more than a person's pictures is held; the number of people."""
+    names, counts = ("pictures", "masks", "landmarks"), []
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(GrowingArray(folder / f"{name}.npy")) for name in names]
+        for person in people:
+            for file, part in zip(files, person, strict=True):
+                file.append(part)
+            counts.append(len(person[0]))
+    np.save(folder / "labels.npy", np.repeat(np.arange(len(counts)), counts), allow_pickle=False)
+    return len(counts)
 
 
-def _read(folder: Path) -> CropSet:
+class GrowingArray:
+    """An .npy file that takes rows one after the other; its header gets their number at the end.
+
+    numpy leaves room in the header for the first axis to grow. Written, not mapped: a full disk is then an error of a
+    write and not the end of the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._rows, self._like = path.open("wb"), 0, np.empty(0, np.uint8)
+
+    def __enter__(self) -> "GrowingArray":
+        return self
+
+    def append(self, rows: np.ndarray) -> None:
+        """Rows of the shape and type of the first ones."""
+        if self._rows == 0:
+            self._like = rows[:0]
+            self._head()
+        self._file.write(np.ascontiguousarray(rows, self._like.dtype).data)
+        self._rows += len(rows)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.seek(0)
+        self._head()
+        self._file.close()
+
+    def _head(self) -> None:
+        kind = np.lib.format.header_data_from_array_1_0(self._like)
+        np.lib.format.write_array_header_1_0(self._file, kind | {"shape": (self._rows, *self._like.shape[1:])})
+
+
+def _read(folder: Path, digest: str) -> CropSet:
     from faces.files import read_manifest
 
     names = ("pictures", "labels", "landmarks", "masks")
@@ -140,4 +186,4 @@ def _read(folder: Path) -> CropSet:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
     except (OSError, ValueError) as error:
         raise SamaeError(f"{folder} is damaged ({error}); remove it, and it is made again") from None
-    return CropSet(**arrays, train_people=int(read_manifest(folder).metadata["train_people"]))
+    return CropSet(**arrays, train_people=int(read_manifest(folder).metadata["train_people"]), digest=digest)

@@ -2,10 +2,12 @@
 
 landmarks.json maps a picture's path below the set's folder to its 68 points, [[x, y], …], pixel centres at whole
 numbers as in FFHQ's JSON. Without it a detector finds them (faces/detection.py). Inner-face masks are read from
-NAME/PICTURE.mask.png where they exist; else they are the hull of the landmarks (ours; BlendFace's are parsed).
+NAME/PICTURE.mask.png where they exist; else they are the hull of the landmarks (ours; BlendFace's are parsed). A
+picture that cannot be read, has no landmarks or a mask of another size is left out by name, and so are people who
+keep fewer than two.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ from faces.detection import reader_digest
 from faces.errors import SamaeError
 from faces.files import digest_of, sha256_file
 from faces.records import decode_colour
+from training.encoder.crops import PersonCrops, Report, crop_faces
 from training.encoder.recipe import EncoderRecipe
 from training.pictures import LANDMARKS_JSON, found_landmarks, listed_points
 
@@ -22,6 +25,10 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MASK_SUFFIX = ".mask.png"
 #: Two people train, and two verify.
 LEAST_PEOPLE = 4
+#: The part of a folder's people that verifies at most, whatever held_out_people says.
+HELD_OUT_PART = 10
+#: Pictures that are left out and named in the report; the others are counted.
+NAMED = 5
 FindsLandmarks = Callable[[Path, np.ndarray], np.ndarray]
 
 
@@ -56,39 +63,82 @@ def people_of(recipe: EncoderRecipe) -> dict[str, list[Path]]:
 
 
 def folder_digest(recipe: EncoderRecipe) -> str:
-    """16 hexadecimal digits over names, sizes and landmarks of a set, and what is cut from it."""
+    """16 hexadecimal digits over a set's pictures and masks (name, size, time of change), landmarks, and the cut."""
     people = people_of(recipe)
     root = Path(recipe.data).expanduser()
-    sizes = {str(p.relative_to(root)): p.stat().st_size for pictures in people.values() for p in pictures}
+    files = {}
+    for path in (path for pictures in people.values() for path in pictures):
+        for file in (path, _mask_path(path)):
+            if file.is_file():
+                about = file.stat()
+                files[file.relative_to(root).as_posix()] = (about.st_size, about.st_mtime_ns)
     marks = sha256_file(root / LANDMARKS_JSON) if (root / LANDMARKS_JSON).is_file() else reader_digest()
-    return digest_of({"files": sizes, "landmarks": marks, "crop_px": recipe.crop_px, "held": recipe.held_out_people})
+    return digest_of({"files": files, "landmarks": marks, "crop_px": recipe.crop_px, "held": recipe.held_out_people})
 
 
-def cut_folder(
-    recipe: EncoderRecipe, report: Callable[[str], None]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Pictures, labels, landmarks and masks of a CropSet, and the number of people that train.
+def held_out(recipe: EncoderRecipe, people: int) -> int:
+    """How many of so many people verify: held_out_people, but a tenth at most (and two at least)."""
+    return min(recipe.held_out_people, max(2, people // HELD_OUT_PART))
 
-    The people that verify are the last ones in the order of their names' digests, so that adding people moves few.
+
+def cut_people(recipe: EncoderRecipe, report: Report) -> Iterator[PersonCrops]:
+    """The crops of one person after the other. Those that verify are the last ones.
+
+    The order is that of the names' digests, so that adding people moves few.
+
+    Raises:
+        SamaeError: fewer than LEAST_PEOPLE people keep two pictures that can be used.
     """
-    from training.encoder.crops import crop_faces
-
     people = people_of(recipe)
-    names = sorted(people, key=digest_of)
-    held = min(recipe.held_out_people, len(names) - 2)
-    find = landmark_finder(Path(recipe.data).expanduser())
-    rows, labels = [], []
-    for label, name in enumerate(names):
+    find, root = landmark_finder(Path(recipe.data).expanduser()), Path(recipe.data).expanduser()
+    left_out: list[str] = []
+    kept = pictures = 0
+    for done, name in enumerate(sorted(people, key=digest_of), 1):
+        rows = []
         for path in people[name]:
-            image = decode_colour(path.read_bytes())
-            points = find(path, image)
-            mask = _mask(path, image, points)
-            rows.append(crop_faces(*as_square(image, mask, points), recipe.crop_px))
-            labels.append(label)
-        if label % 100 == 99:
-            report(f"people {label + 1}/{len(names)}")
-    pictures, masks, landmarks = (np.concatenate(part) for part in zip(*rows, strict=True))
-    return pictures, np.array(labels), landmarks, masks, len(names) - held
+            pictures += 1
+            try:
+                rows.append(crop_faces(*as_square(*_face(path, root, find)), recipe.crop_px))
+            except SamaeError as error:
+                left_out.append(str(error))
+        if len(rows) > 1:
+            kept += 1
+            yield tuple(np.concatenate(part) for part in zip(*rows, strict=True))  # type: ignore[misc]
+        if done % 100 == 0:
+            report(f"people {done}/{len(people)}")
+    said = f"{len(left_out)} of {pictures} pictures of {root} are left out ({'; '.join(left_out[:NAMED])}"
+    said += f"; and {len(left_out) - NAMED} more)" if len(left_out) > NAMED else ")"
+    if kept < LEAST_PEOPLE:
+        raise SamaeError(f"{said}, and {kept} people keep two; an encoder needs {LEAST_PEOPLE}: mend or add pictures")
+    if left_out:
+        report(f"{said}; {len(people) - kept} people keep fewer than two and are left out whole")
+
+
+def _face(path: Path, root: Path, find: FindsLandmarks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture (H, W, 3) uint8, inner-face mask (H, W) uint8 and landmarks (68, 2); SamaeError naming what is wrong."""
+    image = _decoded(path, root)
+    points = find(path, image)
+    stored = _mask_path(path)
+    if not stored.is_file():
+        mask = np.zeros(image.shape[:2], np.uint8)
+        cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points - 0.5).astype(np.int32)), 255)
+        return image, mask, points
+    mask = _decoded(stored, root)[..., 0]
+    if mask.shape != image.shape[:2]:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (mask.shape, image.shape)]
+        raise SamaeError(f"the mask {stored.relative_to(root)} has {sizes[0]} px, its picture {sizes[1]}")
+    return image, mask, points
+
+
+def _decoded(path: Path, root: Path) -> np.ndarray:
+    try:
+        return decode_colour(path.read_bytes())
+    except (SamaeError, OSError) as error:
+        raise SamaeError(f"{path.relative_to(root)}: {error}") from None
+
+
+def _mask_path(path: Path) -> Path:
+    return path.with_name(path.stem + MASK_SUFFIX)
 
 
 def landmark_finder(root: Path) -> FindsLandmarks:
@@ -108,15 +158,6 @@ def landmark_finder(root: Path) -> FindsLandmarks:
 
         return listed
     return lambda path, image: found_landmarks(image, str(path))
-
-
-def _mask(path: Path, image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    stored = path.with_name(path.stem + MASK_SUFFIX)
-    if stored.is_file():
-        return decode_colour(stored.read_bytes())[..., 0]
-    mask = np.zeros(image.shape[:2], np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points - 0.5).astype(np.int32)), 255)
-    return mask
 
 
 def as_square(image: np.ndarray, mask: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from faces.errors import SamaeError
 from faces.identity.encoder import TorchEncoder
 from faces.identity.iresnet import IResNet, IResNetConfig
-from faces.identity.registry import load_encoder
+from faces.identity.registry import load_encoder, refuse_judge
 from training.checkpoints import CheckpointStore, load_strictly
 from training.encoder.blend import Blender
 from training.encoder.crops import CropSet, Report
@@ -77,16 +77,16 @@ def build_network(recipe: EncoderRecipe) -> IResNet:
 class EncoderRun:
     """A network, its class centres and their optimiser, saved after every epoch where a run folder is given."""
 
-    def __init__(self, recipe: EncoderRecipe, people: int, device: torch.device, run_dir: Path | None) -> None:
+    def __init__(self, recipe: EncoderRecipe, crops: CropSet, device: torch.device, run_dir: Path | None) -> None:
         torch.manual_seed(recipe.seed)
         self.network = build_network(recipe).to(device, memory_format=torch.channels_last)
-        self.margin = MarginHead(recipe, people).to(device)
+        self.margin = MarginHead(recipe, crops.train_people).to(device)
         self.optimiser = torch.optim.SGD(
             [*self.network.parameters(), *self.margin.parameters()],
             lr=recipe.learning_rate, momentum=MOMENTUM, weight_decay=recipe.weight_decay,
             nesterov=recipe.schedule == "one_cycle",
         )  # fmt: skip
-        self.recipe, self.device, self.epoch = recipe, device, 0
+        self.recipe, self.data_digest, self.device, self.epoch = recipe, crops.digest, device, 0
         self.store = CheckpointStore(run_dir / "checkpoints", KEPT_CHECKPOINTS) if run_dir else None
 
     def start_from(self, encoder: TorchEncoder, crops: CropSet) -> None:
@@ -109,8 +109,9 @@ class EncoderRun:
             self.margin.centres.copy_(torch.from_numpy(total / np.linalg.norm(total, axis=1, keepdims=True)))
 
     def resume(self) -> None:
-        """Go on after the newest whole epoch of the run folder, if there is one."""
-        newest = self.store.newest(recipe_digest=self.recipe.digest) if self.store else None
+        """Go on after the newest whole epoch of the run folder, if there is one; SamaeError when its people differ."""
+        about = {"recipe_digest": self.recipe.digest, "data_digest": self.data_digest}
+        newest = self.store.newest(**about) if self.store else None
         if self.store is None or newest is None:
             return
         saved = self.store.load(newest)
@@ -128,7 +129,7 @@ class EncoderRun:
         parameters = self.optimiser.param_groups[0]["params"]
         momentum = {str(i): self.optimiser.state[p]["momentum_buffer"] for i, p in enumerate(parameters)}
         groups = {"network": self.network.state_dict(), "margin": self.margin.state_dict(), "momentum": momentum}
-        self.store.save(self.epoch, groups, {}, {"recipe_digest": self.recipe.digest})
+        self.store.save(self.epoch, groups, {}, {"recipe_digest": self.recipe.digest, "data_digest": self.data_digest})
 
     def update(self, pictures: torch.Tensor, labels: torch.Tensor, progress: float) -> float:
         """One step; the loss. `progress` 0..1 of the whole run sets the learning rate."""
@@ -160,15 +161,17 @@ def train_encoder(
     """Fit the network with the margin loss; returns it in evaluation mode. Goes on where `run_dir` left off.
 
     Raises:
-        SamaeError: fewer pictures than a batch, a loss that is not a number, or a run folder of another recipe.
+        SamaeError: fewer pictures than a batch, a loss that is not a number, a run folder of another recipe or
+            other people, or a start from an encoder that judges.
     """
     train = len(crops.rows(is_train=True))
     steps = train // recipe.batch_size
     if not steps:
         raise SamaeError(f"there are {train} pictures to train on, fewer than a batch of {recipe.batch_size}: lower it")
-    run = EncoderRun(recipe, crops.train_people, torch.device(device), run_dir)
+    run = EncoderRun(recipe, crops, torch.device(device), run_dir)
     if recipe.start_from:
         beginning = load_encoder(recipe.start_from)
+        refuse_judge(beginning.name, recipe.name, beginning.digest)
         if not isinstance(beginning, TorchEncoder):
             raise SamaeError(f"start_from={recipe.start_from} is an ONNX file: name a .safetensors encoder")
         run.start_from(beginning, crops)

@@ -21,7 +21,8 @@ class EncoderRecipe:
         loss: "arcface" (additive angle) or "cosface" (additive cosine).
         margin: radians for arcface, cosine for cosface.  scale: s of both papers.
         data: "people" (generated) or a folder with one folder an identity.
-        people, pictures_per_person: generated training set.  held_out_people: people that only verify.
+        people, pictures_per_person: generated training set.  held_out_people: people that only verify (of
+            a folder a tenth at most, and two at least).
         render_px: size of the generated pictures before the crop.
         leave_out_single: True drops people of a folder who have one picture, in place of an error.
         blend_probability: how often a picture is blended into a neighbour's (BlendFace; 0 is ArcFace).
