@@ -135,6 +135,8 @@ def _decoded(path: Path, root: Path) -> np.ndarray:
         return decode_colour(path.read_bytes())
     except (SamaeError, OSError) as error:
         raise SamaeError(f"{path.relative_to(root)}: {error}") from None
+    except cv2.error:  # of an empty file, or of a format whose parts contradict each other
+        raise SamaeError(f"{path.relative_to(root)} is not a readable picture") from None
 
 
 def _mask_path(path: Path) -> Path:
