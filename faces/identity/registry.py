@@ -60,10 +60,12 @@ def refuse_judge(encoder: str, recipe: str, digest: str | None = None) -> None:
     """SamaeError where a recipe wants to train with an encoder that is kept for judging.
 
     encoder: its name or path.  digest: of its weights, where they are loaded; then a judge under another name is
-    known, too, as far as the judge's own file is on this machine.
+    known, too, as far as the judge's own file is on this machine. A file that is named as a judge's is one anyway.
     """
-    known = KNOWN_ENCODERS.get(encoder) or (judge_of(digest) if digest else None)
-    if known is not None and known.judge_only:
+    judges = [known for known in KNOWN_ENCODERS.values() if known.judge_only]
+    named = {Path(name).stem: one for one in judges for name in (one.name, *one.files)}
+    known = named.get(Path(encoder).stem) or (judge_of(digest) if digest else None)
+    if known is not None:
         also = "" if encoder == known.name else f" (the weights of {known.name})"
         raise SamaeError(
             f"recipe {recipe!r} trains with the encoder {encoder!r}{also}, which only judges; "

@@ -85,8 +85,8 @@ def test_the_shards_own_encoder_leaves_their_embeddings_alone(tmp_path: Path) ->
 def test_no_recipe_trains_with_an_encoder_that_judges(name: str) -> None:
     judges = {known.name for known in KNOWN_ENCODERS.values() if known.judge_only}
     assert load_recipe(name).identity.encoder not in judges
-    for judge in ("judge-1", "judge-2", "judge-3"):
-        assert judge in judges
+    assert {"judge-1", "judge-2", "judge-3"} <= judges
+    for judge in ("judge-1", "judge-2", "judge-3", "/x/glintr100.onnx", "/x/judge-1.safetensors"):
         with pytest.raises(SamaeError, match="only judges"):
             load_recipe(name, [f"identity.encoder={judge}"])
 
