@@ -110,7 +110,8 @@ def few_faces(home: Path) -> dict[str, str]:
     """The environment of a small run in this home, serial: one writer, so that the bytes are the same."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("SAMAE_", "DAGSTER_HOME"))}
     sizes = {f"SAMAE_{name}_PX": "64" for name in ("PHOTO", "ALIGNED", "PICTURE")}
-    return bare | sizes | {"SAMAE_PHOTOGRAPHS": "24", "SAMAE_RAY": "serial", "SAMAE_HOME": str(home)}
+    few = {"SAMAE_PHOTOGRAPHS": "24", "SAMAE_OVERRIDES": "train.batch_size=8", "SAMAE_PAIRS": "8"}
+    return bare | sizes | few | {"SAMAE_RAY": "serial", "SAMAE_HOME": str(home)}
 
 
 def shards_of(home: Path) -> None:
