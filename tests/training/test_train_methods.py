@@ -119,7 +119,7 @@ def test_pair_methods_learn_from_second_pictures_of_labelled_people(
         assert all(key != session.stream.key_at(p) for p, key in zip(positions, others, strict=True))
         torch.testing.assert_close(ready[step].inputs[0].identity, load_faces(shard_set, others).embedding)
     train(made, shards, tmp_path / "b", device="cpu")
-    assert "for 0 of 4 people, who have one picture" in capsys.readouterr().out
+    assert "for 0 of 4 people, who have one picture" in capsys.readouterr().err
 
 
 def test_shards_of_another_head_or_size_are_refused(shards: Path, tmp_path: Path) -> None:
