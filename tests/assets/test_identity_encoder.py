@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from assets import identity, room
-from assets.graph import encoder_overrides, partitions_of, recipe_overrides
+from assets.graph import encoder_overrides, encoder_recipe_identity, partitions_of, recipe_overrides
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.identity.registry import load_encoder
@@ -95,3 +95,19 @@ def test_encoders_are_never_made_unasked_and_take_only_settings_meant_for_them()
     assert encoder_overrides(plan, "arcface") == ["epochs=3"]
     assert encoder_overrides(plan, "blendface-encoder") == []
     assert "identity.encoder=builtin" in recipe_overrides(plan, "simswap")
+
+
+def test_an_encoder_is_made_from_the_pictures_of_its_folder(tmp_path: Path) -> None:
+    """One more person there, and the encoder is not up to date; a folder that cannot be used stops no listing."""
+    plan = tiny_plan(overrides=(f"arcface:data={tmp_path}",))
+    without = encoder_recipe_identity(plan, "arcface")
+    found = []
+    for person in range(5):
+        (tmp_path / f"name-{person}").mkdir()
+        for picture in ("a.png", "b.png"):
+            (tmp_path / f"name-{person}" / picture).write_bytes(b"picture")
+        if person > 2:
+            found.append(encoder_recipe_identity(plan, "arcface"))
+    assert without["data"] == "unusable"
+    assert len({one["data"] for one in (without, *found)}) == 3
+    assert len({one["recipe"] for one in (without, *found)}) == 1

@@ -72,6 +72,11 @@ def test_arguments_are_explained(arguments: list[str], texts: list[str]) -> None
         assert text in shown
 
 
+def test_the_help_of_train_tells_of_encoders() -> None:
+    shown = CliRunner().invoke(app, ["train", "--help"])
+    assert "identity_encoder" in shown.stdout
+
+
 @dataclass
 class Done:
     """How a command ended."""
