@@ -16,6 +16,7 @@ import numpy as np
 from faces.detection import reader_digest
 from faces.errors import SamaeError
 from faces.files import digest_of, sha256_file
+from faces.landmark_list import LandmarkList
 from faces.records import decode_colour
 from training.encoder.crops import PersonCrops, Report, crop_faces
 from training.encoder.recipe import EncoderRecipe
@@ -150,6 +151,7 @@ def landmark_finder(root: Path) -> FindsLandmarks:
         SamaeError: a picture has no landmarks, or there is no face in it.
     """
     if (root / LANDMARKS_JSON).is_file():
+        LandmarkList(root / LANDMARKS_JSON)  # a file that lists nothing is said once, not for every picture
 
         def listed(path: Path, image: np.ndarray) -> np.ndarray:
             """Those of the set's own file."""
