@@ -189,13 +189,13 @@ def without_slits(hole: torch.Tensor, silhouettes: torch.Tensor) -> tuple[torch.
     There two soft edges differ by a pixel here and there, which a larger new face would leave standing as a broken line
     of the old hair or skin. Within two pixels at 128 of the rim (0 or 1, (N, 1, S, S)) the hole is closed (ours).
     """
-    kernel, width = np.ones((3, 3), np.uint8), max(1, round(hole.shape[-1] / 128))
+    kernel, reach = np.ones((3, 3), np.uint8), max(1, round(hole.shape[-1] / 64))
     rims, closed = np.empty((2, *hole[:, 0].shape), np.uint8)
     for row, (one, own) in enumerate(zip(hole[:, 0].cpu().numpy(), silhouettes[:, 0].cpu().numpy(), strict=True)):
         inside, open_ = (own >= 0.5).astype(np.uint8), (one >= 0.5).astype(np.uint8)
-        core = cv2.erode(inside, kernel, iterations=2 * width, borderValue=1)
-        rims[row] = cv2.dilate(inside, kernel, iterations=2 * width) - core
-        shut = cv2.morphologyEx(open_, cv2.MORPH_CLOSE, kernel, iterations=2 * width)
+        core = cv2.erode(inside, kernel, iterations=reach, borderValue=1)
+        rims[row] = cv2.dilate(inside, kernel, iterations=reach) - core
+        shut = cv2.morphologyEx(open_, cv2.MORPH_CLOSE, kernel, iterations=reach)
         closed[row] = open_ | (shut & rims[row])
     return tuple(torch.from_numpy(masks)[:, None].to(hole) for masks in (closed, rims))  # type: ignore[return-value]
 
