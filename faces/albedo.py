@@ -6,6 +6,7 @@ returns as three numbers only: more would leak identity.
 
 import numpy as np
 
+from faces.compiled import on_one_blas_thread
 from faces.errors import SamaeError
 from faces.fitting.photometric import tukey
 from faces.fitting.view import CHUNK, check_images, shrink_images, skin_triangles, view_faces
@@ -20,6 +21,7 @@ READINGS = ("mean", "flat")
 SKIN_PX = 96
 
 
+@on_one_blas_thread
 def neutral_albedo(
     images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, reading: str = "mean"
 ) -> np.ndarray:
@@ -50,6 +52,7 @@ def neutral_albedo(
     return out
 
 
+@on_one_blas_thread
 def skin_colour(
     images: np.ndarray, coefficients: np.ndarray, masks: np.ndarray | None, head: MorphableHead
 ) -> np.ndarray:

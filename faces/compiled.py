@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +62,18 @@ def one_blas_thread() -> AbstractContextManager[object]:
     as much as the whole picture again (measured).
     """
     return _blas().limit(limits=1, user_api="blas")
+
+
+def on_one_blas_thread(work: Function) -> Function:
+    """The function inside `one_blas_thread`: sums of another number of threads differ in their last bits, so that a set
+    prepared in one process was not bit for bit that of workers of one thread each."""
+
+    @wraps(work)
+    def alone(*args: Any, **kwargs: Any) -> Any:
+        with one_blas_thread():
+            return work(*args, **kwargs)
+
+    return alone  # type: ignore[return-value]
 
 
 def over_faces(work: Callable[[int, int], None], count: int, threads: int | None = None) -> None:

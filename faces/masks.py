@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from faces.camera import Camera
+from faces.compiled import on_one_blas_thread
 from faces.errors import SamaeError
 from faces.fitting.view import CHUNK, check_images, fill_holes
 from faces.morphable.base import MorphableHead
@@ -25,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@on_one_blas_thread
 def silhouette(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> np.ndarray:
     """(N, D) -> (N, S, S) float32 0..1: share of a pixel that shows the face region (2 x 2 samples, holes filled)."""
     coefficients = check_coefficients(coefficients, head)
@@ -39,6 +41,7 @@ def silhouette(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> n
     return np.concatenate(parts) if parts else np.zeros((0, size_px, size_px), np.float32)
 
 
+@on_one_blas_thread
 def occluder_mask(
     images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, settings: OccluderSettings | None = None
 ) -> np.ndarray:
