@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from assets.common import PHOTOGRAPHS_PER_TASK, batches, contact_sheet, counts_table, make_folders, result
 from assets.graph import STAGES, provenance
@@ -28,7 +28,7 @@ from assets.room import require_room
 from assets.rules import Rules, part_of
 from assets.tables import OK, REJECTED, write_rows
 from faces.files import write_json
-from faces.photographs import FORMATS
+from faces.photographs import FORMATS, UNREADABLE, why_unreadable
 from faces.quality import picture_hash, pose_degrees, same_pictures, sharpness
 
 #: Smaller ones hold too little of a face, px.
@@ -236,12 +236,8 @@ def _picture_reason(data: bytes, image: dict[str, Any], row: dict[str, Any], rul
             if refused := _shape_reason(picture):
                 return refused
             pixels = np.asarray(picture)
-    except UnidentifiedImageError:
-        return "not a PNG, JPEG or WebP picture"
-    except Image.DecompressionBombError:  # Pillow's own cap, met while it reads the header
-        return "too many pixels"
-    except (OSError, SyntaxError, ValueError):
-        return "picture damaged"
+    except UNREADABLE as error:
+        return why_unreadable(error)
     row["pixel_md5"] = hashlib.md5(pixels.tobytes(), usedforsecurity=False).hexdigest()
     if image.get("pixel_size") and list(image["pixel_size"]) != [pixels.shape[1], pixels.shape[0]]:
         return "pixel size differs"

@@ -70,6 +70,7 @@ def on_one_blas_thread(work: Function) -> Function:
 
     @wraps(work)
     def alone(*args: Any, **kwargs: Any) -> Any:
+        """`work`, with linear algebra in the calling thread."""
         with one_blas_thread():
             return work(*args, **kwargs)
 

@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+#: What Pillow raises at a file that is no picture of these: its own cap on pixels is met while it reads the header.
+UNREADABLE = (Image.DecompressionBombError, OSError, SyntaxError, ValueError)
 #: Larger pictures are refused before they are decoded (a decompression bomb), px: above cameras in common use, below
 #: what Pillow warns of.
 PIXEL_CAP = 80_000_000
@@ -23,12 +25,15 @@ def read_photograph(path: Path) -> np.ndarray | str:
             if picture.width * picture.height > PIXEL_CAP:
                 return "too many pixels"
             return np.asarray(_opaque(ImageOps.exif_transpose(picture)))
-    except UnidentifiedImageError:
+    except UNREADABLE as error:
+        return why_unreadable(error)
+
+
+def why_unreadable(error: Exception) -> str:
+    """The reason why a picture is refused whose opening or decoding raised one of UNREADABLE."""
+    if isinstance(error, UnidentifiedImageError):
         return "not a PNG, JPEG or WebP picture"
-    except Image.DecompressionBombError:  # Pillow's own cap, met while it reads the header
-        return "too many pixels"
-    except (OSError, SyntaxError, ValueError):
-        return "picture damaged"
+    return "too many pixels" if isinstance(error, Image.DecompressionBombError) else "picture damaged"
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
