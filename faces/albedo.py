@@ -19,6 +19,8 @@ from faces.render.shading import irradiance, to_linear, to_srgb
 READINGS = ("mean", "flat")
 #: Side of the picture in which skin colour is measured, px.
 SKIN_PX = 96
+#: Fewer skin pixels say nothing of a tone.
+LEAST_PIXELS = 8
 
 
 @on_one_blas_thread
@@ -63,7 +65,7 @@ def skin_colour(
         coefficients: (N, D) float32; their light is the one that is divided out.
         masks: (N, S, S) visible face (`face_mask`), 0..255 or 0..1; None trusts the robust mean alone.
     Returns:
-        (N, 3) float32 linear RGB in 0..1. A face without a usable pixel gets the head's mean skin.
+        (N, 3) float32 linear RGB in 0..1. A face of fewer than LEAST_PIXELS usable ones gets `mean_skin`.
     """
     coefficients = check_coefficients(coefficients, head)
     images = check_images(images, len(coefficients))
@@ -84,7 +86,8 @@ def skin_colour(
         highest = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2])
         for n in range(len(linear)):
             usable = skin[n] & (lowest[n] > 0.05) & (highest[n] < 0.98)
-            tones[start + n] = robust_tone(linear[n][usable] / shading[n][usable], head)
+            enough = usable.sum() >= LEAST_PIXELS
+            tones[start + n] = robust_tone(linear[n][usable] / shading[n][usable]) if enough else mean_skin(head)
     return tones
 
 
@@ -94,11 +97,16 @@ def shrink_masks(masks: np.ndarray, size_px: int) -> np.ndarray:
     return shrink_images(coloured, size_px)[..., 0]
 
 
-def robust_tone(colours: np.ndarray, head: MorphableHead) -> np.ndarray:
+def mean_skin(head: MorphableHead) -> np.ndarray:
+    """(3,) float32 linear RGB: what `skin_colour` says of a face of the head's mean albedo, skin vertices alone.
+
+    Lips, eyes and the mouth do not count: with them the built-in head's tone is a sixth less red and a tenth more blue.
+    """
+    return robust_tone(head.albedo_mean[np.unique(head.triangles[skin_triangles(head)])])
+
+
+def robust_tone(colours: np.ndarray) -> np.ndarray:
     """(P, 3) reflectances -> (3,) float32: Tukey-weighted mean round the median, in log colour. Ours."""
-    if len(colours) < 8:
-        vertices = np.unique(head.triangles[skin_triangles(head)])
-        return head.albedo_mean[vertices].mean(0)
     logs = np.log(np.maximum(colours, 1e-3))
     centre = np.median(logs, axis=0)
     for _ in range(5):

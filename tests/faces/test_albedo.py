@@ -6,10 +6,11 @@ import pytest
 from toy_head import toy_head
 from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 
-from faces.albedo import neutral_albedo, robust_tone, skin_colour
+from faces.albedo import mean_skin, neutral_albedo, robust_tone, skin_colour
 from faces.errors import SamaeError
 from faces.fitting import fit
 from faces.masks import face_mask
+from faces.morphable.registry import load_head
 from faces.render.shading import to_linear
 
 SIZE_PX = 96
@@ -82,4 +83,13 @@ def test_a_face_without_pixels_gets_the_heads_skin(portraits):
 def test_robust_tone_ignores_a_quarter_of_outliers():
     colours = np.tile([0.5, 0.3, 0.2], (100, 1)) * np.exp(np.random.default_rng(0).normal(size=(100, 1)) * 0.05)
     colours[:25] = [0.02, 0.02, 0.3]
-    np.testing.assert_allclose(robust_tone(colours, toy_head()), [0.5, 0.3, 0.2], rtol=0.05)
+    np.testing.assert_allclose(robust_tone(colours), [0.5, 0.3, 0.2], rtol=0.05)
+
+
+def test_the_mean_heads_own_skin_is_found_on_a_picture_of_it():
+    """What tints a render (training/methods/mesh_inputs.py) is measured in the picture: both must mean one tone."""
+    head = load_head("builtin")
+    coefficients = toy_coefficients(head, 3, seed=2)
+    coefficients[:, head.layout.slices["albedo"]] = 0
+    found = skin_colour(toy_pictures(head, coefficients, SIZE_PX), coefficients, None, head)
+    np.testing.assert_allclose(found, np.tile(mean_skin(head), (3, 1)), rtol=0.03)

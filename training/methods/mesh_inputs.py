@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from faces.albedo import mean_skin
 from faces.camera import Camera, head_to_camera, project
 from faces.fitting.view import fill_all_holes
 from faces.morphable.base import CoefficientLayout, MorphableHead
@@ -48,7 +49,7 @@ class MeshRenderer:
     def __init__(self, head: MorphableHead, size_px: int, settings: MeshSettings, device: torch.device) -> None:
         self.face, self.settings, self.device, self.size_px = face_part(head), settings, device, size_px
         self.place = head.layout.slices["identity"]
-        self.mean_skin = torch.from_numpy(head.albedo_mean[head.face_region].mean(0).astype(np.float32)).to(device)
+        self.mean_skin = torch.from_numpy(mean_skin(head)).to(device)
         self._memory: dict[bytes, np.ndarray] = {}
         self._used_bytes = 0
 
@@ -77,7 +78,7 @@ class MeshRenderer:
         return mixed
 
     def tinted(self, pictures: MeshPictures, skin: torch.Tensor, quick: bool = False) -> MeshPictures:
-        """The render in another skin colour: linear RGB times skin (N, 3) over the head's mean skin.
+        """The render in another skin colour: linear RGB times skin (N, 3) over `faces.albedo.mean_skin`.
 
         quick: on a CPU by table (mesh_kernels.py).
         """
