@@ -105,6 +105,68 @@ def band_rows(coverage: np.ndarray, share: float) -> float:
 
 
 @kernel
+def pull(fine: np.ndarray, coarse: np.ndarray) -> None:
+    """(4, b, b) colour times weight and weight -> (4, s, s), a level up: sums of four, of weight 1 at most."""
+    side = coarse.shape[1]
+    for plane in range(4):
+        for y in range(side):
+            for x in range(side):
+                above = fine[plane, 2 * y, 2 * x] + fine[plane, 2 * y, 2 * x + 1]
+                below = fine[plane, 2 * y + 1, 2 * x] + fine[plane, 2 * y + 1, 2 * x + 1]
+                coarse[plane, y, x] = above + below
+    for y in range(side):
+        for x in range(side):
+            excess = coarse[3, y, x]
+            if excess > 1:
+                for plane in range(4):
+                    coarse[plane, y, x] /= excess
+
+
+@kernel
+def push(coarse: np.ndarray, fine: np.ndarray) -> None:
+    """(4, s, s) colours -> what (4, b, b), colour times weight and weight, lacks is added from them, bilinearly."""
+    above, side = coarse.shape[1], fine.shape[1]
+    ratio = f32(above) / f32(side)
+    for y in range(side):
+        v = max((f32(y) + f32(0.5)) * ratio - f32(0.5), f32(0))
+        y0 = i64(v)
+        y1, fy = min(y0 + 1, above - 1), v - f32(y0)
+        for x in range(side):
+            missing = f32(1) - fine[3, y, x]
+            if missing == 0:
+                continue
+            u = max((f32(x) + f32(0.5)) * ratio - f32(0.5), f32(0))
+            x0 = i64(u)
+            x1, fx = min(x0 + 1, above - 1), u - f32(x0)
+            for channel in range(3):
+                upper = coarse[channel, y0, x0] * (f32(1) - fx) + coarse[channel, y0, x1] * fx
+                lower = coarse[channel, y1, x0] * (f32(1) - fx) + coarse[channel, y1, x1] * fx
+                fine[channel, y, x] += (upper * (f32(1) - fy) + lower * fy) * missing
+
+
+@kernel
+def continue_planes(pyramid: np.ndarray, size_px: int) -> None:
+    """`continued`, in place. pyramid (8 * S * S,): 4 planes (colour times weight, weight) a level, one level behind the
+    other; the finest is given, and holds the colours afterwards."""
+    levels, side, place = 1, size_px, 0
+    while side > 1:
+        below = pyramid[place : place + 4 * side * side].reshape(4, side, side)
+        place, side = place + 4 * side * side, side // 2
+        pull(below, pyramid[place : place + 4 * side * side].reshape(4, side, side))
+        levels += 1
+    top = pyramid[place : place + 4 * side * side].reshape(4, side, side)
+    for channel in range(3):
+        for y in range(side):
+            for x in range(side):
+                top[channel, y, x] = top[channel, y, x] / max(top[3, y, x], f32(1e-6))
+    for level in range(levels - 2, -1, -1):
+        larger = size_px >> level
+        above = pyramid[place : place + 4 * side * side].reshape(4, side, side)
+        place, side = place - 4 * larger * larger, larger
+        push(above, pyramid[place : place + 4 * side * side].reshape(4, side, side))
+
+
+@kernel
 def start_faces(
     image: np.ndarray, hole: np.ndarray, mesh: np.ndarray, band: tuple[float, float], start: np.ndarray,
     masked: np.ndarray,
@@ -112,21 +174,12 @@ def start_faces(
     """`start_picture` and the picture without its hole.
 
     image (N, 3, S, S), hole (N, S, S), mesh (N, 4, S, S) tinted render with its coverage last, band: reach (px) and
-    share of `forehead_band` -> start and masked, both (N, 3, S, S). A pyramid of 4 planes (colour times weight, weight)
-    a level lies one level behind the other.
+    share of `forehead_band` -> start and masked, both (N, 3, S, S).
     """
     size_px = image.shape[2]
-    pyramid = np.empty(4 * size_px * size_px * 2, np.float32)
-    sides, places, passed = np.empty(32, np.int64), np.empty(32, np.int64), np.empty(size_px, np.int64)
-    levels, side, place = 0, size_px, 0
-    while True:
-        sides[levels], places[levels] = side, place
-        levels += 1
-        if side <= 1:
-            break
-        place, side = place + 4 * side * side, side // 2
+    pyramid, passed = np.empty(8 * size_px * size_px, np.float32), np.empty(size_px, np.int64)
+    finest = pyramid[: 4 * size_px * size_px].reshape(4, size_px, size_px)
     for n in range(image.shape[0]):
-        finest = pyramid[: 4 * size_px * size_px].reshape(4, size_px, size_px)
         lowest = band_rows(mesh[n, 3], band[1])
         passed[:] = 0
         for y in range(size_px):
@@ -139,51 +192,9 @@ def start_faces(
                 for channel in range(3):
                     masked[n, channel, y, x] = image[n, channel, y, x] * keep
                     finest[channel, y, x] = masked[n, channel, y, x] + mesh[n, channel, y, x] * stands
-        for level in range(1, levels):
-            s, b = sides[level], sides[level - 1]
-            fine = pyramid[places[level - 1] : places[level - 1] + 4 * b * b].reshape(4, b, b)
-            coarse = pyramid[places[level] : places[level] + 4 * s * s].reshape(4, s, s)
-            for plane in range(4):
-                for y in range(s):
-                    for x in range(s):
-                        above = fine[plane, 2 * y, 2 * x] + fine[plane, 2 * y, 2 * x + 1]
-                        below = fine[plane, 2 * y + 1, 2 * x] + fine[plane, 2 * y + 1, 2 * x + 1]
-                        coarse[plane, y, x] = above + below
-            for y in range(s):
-                for x in range(s):
-                    excess = coarse[3, y, x]
-                    if excess > 1:
-                        for plane in range(4):
-                            coarse[plane, y, x] /= excess
-        s = sides[levels - 1]
-        top = pyramid[places[levels - 1] : places[levels - 1] + 4 * s * s].reshape(4, s, s)
-        for channel in range(3):
-            for y in range(s):
-                for x in range(s):
-                    top[channel, y, x] = top[channel, y, x] / max(top[3, y, x], f32(1e-6))
-        for level in range(levels - 2, -1, -1):
-            s, b = sides[level + 1], sides[level]
-            coarse = pyramid[places[level + 1] : places[level + 1] + 4 * s * s].reshape(4, s, s)
-            fine = pyramid[places[level] : places[level] + 4 * b * b].reshape(4, b, b)
-            ratio = f32(s) / f32(b)
-            for y in range(b):
-                v = max((f32(y) + f32(0.5)) * ratio - f32(0.5), f32(0))
-                y0 = i64(v)
-                y1, fy = min(y0 + 1, s - 1), v - f32(y0)
-                for x in range(b):
-                    missing = f32(1) - fine[3, y, x]
-                    if missing == 0:
-                        continue
-                    u = max((f32(x) + f32(0.5)) * ratio - f32(0.5), f32(0))
-                    x0 = i64(u)
-                    x1, fx = min(x0 + 1, s - 1), u - f32(x0)
-                    for channel in range(3):
-                        upper = coarse[channel, y0, x0] * (f32(1) - fx) + coarse[channel, y0, x1] * fx
-                        lower = coarse[channel, y1, x0] * (f32(1) - fx) + coarse[channel, y1, x1] * fx
-                        fine[channel, y, x] += (upper * (f32(1) - fy) + lower * fy) * missing
+        continue_planes(pyramid, size_px)
         for channel in range(3):
             for y in range(size_px):
                 for x in range(size_px):
-                    hidden = hole[n, y, x]
                     inside = mesh[n, channel, y, x] + finest[channel, y, x] * (f32(1) - mesh[n, 3, y, x])
-                    start[n, channel, y, x] = masked[n, channel, y, x] + inside * hidden
+                    start[n, channel, y, x] = masked[n, channel, y, x] + inside * hole[n, y, x]
