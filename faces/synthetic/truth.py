@@ -14,8 +14,8 @@ from faces.synthetic import shading
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.lighting import Rig
 from faces.synthetic.person import Person
+from faces.synthetic.pigment import albedo_at
 from faces.synthetic.posing import Posed
-from faces.synthetic.skin_shading import albedo_at
 
 #: Error of the fit that the prior balances, linear RGB.
 _TOLERANCE = 0.02

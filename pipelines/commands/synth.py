@@ -39,7 +39,7 @@ def run_video(folder: Path, frames: int, size_px: int, seed: int) -> None:
 def tell_of_compiling() -> None:
     """One line before the first picture of an installation: its kernels are compiled, and nothing moves meanwhile."""
     from faces.compiled import is_compiled
-    from faces.synthetic.skin_shading import shade_samples
+    from faces.synthetic.skin_shading import light_blocks
 
-    if not is_compiled(shade_samples):
+    if not is_compiled(light_blocks):
         print("compiling the kernels, once an installation; this may take a minute", flush=True)
