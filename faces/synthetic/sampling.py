@@ -9,7 +9,7 @@ import numpy as np
 
 from faces.compiled import kernel
 from faces.synthetic import shading as s
-from faces.synthetic.blocks import BLOCK, DEPTH, LIT, PITCH, empty_rows
+from faces.synthetic.blocks import BLOCK, DEPTH, LIT, PITCH, ROW, empty_rows
 
 i32, u64 = np.int32, np.uint64
 _NX, _NY, _NZ = s.NORMAL * PITCH, (s.NORMAL + 1) * PITCH, (s.NORMAL + 2) * PITCH
@@ -118,5 +118,5 @@ def survey_samples(
     survey_blocks(
         listed, triangle, weight, depth, faces, table, lamps, view, shadow, spread, focal_px, width, rows
     )  # fmt: skip
-    columns = rows.reshape(len(rows), -1, PITCH)[:, : s.COLUMNS + 1, :BLOCK]
+    columns = rows.reshape(len(rows), ROW // PITCH, PITCH)[:, : s.COLUMNS + 1, :BLOCK]
     return np.ascontiguousarray(columns.transpose(0, 2, 1)).reshape(-1, s.COLUMNS + 1)[: len(listed)]
