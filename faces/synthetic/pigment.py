@@ -9,7 +9,7 @@ import numpy as np
 
 from faces.compiled import kernel
 from faces.synthetic import shading as s
-from faces.synthetic.blocks import BLOCK, GLOSS, OUT0, PITCH, RED, ROW, SHARE
+from faces.synthetic.blocks import BLOCK, BLUE, DEPTH, GLOSS, GREEN, OUT0, PITCH, RED, ROW, SHARE
 from faces.synthetic.noise import NOISE_UNIT, packed_noise
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
@@ -95,15 +95,15 @@ def _features(w: np.ndarray, q: np.ndarray, places: np.ndarray, n: int, maps: np
 
 
 @kernel
-def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray) -> None:
+def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray, fine: float) -> None:
     """Melanin and blood of skin samples, and where lips are."""
-    blotchy, shade, lines = 0.02 + 0.05 * p[s.P_BLOTCH], 0.20 * p[s.P_SHADE], 0.30 * p[s.P_LINES]
-    ruddy, patchy, tired = 0.40 * p[s.P_RUDDY], 0.03 + 0.08 * p[s.P_BLOTCH], 0.05 * p[s.P_SHADE]
+    blotchy, shade, lines = 0.03 + 0.05 * p[s.P_BLOTCH], 0.20 * p[s.P_SHADE], 0.30 * p[s.P_LINES]
+    ruddy, patchy, tired = 0.40 * p[s.P_RUDDY], 0.02 + 0.06 * p[s.P_BLOTCH], 0.05 * p[s.P_SHADE]
     freckled, spotted = p[s.P_FRECKLES] > 0, 0.55 * p[s.P_FRECKLES]
     dark_lip, red_lip, shadowed = 0.16 + 0.14 * p[s.P_LIP], 0.34 + 0.20 * p[s.P_LIP], p[s.P_EYESHADOW] * 0.75
     for i in range(u64(n)):
         of_shade, clouds = w[u64(_FEATURES + s.SHADE * PITCH) + i], w[u64(_CLOUDS) + i]
-        melanin = blotchy * clouds + 0.020 * w[u64(_PORES) + i] + shade * of_shade
+        melanin = blotchy * clouds + 0.045 * fine * w[u64(_PORES) + i] + shade * of_shade
         melanin = melanin + lines * w[u64(_FEATURES + s.LINES * PITCH) + i]
         blood = ruddy * w[u64(_FEATURES + s.RUDDY * PITCH) + i] + patchy * w[u64(_BLOTCH) + i] + tired * of_shade
         spots = w[u64(_SPOTS) + i] + 0.35 * clouds
@@ -126,17 +126,17 @@ def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray) -> None:
 
 
 @kernel
-def _covers(w: np.ndarray, n: int, p: np.ndarray) -> None:
+def _covers(w: np.ndarray, n: int, p: np.ndarray, fine: float) -> None:
     """What lies on the skin: shares of stubble and of the scalp's hair in the colour, and the gloss."""
     stubbly, haired = p[s.P_STUBBLE], p[s.P_SCALP]
-    shine, painted = 0.30 + 0.70 * p[s.P_GLOSS], 0.42 + 0.5 * p[s.P_LIPSTICK]
+    shine, painted = 0.30 + 0.66 * p[s.P_GLOSS], 0.55 + 0.5 * p[s.P_LIPSTICK]
     for i in range(u64(n)):
         lip, grain, at = w[u64(_LIPS) + i], w[u64(_STROKES) + i], w[u64(s.SCALP_MM * PITCH) + i]
         thin = stubbly * w[u64(_FEATURES + s.BEARD * PITCH) + i] * (1 - lip)
         stubble = thin * (0.75 + 0.25 * w[u64(_FINE) + i]) if thin > 0.005 else thin
         scalp = haired * _step(-2.5, 6.0, at + 2.2 * grain + 2.0 * w[u64(_CLOUDS) + i])
         scalp = scalp if (at > -14.0) & (haired > 0) else 0.0
-        gloss = shine * (0.35 + 0.65 * w[u64(_FEATURES + s.OIL * PITCH) + i]) * (1 + 0.25 * w[u64(_PORES) + i])
+        gloss = shine * (0.35 + 0.65 * w[u64(_FEATURES + s.OIL * PITCH) + i]) * (1 + 0.4 * fine * w[u64(_PORES) + i])
         gloss = gloss * (1 - lip) + lip * painted
         w[u64(GLOSS) + i] = max(0.0, gloss * (1 - scalp) * (1 - 0.6 * min(1.0, stubble)))
         w[u64(_STUBBLE) + i] = min(0.85, max(0.0, stubble)) if thin > 0.005 else 0.0
@@ -162,9 +162,10 @@ def _paint(w: np.ndarray, n: int, p: np.ndarray, c: int, melanin_share: float, b
 
 @kernel
 def _skin(
-    w: np.ndarray, q: np.ndarray, n: int, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray
-) -> None:
-    """Albedo and gloss of a block of skin. q (2 PITCH,) int32: working memory."""
+    w: np.ndarray, q: np.ndarray, n: int, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray,
+    fine: float,
+) -> None:  # fmt: skip
+    """Albedo and gloss of a block of skin. q (2 PITCH,) int32: for work; fine 0..1: how far pores show."""
     _features(w, q, q[PITCH:], n, features, p)
     near_hair = False
     for i in range(u64(n)):
@@ -172,16 +173,20 @@ def _skin(
         w[u64(_V) + i] = w[u64((s.UV + 1) * PITCH) + i] * 512.0 + p[s.P_NOISE_V]
         near_hair = near_hair | (w[u64(s.SCALP_MM * PITCH) + i] > -14.0)
     _noise(w, q, n, noise[0], 1.7, 1.7, _CLOUDS)
-    _noise(w, q, n, noise[1], 2.3, 2.3, _BLOTCH)
-    _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
+    _noise(w, q, n, noise[1], 0.9, 0.9, _BLOTCH)
+    if fine > 0:
+        _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
+        _noise(w, q, n, noise[1], 2.3, 2.3, _SPOTS)
+        for i in range(u64(n)):
+            w[u64(_BLOTCH) + i] += fine * (0.6 * w[u64(_SPOTS) + i] + 0.25 * w[u64(_PORES) + i])
     if p[s.P_FRECKLES] > 0:
         _noise(w, q, n, noise[1], 5.3, 5.3, _SPOTS)
     if p[s.P_STUBBLE] > 0:
         _noise(w, q, n, noise[3], 3.7, 3.7, _FINE)
     if near_hair and p[s.P_SCALP] > 0:
         _noise(w, q, n, noise[4], 4.0, 4.0, _STROKES)
-    _pigment(w, n, p, moles)
-    _covers(w, n, p)
+    _pigment(w, n, p, moles, fine)
+    _covers(w, n, p, fine)
     _paint(w, n, p, 0, 0.55, 0.12)
     _paint(w, n, p, 1, 1.0, 1.0)
     _paint(w, n, p, 2, 1.45, 0.82)
@@ -209,29 +214,40 @@ def _cloth(w: np.ndarray, q: np.ndarray, n: int, noise: np.ndarray, p: np.ndarra
 
 @kernel
 def _wet(w: np.ndarray, n: int, listed: np.ndarray, first: int, triangle: np.ndarray, material: np.ndarray) -> None:
-    """Albedo and gloss of teeth and of the mouth's inside."""
+    """Albedo and gloss of teeth and of the mouth's inside, and how little light gets so deep.
+
+    Between teeth the head's albedo has hard dark lines; a mean with the front tooth's colour softens them.
+    """
     for i in range(u64(n)):
         teeth = material[triangle[listed[u64(first) + i] >> 1]] == s.TEETH
-        for c in range(3):
-            w[u64(RED + c * PITCH) + i] = w[u64((s.ALBEDO + c) * PITCH) + i]
-        w[u64(GLOSS) + i] = 0.5 if teeth else 0.6
-        deep = math.exp(-((w[u64(_RX) + i] / 24.0) ** 2))
-        w[u64(SHARE) + i] = (0.30 + 0.70 * deep) * (1.0 if teeth else 0.5)
+        red, green, blue = (
+            w[u64(s.ALBEDO * PITCH) + i], w[u64((s.ALBEDO + 1) * PITCH) + i], w[u64((s.ALBEDO + 2) * PITCH) + i]
+        )  # fmt: skip
+        soft = 0.45 * _step(0.5, 0.85, green / (red + 1e-6)) if teeth else 0.0
+        w[u64(RED) + i], w[u64(GREEN) + i] = max(0.09, red + soft * (0.55 - red)), green + soft * (0.49 - green)
+        w[u64(BLUE) + i] = blue + soft * (0.40 - blue)
+        behind, aside = max(0.0, 23.0 - w[u64(_RZ) + i]), w[u64(_RX) + i] / 22.0
+        fall = behind / (12.0 if teeth else 19.0) + 0.6 * min(1.0, aside * aside)
+        w[u64(GLOSS) + i] = 0.5
+        w[u64(SHARE) + i] = math.exp(-fall) if teeth else 0.1 + 0.7 * math.exp(-fall)
 
 
 @kernel
 def colour_blocks(
     kind: int, listed: np.ndarray, triangle: np.ndarray, material: np.ndarray, features: np.ndarray, noise: np.ndarray,
-    p: np.ndarray, moles: np.ndarray, rows: np.ndarray,
+    p: np.ndarray, moles: np.ndarray, focal_px: float, rows: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fill albedo, gloss and share of light in the rows of the samples listed, from what survey_blocks put there."""
+    """Fill albedo, gloss and share of light in the rows of the samples listed, from what survey_blocks put there.
+
+    Pores show from 2.2 samples a millimetre (focal_px over depth): finer than the raster they would be speckles.
+    """
     w, q = np.zeros(_WORK), np.empty(2 * PITCH, np.int32)
     for first in range(0, listed.shape[0], BLOCK):
         n, row = min(BLOCK, listed.shape[0] - first), rows[first // BLOCK]
         w[:RED] = row[:RED]
         w[SHARE : SHARE + n] = 1.0
         if kind == s.SKIN_LIST:
-            _skin(w, q, n, features, noise, p, moles)
+            _skin(w, q, n, features, noise, p, moles, _step(2.2, 5.0, focal_px / row[DEPTH]))
         elif kind == s.CLOTH_LIST:
             _cloth(w, q, n, noise, p)
         else:
@@ -247,7 +263,7 @@ def _albedo_at(table: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np
         n = min(BLOCK, table.shape[0] - first)
         for k in range(s.COLUMNS):
             w[k * PITCH : k * PITCH + n] = table[first : first + n, k]
-        _skin(w, q, n, features, noise, p, moles)
+        _skin(w, q, n, features, noise, p, moles, 0.0)
         for c in range(3):
             out[first : first + n, c] = w[RED + c * PITCH : RED + c * PITCH + n]
     return out

@@ -1,7 +1,7 @@
 """One picture of one person in one scene, with exact truth. The renderer's stages in order. Ours.
 
-Pose -> hair grown and combed -> shadow map of the key lamp -> mesh shaded at 2 x 2 samples a pixel -> strands,
-glasses and occluders drawn over it with a depth test -> contact shadows -> backdrop -> film.
+Pose -> hair grown and combed -> shadow map of the key lamp -> mesh shaded at 2 x 2 samples a pixel before the backdrop
+-> shade of lids and lips -> strands, glasses and occluders drawn over it with a depth test -> film.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ from faces.render.rasterize import rasterize
 from faces.synthetic import accessories, face_hair, film, ribbons, shading, strands
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
+from faces.synthetic.contact import shade_contacts
 from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
 from faces.synthetic.mesh_shading import KeyShadow, shade_mesh
-from faces.synthetic.numerics import mesh_normals, soft_normals
+from faces.synthetic.numerics import mesh_normals, smoothstep, soft_normals
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
@@ -143,6 +144,8 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     view, shadow = _shadow_map(body, posed, hair, rig)
     canvas = _Canvas.of(backdrop, scene.exposure)
     canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
+    tears = 0.08 * (rig.ambient[0] + rig.lamps[0, 3:6])
+    shade_contacts(canvas.colour, canvas.ids, SAMPLES * size_px / 256, tears)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
     for made, identity, bias in (
         (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
@@ -154,7 +157,6 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
         if made is not None:
             _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
     accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
-    _contact(canvas, size_px)
     return _collect(canvas, posed, rig, head, size_px)
 
 
@@ -189,12 +191,14 @@ def _draw_mesh(
     table = _resting_table(body).copy()
     table[:, 0:3], table[:, 6:9] = normals, vertex_albedo(head, owner, wearer, reading)
     table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, body, roots=False)
+    if scene.hair_style not in ("bald", "buzz"):
+        table[:, 5] *= 1 - 0.35 * smoothstep(-9.0, 3.0, table[:, 12])
     numbers = parameters(wearer, scene, _gaze_axes(posed))
     canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
     canvas.albedo = albedo_coefficients(head, table, body, numbers)
     shade_mesh(
         raster, body, table, numbers, np.array(wearer.moles, np.float64).reshape(-1, 3), rig,
-        KeyShadow(_view_vector(view), shadow, 0.5 + 2.2 * float(rig.lamps[0, 6])), posed.camera.focal_px * SAMPLES,
+        KeyShadow(_view_vector(view), shadow, 1.0 + 2.4 * float(rig.lamps[0, 6])), posed.camera.focal_px * SAMPLES,
         canvas.colour, canvas.ids,
     )  # fmt: skip
     return canvas
@@ -249,25 +253,6 @@ def _draw_strands(
             canvas.colour, canvas.depth, canvas.ids, pixels[part], width_px[part],
             strands.refine(colours) if finer else colours, made.alpha[part], bias_mm, identity, shown,
         )  # fmt: skip
-
-
-def _contact(canvas: _Canvas, size_px: int) -> None:
-    """Darken eyes and mouth near their edges (lids and lips shade them), in place."""
-    for identity, sigma_mm, low in ((shading.ID_EYE, 1.4, 0.40), (shading.ID_MOUTH, 1.5, 0.22)):
-        inside = canvas.ids == identity
-        if not inside.any():
-            continue
-        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-        pad = max(4, size_px // 24)
-        y0, y1 = max(rows[0] - pad, 0), rows[-1] + pad
-        x0, x1 = max(columns[0] - pad, 0), columns[-1] + pad
-        part = inside[y0:y1, x0:x1].astype(np.float32)
-        sigma = sigma_mm * size_px * SAMPLES / 256
-        soft = cv2.GaussianBlur(part, (0, 0), sigma)
-        shift = np.array([[1, 0, 0], [0, 1, 0.8 * sigma]], np.float32)
-        soft = np.minimum(soft, cv2.warpAffine(soft, shift, soft.shape[::-1]))
-        factor = low + (1 - low) * np.clip((soft - 0.12) / 0.62, 0, 1)
-        canvas.colour[y0:y1, x0:x1] *= np.where(part > 0, factor, 1.0)[..., None]
 
 
 def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, size_px: int) -> _Rendered:

@@ -75,7 +75,7 @@ def _eyeball(a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, rgb: np
         _noise(noise, 4, angle * 82.0 + 31 * side, t * 40.0) * 0.22 + _noise(noise, 2, angle * 30.0, t * 60.0) * 0.10
     )
     mix = _step(0.85, 0.38, t + 0.12 * fibre)
-    limb = 1.0 - (0.45 + 0.4 * p[P_LIMBAL]) * _step(0.72, 1.02, t)
+    limb = 1.0 - (0.52 + 0.4 * p[P_LIMBAL]) * _step(0.70, 1.0, t)
     shade = (1.0 + fibre) * limb
     in_iris = _step(iris + 0.45, iris - 0.35, ring)
     in_pupil = _step(pupil + 0.3, pupil - 0.25, ring)
@@ -115,7 +115,7 @@ def _eye(
         norm = math.sqrt(hx * hx + hy * hy + hz * hz)
         half = max(0.0, (cx * hx + cy * hy + cz * hz) / norm)
         width = 0.006 + 0.006 * lamps[j, 6]
-        spot = _step(width, 0.45 * width, 1.0 - half) * (0.9 if j == 0 else 0.25)
+        spot = _step(width, 0.45 * width, 1.0 - half) * (0.3 + 0.6 * lit if j == 0 else 0.2)
         for c in range(3):
             out[c] += lamps[j, 3 + c] * (cosine * (rgb[c] + 0.006) + spot)
     for c in range(3):

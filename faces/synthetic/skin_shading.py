@@ -41,23 +41,26 @@ def _fade(x: float) -> float:
 
 
 @kernel
-def _lamp(w: np.ndarray, n: int, lamps: np.ndarray, j: int, wraps: tuple[float, float, float]) -> None:
-    """Add lamp j to a lit block."""
+def _lamp(w: np.ndarray, n: int, lamps: np.ndarray, j: int, wraps: tuple[float, float, float, float]) -> None:
+    """Add lamp j to a lit block. wraps: by channel, and how much more red there is where the light just grazes."""
     lx, ly, lz, soft = lamps[j, 0], lamps[j, 1], lamps[j, 2], lamps[j, 6]
     red, green, blue = lamps[j, 3], lamps[j, 4], lamps[j, 5]
     hx, hy, hz, key = lamps[j, 7], lamps[j, 8], lamps[j, 9], j == 0
-    w0, w1, w2 = wraps
+    w0, w1, w2, glow = wraps
     for i in range(u64(n)):
         nx, ny, nz, o = w[u64(_NX) + i], w[u64(_NY) + i], w[u64(_NZ) + i], w[u64(s.OCCLUSION * PITCH) + i]
         grazing = 1 - max(0.0, nz)
-        fresnel = 0.028 + 0.55 * grazing * grazing * grazing * grazing * grazing
+        fresnel = 0.028 + 0.48 * grazing * grazing * grazing * grazing * grazing
         cosine = nx * lx + ny * ly + nz * lz
-        reach = w[u64(LIT) + i] if key else min(1.0, 0.25 + 0.75 * o)
+        lit = 0.10 + 0.90 * w[u64(LIT) + i] if key else 1.0
+        reach = lit * (min(1.0, 0.15 + 0.95 * o) if key else min(1.0, 0.25 + 0.75 * o))
         d0, d1 = max(0.0, cosine * w0 + 1.0 - w0), max(0.0, cosine * w1 + 1.0 - w1)
         d2 = max(0.0, cosine * w2 + 1.0 - w2)
         d0, d1, d2 = d0 * (0.6 + 0.4 * d0), d1 * (0.6 + 0.4 * d1), d2 * (0.6 + 0.4 * d2)
+        edge = max(0.0, 1.0 - 7.0 * cosine * cosine)
+        d0 += glow * edge * edge
         a0, a1, a2 = w[u64(OUT0) + i], w[u64(OUT1) + i], w[u64(OUT2) + i]
-        b0 = a0 + w[u64(RED) + i] * red * d0 * (reach * (1.45 - 0.45 * reach))
+        b0 = a0 + w[u64(RED) + i] * red * d0 * (reach * (1.45 - 0.45 * lit))
         b1 = a1 + w[u64(GREEN) + i] * green * d1 * reach
         b2 = a2 + w[u64(BLUE) + i] * blue * d2 * reach
         half = nx * hx + ny * hy + nz * hz
@@ -82,7 +85,7 @@ def _light(w: np.ndarray, n: int, lamps: np.ndarray, ambient: np.ndarray, wrap_r
         w[u64(OUT0) + i] = w[u64(RED) + i] * o * (r0 * up + r1 * (1 - up))
         w[u64(OUT1) + i] = w[u64(GREEN) + i] * deep * (g0 * up + g1 * (1 - up))
         w[u64(OUT2) + i] = w[u64(BLUE) + i] * deep * (b0 * up + b1 * (1 - up))
-    wraps = (1 / (1.06 + wrap_red), 1 / (1.06 + 0.4 * wrap_red), 1 / (1.06 + 0.25 * wrap_red))
+    wraps = (1 / (1.06 + wrap_red), 1 / (1.06 + 0.4 * wrap_red), 1 / (1.06 + 0.25 * wrap_red), 0.14 * wrap_red)
     for j in range(lamps.shape[0]):
         _lamp(w, n, lamps, j, wraps)
 
@@ -125,5 +128,5 @@ def shade_samples(
         survey_blocks(
             part, triangle, weight, depth, faces, table, lamps, view, shadow, spread, focal_px, width, rows
         )  # fmt: skip
-        colour_blocks(kind, part, triangle, material, features, noise, p, moles, rows)
+        colour_blocks(kind, part, triangle, material, features, noise, p, moles, focal_px, rows)
         light_blocks(part, rows, lamps, ambient, wrap_red, owner, width, picture, ids)
