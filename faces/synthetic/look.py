@@ -63,7 +63,7 @@ def parameters(person: Person, scene: Scene, axes: np.ndarray) -> np.ndarray:
     outer, inner = (np.array(c) for c in skin.IRIS_COLOURS[person.iris])
     p[s.P_IRIS_OUT : s.P_IRIS_OUT + 3] = outer
     p[s.P_IRIS_IN : s.P_IRIS_IN + 3] = outer + (inner - outer) * person.iris_warmth
-    p[s.P_LIMBAL], p[s.P_SCLERA] = person.limbal, np.interp(person.lightness, [30, 66], [0.41, 0.455])
+    p[s.P_LIMBAL], p[s.P_SCLERA] = person.limbal, np.interp(person.lightness, [30, 66], [0.43, 0.465])
     light = float(np.mean(scene.key.tint)) * scene.key.strength * scene.exposure
     p[s.P_PUPIL] = np.clip(2.5 - 0.8 * light, 1.4, 2.6)
     height, depth, _ = NECKLINES[scene.clothes]

@@ -95,7 +95,7 @@ def _features(w: np.ndarray, q: np.ndarray, places: np.ndarray, n: int, maps: np
 
 
 @kernel
-def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray, fine: float) -> None:
+def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray) -> None:
     """Melanin and blood of skin samples, and where lips are."""
     blotchy, shade, lines = 0.03 + 0.05 * p[s.P_BLOTCH], 0.20 * p[s.P_SHADE], 0.30 * p[s.P_LINES]
     ruddy, patchy, tired = 0.40 * p[s.P_RUDDY], 0.02 + 0.06 * p[s.P_BLOTCH], 0.05 * p[s.P_SHADE]
@@ -103,7 +103,7 @@ def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray, fine: floa
     dark_lip, red_lip, shadowed = 0.16 + 0.14 * p[s.P_LIP], 0.34 + 0.20 * p[s.P_LIP], p[s.P_EYESHADOW] * 0.75
     for i in range(u64(n)):
         of_shade, clouds = w[u64(_FEATURES + s.SHADE * PITCH) + i], w[u64(_CLOUDS) + i]
-        melanin = blotchy * clouds + 0.045 * fine * w[u64(_PORES) + i] + shade * of_shade
+        melanin = blotchy * clouds + 0.045 * w[u64(_PORES) + i] + shade * of_shade
         melanin = melanin + lines * w[u64(_FEATURES + s.LINES * PITCH) + i]
         blood = ruddy * w[u64(_FEATURES + s.RUDDY * PITCH) + i] + patchy * w[u64(_BLOTCH) + i] + tired * of_shade
         spots = w[u64(_SPOTS) + i] + 0.35 * clouds
@@ -126,7 +126,7 @@ def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray, fine: floa
 
 
 @kernel
-def _covers(w: np.ndarray, n: int, p: np.ndarray, fine: float) -> None:
+def _covers(w: np.ndarray, n: int, p: np.ndarray) -> None:
     """What lies on the skin: shares of stubble and of the scalp's hair in the colour, and the gloss."""
     stubbly, haired = p[s.P_STUBBLE], p[s.P_SCALP]
     shine, painted = 0.30 + 0.66 * p[s.P_GLOSS], 0.55 + 0.5 * p[s.P_LIPSTICK]
@@ -136,7 +136,7 @@ def _covers(w: np.ndarray, n: int, p: np.ndarray, fine: float) -> None:
         stubble = thin * (0.75 + 0.25 * w[u64(_FINE) + i]) if thin > 0.005 else thin
         scalp = haired * _step(-2.5, 6.0, at + 2.2 * grain + 2.0 * w[u64(_CLOUDS) + i])
         scalp = scalp if (at > -14.0) & (haired > 0) else 0.0
-        gloss = shine * (0.35 + 0.65 * w[u64(_FEATURES + s.OIL * PITCH) + i]) * (1 + 0.4 * fine * w[u64(_PORES) + i])
+        gloss = shine * (0.35 + 0.65 * w[u64(_FEATURES + s.OIL * PITCH) + i]) * (1 + 0.4 * w[u64(_PORES) + i])
         gloss = gloss * (1 - lip) + lip * painted
         w[u64(GLOSS) + i] = max(0.0, gloss * (1 - scalp) * (1 - 0.6 * min(1.0, stubble)))
         w[u64(_STUBBLE) + i] = min(0.85, max(0.0, stubble)) if thin > 0.005 else 0.0
@@ -161,11 +161,31 @@ def _paint(w: np.ndarray, n: int, p: np.ndarray, c: int, melanin_share: float, b
 
 
 @kernel
+def _fine_detail(w: np.ndarray, q: np.ndarray, n: int, noise: np.ndarray, focal_px: float) -> None:
+    """Pores and small blotches, from 2.2 samples a millimetre on: on a coarser raster they would be speckles."""
+    densest = 0.0
+    for i in range(u64(n)):
+        densest = max(densest, focal_px / w[u64(DEPTH) + i])
+        w[u64(_PORES) + i] = 0.0
+    if densest <= 2.2:
+        return
+    _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
+    _noise(w, q, n, noise[1], 2.3, 2.3, _SPOTS)
+    for i in range(u64(n)):
+        share = _step(2.2, 5.0, focal_px / w[u64(DEPTH) + i])
+        w[u64(_PORES) + i] *= share
+        w[u64(_BLOTCH) + i] += 0.6 * share * w[u64(_SPOTS) + i] + 0.25 * w[u64(_PORES) + i]
+
+
+@kernel
 def _skin(
     w: np.ndarray, q: np.ndarray, n: int, features: np.ndarray, noise: np.ndarray, p: np.ndarray, moles: np.ndarray,
-    fine: float,
+    focal_px: float,
 ) -> None:  # fmt: skip
-    """Albedo and gloss of a block of skin. q (2 PITCH,) int32: for work; fine 0..1: how far pores show."""
+    """Albedo and gloss of a block of skin. q (2 PITCH,) int32: working memory.
+
+    focal_px: focal length in samples, which tells how fine the raster is; 0 leaves what is fine away.
+    """
     _features(w, q, q[PITCH:], n, features, p)
     near_hair = False
     for i in range(u64(n)):
@@ -174,19 +194,15 @@ def _skin(
         near_hair = near_hair | (w[u64(s.SCALP_MM * PITCH) + i] > -14.0)
     _noise(w, q, n, noise[0], 1.7, 1.7, _CLOUDS)
     _noise(w, q, n, noise[1], 0.9, 0.9, _BLOTCH)
-    if fine > 0:
-        _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
-        _noise(w, q, n, noise[1], 2.3, 2.3, _SPOTS)
-        for i in range(u64(n)):
-            w[u64(_BLOTCH) + i] += fine * (0.6 * w[u64(_SPOTS) + i] + 0.25 * w[u64(_PORES) + i])
+    _fine_detail(w, q, n, noise, focal_px)
     if p[s.P_FRECKLES] > 0:
         _noise(w, q, n, noise[1], 5.3, 5.3, _SPOTS)
     if p[s.P_STUBBLE] > 0:
         _noise(w, q, n, noise[3], 3.7, 3.7, _FINE)
     if near_hair and p[s.P_SCALP] > 0:
         _noise(w, q, n, noise[4], 4.0, 4.0, _STROKES)
-    _pigment(w, n, p, moles, fine)
-    _covers(w, n, p, fine)
+    _pigment(w, n, p, moles)
+    _covers(w, n, p)
     _paint(w, n, p, 0, 0.55, 0.12)
     _paint(w, n, p, 1, 1.0, 1.0)
     _paint(w, n, p, 2, 1.45, 0.82)
@@ -237,17 +253,14 @@ def colour_blocks(
     kind: int, listed: np.ndarray, triangle: np.ndarray, material: np.ndarray, features: np.ndarray, noise: np.ndarray,
     p: np.ndarray, moles: np.ndarray, focal_px: float, rows: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fill albedo, gloss and share of light in the rows of the samples listed, from what survey_blocks put there.
-
-    Pores show from 2.2 samples a millimetre (focal_px over depth): finer than the raster they would be speckles.
-    """
+    """Fill albedo, gloss and share of light in the rows of the samples listed, from what survey_blocks put there."""
     w, q = np.zeros(_WORK), np.empty(2 * PITCH, np.int32)
     for first in range(0, listed.shape[0], BLOCK):
         n, row = min(BLOCK, listed.shape[0] - first), rows[first // BLOCK]
         w[:RED] = row[:RED]
         w[SHARE : SHARE + n] = 1.0
         if kind == s.SKIN_LIST:
-            _skin(w, q, n, features, noise, p, moles, _step(2.2, 5.0, focal_px / row[DEPTH]))
+            _skin(w, q, n, features, noise, p, moles, focal_px)
         elif kind == s.CLOTH_LIST:
             _cloth(w, q, n, noise, p)
         else:
@@ -263,6 +276,7 @@ def _albedo_at(table: np.ndarray, features: np.ndarray, noise: np.ndarray, p: np
         n = min(BLOCK, table.shape[0] - first)
         for k in range(s.COLUMNS):
             w[k * PITCH : k * PITCH + n] = table[first : first + n, k]
+        w[DEPTH : DEPTH + n] = 1.0
         _skin(w, q, n, features, noise, p, moles, 0.0)
         for c in range(3):
             out[first : first + n, c] = w[RED + c * PITCH : RED + c * PITCH + n]

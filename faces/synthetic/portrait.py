@@ -144,8 +144,7 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     view, shadow = _shadow_map(body, posed, hair, rig)
     canvas = _Canvas.of(backdrop, scene.exposure)
     canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
-    tears = 0.08 * (rig.ambient[0] + rig.lamps[0, 3:6])
-    shade_contacts(canvas.colour, canvas.ids, SAMPLES * size_px / 256, tears)
+    shade_contacts(canvas.colour, canvas.ids, SAMPLES * size_px / 256, rig.ambient[0] + rig.lamps[0, 3:6])
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
     for made, identity, bias in (
         (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
@@ -191,7 +190,7 @@ def _draw_mesh(
     table = _resting_table(body).copy()
     table[:, 0:3], table[:, 6:9] = normals, vertex_albedo(head, owner, wearer, reading)
     table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, body, roots=False)
-    if scene.hair_style not in ("bald", "buzz"):
+    if scene.hair_style not in ("bald", "buzz"):  # long hair shades the skin at its roots
         table[:, 5] *= 1 - 0.35 * smoothstep(-9.0, 3.0, table[:, 12])
     numbers = parameters(wearer, scene, _gaze_axes(posed))
     canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
