@@ -10,11 +10,12 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from faces.morphable.base import MorphableHead, vertex_normals
+from faces.morphable.base import MorphableHead
 from faces.morphable.builtin_layout import catmull_rom
 from faces.morphable.builtin_mesh import HAIRLINE, PART_NAMES, Mesh, mesh
 from faces.synthetic import shading as s
-from faces.synthetic.numerics import smoothstep, unit
+from faces.synthetic.numerics import smoothstep
+from faces.synthetic.occlusion import baked_occlusion
 
 #: Window of the layout that the feature maps cover: a0, b0 (top) and its side, mm.
 WINDOW_A, WINDOW_B, WINDOW_MM = -118.0, 92.0, 236.0
@@ -250,6 +251,13 @@ def _layout_uv(m: Mesh) -> np.ndarray:
     return (_to_texels(chart) / MAP_SIDE).astype(np.float32)
 
 
+def _hollows(m: Mesh) -> np.ndarray:
+    """(V,) float32 share of light that the skin loses in _HOLLOWS."""
+    column, row = np.split(_layout_uv(m) * MAP_SIDE - 0.5, 2, 1)
+    depth = cv2.remap(_bumps(_HOLLOWS), column, row, cv2.INTER_LINEAR)[:, 0]
+    return np.where(m.is_piece("skin"), depth, 0.0).astype(np.float32)
+
+
 def _material(m: Mesh) -> np.ndarray:
     names = np.array(PART_NAMES)[m.parts]
     out = np.full(len(names), s.SKIN, np.int8)
@@ -262,31 +270,6 @@ def _material(m: Mesh) -> np.ndarray:
     ):
         out[names == name] = value
     return out
-
-
-def baked_occlusion(points: np.ndarray, triangles: np.ndarray, directions: int = 80, side: int = 160) -> np.ndarray:
-    """(V, 3), (T, 3) -> (V,) float32: cosine-weighted share of the sky that each vertex sees, by depth maps."""
-    from faces.render.rasterize import rasterize
-
-    normals = vertex_normals(points[None].astype(np.float32), triangles)[0]
-    k = np.arange(directions) + 0.5
-    z = 1 - 2 * k / directions
-    turn = k * np.pi * (3 - np.sqrt(5))
-    rays = np.stack([np.sqrt(1 - z * z) * np.cos(turn), z, np.sqrt(1 - z * z) * np.sin(turn)], 1)
-    seen, total = np.zeros(len(points)), np.zeros(len(points))
-    for ray in rays:
-        right = unit(np.cross([0.0, 1.0, 0.01], ray))
-        axes = np.stack([right, np.cross(ray, right), ray])
-        p = points @ axes.T
-        scale = (side - 2) / 420.0
-        px = np.concatenate([(p[:, :2] - p[:, :2].mean(0)) * scale + side / 2, 1000 - p[:, 2:]], 1).astype(np.float32)
-        depth = rasterize(px[None], triangles, side, side, "numba-one-core").depth_mm[0]
-        c, r = np.clip(px[:, 0].astype(int), 0, side - 1), np.clip(px[:, 1].astype(int), 0, side - 1)
-        cosine = np.maximum(normals @ ray, 0)
-        visible = px[:, 2] - depth[r, c] < 3.0 + 4.0 * (1 - cosine)
-        seen += cosine * visible
-        total += cosine
-    return (seen / np.maximum(total, 1e-6)).astype(np.float32)
 
 
 def _roots(m: Mesh, scalp_mm: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -315,8 +298,7 @@ def anatomy(head: MorphableHead) -> Anatomy:
     occlusion = baked_occlusion(points, m.triangles)
     eye_of = np.full(len(points), -1)
     eye_of[m.is_piece("eye_right")], eye_of[m.is_piece("eye_left")] = 0, 1
-    hollows = cv2.remap(_bumps(_HOLLOWS), *np.split(_layout_uv(m) * MAP_SIDE - 0.5, 2, 1), cv2.INTER_LINEAR)[:, 0]
-    occlusion *= 1 - np.where(m.is_piece("skin"), hollows, 0.0).astype(np.float32)
+    occlusion *= 1 - _hollows(m)
     occlusion[eye_of >= 0] = 0.7
     occlusion[m.is_piece("teeth_upper", "teeth_lower")] = 0.8
     occlusion[m.is_piece("mouth", "tongue")] = 0.6

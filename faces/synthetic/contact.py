@@ -55,7 +55,7 @@ def _under_lids(part: np.ndarray, samples_per_mm: float) -> np.ndarray:
 
 def _tears(part: np.ndarray, samples_per_mm: float) -> np.ndarray:
     """(h, w) 0..1: the half millimetre of an eye that lies along the lower lid, where the raster can hold it."""
-    shown = float(smoothstep(2.0, 5.0, samples_per_mm))
+    shown = float(smoothstep(2.0, 5.0, np.array(samples_per_mm)))
     return shown * np.clip(part - _lowered(part, -0.5 * samples_per_mm), 0, 1)
 
 
