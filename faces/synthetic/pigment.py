@@ -162,17 +162,17 @@ def _paint(w: np.ndarray, n: int, p: np.ndarray, c: int, melanin_share: float, b
 
 @kernel
 def _fine_detail(w: np.ndarray, q: np.ndarray, n: int, noise: np.ndarray, focal_px: float) -> None:
-    """Pores and small blotches, from 2.2 samples a millimetre on: on a coarser raster they would be speckles."""
+    """Pores and small blotches, from 2.5 samples a millimetre on: on a coarser raster they would be speckles."""
     densest = 0.0
     for i in range(u64(n)):
         densest = max(densest, focal_px / w[u64(DEPTH) + i])
         w[u64(_PORES) + i] = 0.0
-    if densest <= 2.2:
+    if densest <= 2.5:
         return
     _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
     _noise(w, q, n, noise[1], 2.3, 2.3, _SPOTS)
     for i in range(u64(n)):
-        share = _step(2.2, 5.0, focal_px / w[u64(DEPTH) + i])
+        share = _step(2.5, 5.0, focal_px / w[u64(DEPTH) + i])
         w[u64(_PORES) + i] *= share
         w[u64(_BLOTCH) + i] += 0.6 * share * w[u64(_SPOTS) + i] + 0.25 * w[u64(_PORES) + i]
 
