@@ -203,7 +203,7 @@ def _features(m: Mesh) -> np.ndarray:
         )
     )
     maps[..., s.SHADE] = np.clip(
-        _bumps(((26, -12, 16, 7, 0.95), (14, 3, 7, 10, 0.6), (32, 9, 20, 7, 0.3), (0, -85, 14, 4, 0.25)))
+        _bumps(((26, -12, 16, 7, 0.95), (14, 3, 7, 10, 0.6), (32, 9, 20, 7, 0.2), (0, -85, 14, 4, 0.25)))
         + 0.5 * smoothstep(3.0, 0.0, np.abs(lid)), 0, 1,
     )  # fmt: skip
     maps[..., s.LINES] = _creases(_LINES)

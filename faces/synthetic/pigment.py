@@ -98,7 +98,7 @@ def _features(w: np.ndarray, q: np.ndarray, places: np.ndarray, n: int, maps: np
 def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray) -> None:
     """Melanin and blood of skin samples, and where lips are."""
     blotchy, shade, lines = 0.03 + 0.05 * p[s.P_BLOTCH], 0.20 * p[s.P_SHADE], 0.30 * p[s.P_LINES]
-    ruddy, patchy, tired = 0.40 * p[s.P_RUDDY], 0.02 + 0.06 * p[s.P_BLOTCH], 0.05 * p[s.P_SHADE]
+    ruddy, patchy, tired = 0.40 * p[s.P_RUDDY], 0.025 + 0.06 * p[s.P_BLOTCH], 0.05 * p[s.P_SHADE]
     freckled, spotted = p[s.P_FRECKLES] > 0, 0.55 * p[s.P_FRECKLES]
     dark_lip, red_lip, shadowed = 0.16 + 0.14 * p[s.P_LIP], 0.34 + 0.20 * p[s.P_LIP], p[s.P_EYESHADOW] * 0.75
     for i in range(u64(n)):
@@ -136,8 +136,8 @@ def _covers(w: np.ndarray, n: int, p: np.ndarray) -> None:
         stubble = thin * (0.75 + 0.25 * w[u64(_FINE) + i]) if thin > 0.005 else thin
         scalp = haired * _step(-2.5, 6.0, at + 2.2 * grain + 2.0 * w[u64(_CLOUDS) + i])
         scalp = scalp if (at > -14.0) & (haired > 0) else 0.0
-        gloss = shine * (0.35 + 0.65 * w[u64(_FEATURES + s.OIL * PITCH) + i]) * (1 + 0.4 * w[u64(_PORES) + i])
-        gloss = gloss * (1 - lip) + lip * painted
+        gloss = shine * (0.35 + 0.65 * w[u64(_FEATURES + s.OIL * PITCH) + i])
+        gloss = gloss * (1 + 0.4 * w[u64(_PORES) + i] + 0.2 * w[u64(_BLOTCH) + i]) * (1 - lip) + lip * painted
         w[u64(GLOSS) + i] = max(0.0, gloss * (1 - scalp) * (1 - 0.6 * min(1.0, stubble)))
         w[u64(_STUBBLE) + i] = min(0.85, max(0.0, stubble)) if thin > 0.005 else 0.0
         w[u64(_SCALP) + i] = scalp
@@ -162,19 +162,21 @@ def _paint(w: np.ndarray, n: int, p: np.ndarray, c: int, melanin_share: float, b
 
 @kernel
 def _fine_detail(w: np.ndarray, q: np.ndarray, n: int, noise: np.ndarray, focal_px: float) -> None:
-    """Pores and small blotches, from 2.5 samples a millimetre on: on a coarser raster they would be speckles."""
+    """Small blotches from 1.2 samples a millimetre on, pores from 2.5: on a coarser raster they would be speckles."""
     densest = 0.0
     for i in range(u64(n)):
         densest = max(densest, focal_px / w[u64(DEPTH) + i])
         w[u64(_PORES) + i] = 0.0
-    if densest <= 2.5:
-        return
-    _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
-    _noise(w, q, n, noise[1], 2.3, 2.3, _SPOTS)
-    for i in range(u64(n)):
-        share = _step(2.5, 5.0, focal_px / w[u64(DEPTH) + i])
-        w[u64(_PORES) + i] *= share
-        w[u64(_BLOTCH) + i] += 0.6 * share * w[u64(_SPOTS) + i] + 0.25 * w[u64(_PORES) + i]
+    if densest > 1.2:
+        _noise(w, q, n, noise[1], 2.3, 2.3, _SPOTS)
+        for i in range(u64(n)):
+            per_mm = focal_px / w[u64(DEPTH) + i]
+            w[u64(_BLOTCH) + i] += 0.35 * (_step(1.2, 2.2, per_mm) + _step(2.5, 5.0, per_mm)) * w[u64(_SPOTS) + i]
+    if densest > 2.5:
+        _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
+        for i in range(u64(n)):
+            w[u64(_PORES) + i] *= _step(2.5, 5.0, focal_px / w[u64(DEPTH) + i])
+            w[u64(_BLOTCH) + i] += 0.25 * w[u64(_PORES) + i]
 
 
 @kernel

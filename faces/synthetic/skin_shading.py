@@ -52,7 +52,7 @@ def _lamp(w: np.ndarray, n: int, lamps: np.ndarray, j: int, wraps: tuple[float, 
         grazing = 1 - max(0.0, nz)
         fresnel = 0.028 + 0.48 * grazing * grazing * grazing * grazing * grazing
         cosine = nx * lx + ny * ly + nz * lz
-        lit = 0.10 + 0.90 * w[u64(LIT) + i] if key else 1.0
+        lit = 0.15 + 0.85 * w[u64(LIT) + i] if key else 1.0
         reach = lit * (min(1.0, 0.15 + 0.95 * o) if key else min(1.0, 0.25 + 0.75 * o))
         d0, d1 = max(0.0, cosine * w0 + 1.0 - w0), max(0.0, cosine * w1 + 1.0 - w1)
         d2 = max(0.0, cosine * w2 + 1.0 - w2)
