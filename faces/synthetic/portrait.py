@@ -4,7 +4,7 @@ Pose -> hair grown and combed -> shadow map of the key lamp -> mesh shaded at 2 
 glasses and occluders drawn over it with a depth test -> contact shadows -> backdrop -> film.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -16,7 +16,7 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.rasterize import rasterize
-from faces.synthetic import accessories, face_hair, film, ribbons, shading, strands
+from faces.synthetic import accessories, face_hair, film, ribbons, shading, strand_drawing
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
 from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
@@ -27,7 +27,9 @@ from faces.synthetic.numerics import mesh_normals, soft_normals
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
+from faces.synthetic.strand_drawing import StrandLight
 from faces.synthetic.truth import albedo_coefficients, coefficients_of, skin_of, vertex_albedo
+from faces.synthetic.wisps import tufts
 
 SAMPLES = 2
 #: Narrower pictures are refused, px: below 2 px the backdrop lends no light, and of a face nothing is left (ours).
@@ -144,15 +146,11 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     canvas = _Canvas.of(backdrop, scene.exposure)
     canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
-    for made, identity, bias in (
-        (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
-        (face_hair.beard(surface, wearer), shading.ID_FACE_HAIR, 1.0),
-        (face_hair.lashes(surface, wearer, scene), shading.ID_FACE_HAIR, 2.5),
-        (hair, shading.ID_HAIR, 0.5),
-        (loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1]), shading.ID_OCCLUDER, 0.5),
-    ):
-        if made is not None:
-            _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
+    _draw_hair(canvas, posed, scene, StrandLight(rig, _view_vector(view), shadow, 0.5), hair, (
+        (face_hair.brows(surface, wearer, scene), 1.2),
+        (face_hair.beard(surface, wearer), 1.0),
+        (face_hair.lashes(surface, wearer, scene), 2.5),
+    ), loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1]))  # fmt: skip
     accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
     _contact(canvas, size_px)
     return _collect(canvas, posed, rig, head, size_px)
@@ -220,35 +218,23 @@ def _gaze_axes(posed: Posed) -> np.ndarray:
     return np.repeat((posed.turn @ turn @ [0.0, 0.0, 1.0])[None], 2, 0)
 
 
-def _draw_strands(
-    canvas: _Canvas, made: Strands, posed: Posed, rig: Rig, view: ShadowView, shadow: np.ndarray, identity: int,
-    bias_mm: float, scene: Scene,
+def _draw_hair(
+    canvas: _Canvas, posed: Posed, scene: Scene, light: StrandLight, hair: Strands | None,
+    of_face: tuple[tuple[Strands | None, float], ...], lock: Strands | None,
 ) -> None:  # fmt: skip
-    normals = made.normals @ posed.turn.T.astype(np.float32)
-    if identity == shading.ID_HAIR and made.points.shape[1] < 12:
-        seen = normals[:, 2] > -0.45
-        made, normals = made.pick(seen), normals[seen]
-    world = posed.to_world(made.points)
-    camera = posed.camera.resized(posed.camera.size_px * SAMPLES)
-    pixels = to_pixels(world, camera)
-    width_px = (made.width_mm * camera.focal_px / pixels[..., 2]).astype(np.float32)
-    finer = made.points.shape[1] > 22 or (made.points.shape[1] > 12 and camera.size_px > 640)
-    if finer:
-        pixels, width_px = strands.refine(pixels), strands.refine(width_px[..., None])[..., 0]
-    gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
-    step = max(256, len(world) // 8 + 1)
-    for k in range(0, len(world), step):
-        part = slice(k, k + step)
-        shown = ribbons.visible_segments(canvas.depth, pixels[part], width_px[part], bias_mm)
-        lit = strands.points_to_light(shown, world.shape[1])
-        light = 0.30 + 0.70 * strands.strand_light(world[part], lit, _view_vector(view), shadow, 1.5, 9.0)
-        colours = strands.shade_strands(
-            world[part], lit, normals[part], made.colour[part], made.layer[part], rig.lamps, rig.ambient, light, gloss
-        )
-        ribbons.draw_strands(
-            canvas.colour, canvas.depth, canvas.ids, pixels[part], width_px[part],
-            strands.refine(colours) if finer else colours, made.alpha[part], bias_mm, identity, shown,
-        )  # fmt: skip
+    """The face's hair with its bias in mm, then the head's and a loose lock, which shine as the scene says."""
+    samples = canvas.colour, canvas.depth, canvas.ids
+    for made, bias_mm in of_face:
+        if made is not None:
+            strand_drawing.draw(*samples, made, posed, light, shading.ID_FACE_HAIR, bias_mm)
+    light = replace(light, gloss=0.5 + scene.hair_gloss)
+    if hair is not None:
+        if hair.points.shape[1] < 12:
+            hair = hair.pick(hair.normals @ posed.turn[2].astype(np.float32) > -0.45)
+        solid = hair.pick(hair.alpha == 1)
+        strand_drawing.draw_veiled(*samples, solid, tufts(hair, scene), posed, light, shading.ID_HAIR, 0.5)
+    if lock is not None:
+        strand_drawing.draw_veiled(*samples, lock, None, posed, light, shading.ID_OCCLUDER, 0.5)
 
 
 def _contact(canvas: _Canvas, size_px: int) -> None:

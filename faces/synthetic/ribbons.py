@@ -43,8 +43,10 @@ def _across(centre: float, half: float, alpha: float, opaque: bool) -> tuple[int
 
 
 @kernel
-def visible_segments(depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndarray, bias_mm: float) -> np.ndarray:
-    """(n, P - 1) bool: segments of which draw_strands may draw a sample, given the depths so far.
+def visible_segments(
+    depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndarray, bias_mm: float, wanted: np.ndarray
+) -> np.ndarray:
+    """(n, P - 1) bool: segments `wanted` (n, P - 1) of which draw_strands may draw a sample, given the depths so far.
 
     points (n, P, 3) and width_px (n, P) as draw_strands takes them. Depths only fall, so what is hidden stays hidden.
     A row of samples across a ribbon is compared as one: a few too many segments may pass, never too few.
@@ -54,6 +56,8 @@ def visible_segments(depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndar
     out = np.zeros((points.shape[0], count), np.bool_)
     for i in range(u64(points.shape[0])):
         for k in range(u64(count)):
+            if not wanted[i, k]:
+                continue
             first, last, tall, slope = _extent(
                 points[i, k, 0], points[i, k, 1], points[i, k + _U1, 0], points[i, k + _U1, 1], height, width
             )
@@ -131,6 +135,66 @@ def draw_strands(
                     if cover >= 0.5:
                         depth_mm[y, x] = min(z, depth_mm[y, x])
                         ids[y, x] = identity
+
+
+@kernel
+def veil_strands(
+    picture: np.ndarray, veil: np.ndarray, depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndarray,
+    colours: np.ndarray, alpha: np.ndarray, bias_mm: float, shown: np.ndarray,
+) -> None:  # fmt: skip
+    """Draw thin or translucent ribbons over what is there, in place: the depths are read and not written.
+
+    points, width_px, alpha, shown: as draw_strands takes them, the farthest strand first.  colours (n / c, P, 3): each
+    of c ribbons in a row.  veil (H, W) float32: share of each sample that such ribbons cover so far. A ribbon covers the
+    share of a sample that lies between its edges.
+    """
+    height, width = depth_mm.shape
+    steps, one, each = np.uint64(points.shape[1] - 1), np.uint64(1), np.uint64(max(points.shape[0] // len(colours), 1))
+    for i in range(np.uint64(points.shape[0])):
+        hue, part = np.uint64(i // each), alpha[i]
+        for k in range(steps):
+            if not shown[i, k]:
+                continue
+            first, last, tall, slope = _extent(
+                points[i, k, 0], points[i, k, 1], points[i, k + one, 0], points[i, k + one, 1], height, width
+            )
+            u0, v0, z0 = points[i, k, 0], points[i, k, 1], points[i, k, 2]
+            du, dv, dz = points[i, k + one, 0] - u0, points[i, k + one, 1] - v0, points[i, k + one, 2] - z0
+            a0, da = (v0, dv) if tall else (u0, du)
+            w0, dw = width_px[i, k], width_px[i, k + one] - width_px[i, k]
+            red, green, blue = colours[hue, k, 0], colours[hue, k, 1], colours[hue, k, 2]
+            reds, greens = colours[hue, k + one, 0] - red, colours[hue, k + one, 1] - green
+            blues = colours[hue, k + one, 2] - blue
+            stretch = f32(0.5 * math.sqrt(1 + slope * slope))
+            limit = (width if tall else height) - 1
+            for m in range(first, last + 1):
+                t = (f32(m) + f32(0.5) - a0) / da
+                centre, half, z = (u0 + du * t) if tall else (v0 + dv * t), stretch * (w0 + dw * t), z0 + dz * t - bias_mm
+                low, high = centre - half, centre + half
+                r, g, b = red + reds * t, green + greens * t, blue + blues * t
+                for c in range(max(i32(math.floor(low)), 0), min(i32(math.floor(high)), limit) + 1):
+                    y, x = (np.uint64(m), np.uint64(c)) if tall else (np.uint64(c), np.uint64(m))
+                    if z >= depth_mm[y, x]:
+                        continue
+                    cover = part * (min(high, f32(c + 1)) - max(low, f32(c)))
+                    picture[y, x, 0] += cover * (r - picture[y, x, 0])
+                    picture[y, x, 1] += cover * (g - picture[y, x, 1])
+                    picture[y, x, 2] += cover * (b - picture[y, x, 2])
+                    veil[y, x] += cover * (f32(1) - veil[y, x])
+
+
+@kernel
+def own_veil(ids: np.ndarray, veil: np.ndarray, identity: int) -> None:
+    """ids (H, W) becomes `identity`, in place, where a veil (H, W) of 0..1 passes the sample's threshold.
+
+    The thresholds of a pixel's 2 x 2 samples are 1/8, 5/8, 7/8 and 3/8, so that the pixel's share of `identity` is its
+    coverage in quarters.
+    """
+    for y in range(np.uint64(ids.shape[0])):
+        even, odd = (f32(0.875), f32(0.375)) if y & _U1 else (f32(0.125), f32(0.625))
+        for x in range(np.uint64(ids.shape[1])):
+            if veil[y, x] > (odd if x & _U1 else even):
+                ids[y, x] = identity
 
 
 @kernel

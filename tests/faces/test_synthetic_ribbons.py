@@ -19,7 +19,7 @@ def test_hidden_segments_may_be_left_out(side: int, longest_px: float, widest_px
     width_px = rng.uniform(0.1, widest_px, (300, 6)).astype(np.float32)
     colours, alpha = rng.random((300, 6, 3), np.float32), rng.choice([0.6, 1.0], 300).astype(np.float32)
     depth = rng.choice([985.0, 1000.0, np.inf], (side, side)).astype(np.float32)
-    shown = ribbons.visible_segments(depth, points, width_px, 0.5)
+    shown = ribbons.visible_segments(depth, points, width_px, 0.5, np.ones((300, 5), bool))
     drawn = []
     for chosen in (shown, np.ones_like(shown)):
         picture, depth_mm, ids = np.zeros((side, side, 3), np.float32), depth.copy(), np.zeros((side, side), np.uint8)

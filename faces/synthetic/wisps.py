@@ -1,0 +1,34 @@
+"""Tufts: fine hairs beside the outer strands of a head, which soften its outline and fill its locks. Ours.
+
+Fine hairs are not grown: each is a copy of a strand, moved aside along a smooth walk and cut at a length of its own.
+"""
+
+import numpy as np
+
+from faces.synthetic.hair import Strands
+from faces.synthetic.noise import tangles
+from faces.synthetic.scene import Scene
+
+#: Hairs of a tuft: the strand and its copies.
+TUFT = 3
+#: Distance of a copy from its strand at root and tip, in a buzz cut, and its width, mm.
+_ASIDE_MM, _CROPPED_ASIDE_MM, _WIDTH_MM = (0.6, 1.6), 2.4, 0.5
+
+
+def tufts(hair: Strands, scene: Scene) -> Strands:
+    """The fine strands of a scene's hair (those whose alpha is below 1), TUFT hairs in a row for each of them."""
+    rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x3159))
+    fine = np.flatnonzero(hair.alpha < 1)
+    made = hair.pick(np.repeat(fine, TUFT))
+    n, steps, _ = made.points.shape
+    along = np.linspace(0.0, 1.0, steps, dtype=np.float32)
+    root_mm, tip_mm = (_CROPPED_ASIDE_MM,) * 2 if scene.hair_style == "buzz" else _ASIDE_MM
+    walk = tangles()[rng.integers(0, 2048, n), :steps]
+    side = rng.standard_normal((n, 1, 3), dtype=np.float32)
+    cut = rng.uniform(0.7, 1.0, (n, 1)).astype(np.float32)
+    copies = np.arange(n) % TUFT > 0
+    aside = ((root_mm + (tip_mm - root_mm) * along) * copies[:, None])[..., None]
+    width = _WIDTH_MM * np.clip((cut - along) / (0.5 * cut), 0.0, 1.0)
+    made.points[...] += aside * (0.7 * side + 0.4 * walk)
+    made.width_mm[copies] = width[copies]
+    return made
