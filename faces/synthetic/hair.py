@@ -172,7 +172,7 @@ def scalp_hair(
     start = unit(comb * (1 - lift) + normal * lift + 0.10 * rng.standard_normal((n, 3)))
     length = _lengths(style, scene, direction, scalp_mm[chosen], rng)
     length *= np.exp(0.08 * _clumped(rng, clump, 1)[:, 0])
-    layer = rng.random(n) ** 0.8 * (1.0 - 0.45 * edge)
+    layer = rng.random(n) ** 0.8 * (1.0 - 0.4 * edge)
     offset = 1.0 + style.layer * scene.hair_volume * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
     points = strands.grow(
         roots.astype(np.float32), start.astype(np.float32), comb, length.astype(np.float32), offset.astype(np.float32),
@@ -193,7 +193,7 @@ def scalp_hair(
         colour,
         layer.astype(np.float32),
         width.astype(np.float32),
-        (1.0 - 0.2 * fine).astype(np.float32),
+        (1.0 - fine * (1.0 - 0.85 * smoothstep(-3.0, 9.0, scalp_mm[chosen]))).astype(np.float32),
     )
     made = made.pick(np.argsort(-layer, kind="stable"))
     return _with_bun(made, scene, rng) if style.bun else made
@@ -265,8 +265,8 @@ def _fineness(
     """(n,) 0 solid strands of the mass .. 1 fine ones: the outermost, those of the hairline, and all of a buzz cut."""
     if scene.hair_style == "buzz":
         return np.ones(len(layer))
-    hairline = smoothstep(12.0, 5.0, scalp_mm) * smoothstep(-0.3, 0.2, direction[:, 2])
-    return np.maximum(smoothstep(0.62, 0.75, layer), hairline)
+    seen = 1.0 if style.steps < 12 else smoothstep(-0.3, 0.2, direction[:, 2])
+    return np.maximum(smoothstep(0.62, 0.75, layer), smoothstep(20.0, 8.0, scalp_mm) * seen)
 
 
 def _taper(steps: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
 from faces.synthetic.strand_drawing import StrandLight
 from faces.synthetic.truth import albedo_coefficients, coefficients_of, skin_of, vertex_albedo
-from faces.synthetic.wisps import tufts
+from faces.synthetic.wisps import split, tufts
 
 SAMPLES = 2
 #: Narrower pictures are refused, px: below 2 px the backdrop lends no light, and of a face nothing is left (ours).
@@ -229,10 +229,8 @@ def _draw_hair(
             strand_drawing.draw(*samples, made, posed, light, shading.ID_FACE_HAIR, bias_mm)
     light = replace(light, gloss=0.5 + scene.hair_gloss)
     if hair is not None:
-        if hair.points.shape[1] < 12:
-            hair = hair.pick(hair.normals @ posed.turn[2].astype(np.float32) > -0.45)
-        solid = hair.pick(hair.alpha == 1)
-        strand_drawing.draw_veiled(*samples, solid, tufts(hair, scene), posed, light, shading.ID_HAIR, 0.5)
+        mass, fine = split(hair, hair.normals @ posed.turn[2].astype(np.float32))
+        strand_drawing.draw_veiled(*samples, mass, tufts(fine, scene), posed, light, shading.ID_HAIR, 0.5)
     if lock is not None:
         strand_drawing.draw_veiled(*samples, lock, None, posed, light, shading.ID_OCCLUDER, 0.5)
 

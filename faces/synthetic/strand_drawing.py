@@ -89,7 +89,7 @@ def draw_veiled(
 ) -> None:  # fmt: skip
     """Draw strands, outermost first, then their thin tips and `tufts` of wisps.py as a veil, in place on samples."""
     seen, veil = _Seen.of(made, posed, len(ids)), np.zeros(ids.shape, np.float32)
-    solid = np.minimum(seen.width_px[:, :-1], seen.width_px[:, 1:]) >= _THIN_PX
+    solid = (np.minimum(seen.width_px[:, :-1], seen.width_px[:, 1:]) >= _THIN_PX) & (made.alpha == 1)[:, None]
     _draw_solid(colour, depth_mm, ids, seen, solid, light, identity, bias_mm)
     _draw_veil(colour, veil, depth_mm, seen, ~solid, light, bias_mm, 1)
     if tufts is not None:

@@ -9,17 +9,30 @@ from faces.synthetic.hair import Strands
 from faces.synthetic.noise import tangles
 from faces.synthetic.scene import Scene
 
+#: Cosines to the viewer: roots behind the head, and roots near its outline.  Fine strands in the outermost layers have
+#: this alpha or more, fainter ones stand at the hairline.
+_BEHIND, _OUTLINE, _HAIRLINE_ALPHA = -0.45, 0.6, 0.84
 #: Hairs of a tuft: the strand and its copies.
 TUFT = 3
 #: Distance of a copy from its strand at root and tip, in a buzz cut, and its width, mm.
 _ASIDE_MM, _CROPPED_ASIDE_MM, _WIDTH_MM = (0.6, 1.6), 2.4, 0.5
 
 
-def tufts(hair: Strands, scene: Scene) -> Strands:
-    """The fine strands of a scene's hair (those whose alpha is below 1), TUFT hairs in a row for each of them."""
+def split(hair: Strands, facing: np.ndarray) -> tuple[Strands, Strands]:
+    """The strands that stand alone, and the fine ones that get a tuft: at the outline and at the hairline.
+
+    facing (n,): cosine of the root's normal to the viewer; what cannot be seen behind the head is left out.
+    """
+    fine, before = hair.alpha < 1, facing > _BEHIND
+    tufted = fine & before & ((facing < _OUTLINE) | (hair.alpha < _HAIRLINE_ALPHA))
+    hangs = hair.points.shape[1] >= 12
+    return hair.pick(~tufted & (before | (hangs & ~fine))), hair.pick(tufted)
+
+
+def tufts(fine: Strands, scene: Scene) -> Strands:
+    """TUFT hairs in a row for each fine strand of a scene's hair."""
     rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x3159))
-    fine = np.flatnonzero(hair.alpha < 1)
-    made = hair.pick(np.repeat(fine, TUFT))
+    made = fine.pick(np.repeat(np.arange(len(fine.points)), TUFT))
     n, steps, _ = made.points.shape
     along = np.linspace(0.0, 1.0, steps, dtype=np.float32)
     root_mm, tip_mm = (_CROPPED_ASIDE_MM,) * 2 if scene.hair_style == "buzz" else _ASIDE_MM
