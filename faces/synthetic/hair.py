@@ -266,7 +266,8 @@ def _fineness(
     if scene.hair_style == "buzz":
         return np.ones(len(layer))
     seen = 1.0 if style.steps < 12 else smoothstep(-0.3, 0.2, direction[:, 2])
-    return np.maximum(smoothstep(0.62, 0.75, layer), smoothstep(20.0, 8.0, scalp_mm) * seen)
+    outer = smoothstep(0.62, 0.75, layer) if style.steps < 20 else smoothstep(0.68, 0.8, layer)
+    return np.maximum(outer, smoothstep(20.0, 8.0, scalp_mm) * seen)
 
 
 def _taper(steps: int) -> np.ndarray:

@@ -149,6 +149,7 @@ def veil_strands(
     share of a sample that lies between its edges.
     """
     height, width = depth_mm.shape
+    depth, light, covered = depth_mm.reshape(-1), picture.reshape(-1, 3), veil.reshape(-1)
     steps, one, each = np.uint64(points.shape[1] - 1), np.uint64(1), np.uint64(max(points.shape[0] // len(colours), 1))
     for i in range(np.uint64(points.shape[0])):
         hue, part = np.uint64(i // each), alpha[i]
@@ -158,29 +159,31 @@ def veil_strands(
             first, last, tall, slope = _extent(
                 points[i, k, 0], points[i, k, 1], points[i, k + one, 0], points[i, k + one, 1], height, width
             )
-            u0, v0, z0 = points[i, k, 0], points[i, k, 1], points[i, k, 2]
-            du, dv, dz = points[i, k + one, 0] - u0, points[i, k + one, 1] - v0, points[i, k + one, 2] - z0
-            a0, da = (v0, dv) if tall else (u0, du)
-            w0, dw = width_px[i, k], width_px[i, k + one] - width_px[i, k]
+            if first > last:
+                continue
+            axis, other, limit = (_U1, _U0, i32(width - 1)) if tall else (_U0, _U1, i32(height - 1))
+            down, across = (width, 1) if tall else (1, width)
+            start, rise = points[i, k, axis], f32(1) / (points[i, k + one, axis] - points[i, k, axis])
+            at0, tilt, from_z = points[i, k, other], f32(slope), points[i, k, 2] - f32(bias_mm)
+            fall, stretch = (points[i, k + one, 2] - points[i, k, 2]) * rise, f32(0.5) * np.sqrt(f32(1) + tilt * tilt)
+            thick, thinning = stretch * width_px[i, k], stretch * (width_px[i, k + one] - width_px[i, k]) * rise
             red, green, blue = colours[hue, k, 0], colours[hue, k, 1], colours[hue, k, 2]
-            reds, greens = colours[hue, k + one, 0] - red, colours[hue, k + one, 1] - green
-            blues = colours[hue, k + one, 2] - blue
-            stretch = f32(0.5 * math.sqrt(1 + slope * slope))
-            limit = (width if tall else height) - 1
-            for m in range(first, last + 1):
-                t = (f32(m) + f32(0.5) - a0) / da
-                centre, half, z = (u0 + du * t) if tall else (v0 + dv * t), stretch * (w0 + dw * t), z0 + dz * t - bias_mm
-                low, high = centre - half, centre + half
-                r, g, b = red + reds * t, green + greens * t, blue + blues * t
-                for c in range(max(i32(math.floor(low)), 0), min(i32(math.floor(high)), limit) + 1):
-                    y, x = (np.uint64(m), np.uint64(c)) if tall else (np.uint64(c), np.uint64(m))
-                    if z >= depth_mm[y, x]:
+            reds, greens = (colours[hue, k + one, 0] - red) * rise, (colours[hue, k + one, 1] - green) * rise
+            blues = (colours[hue, k + one, 2] - blue) * rise
+            for m in range(i32(first), i32(last) + i32(1)):
+                run = f32(m) + f32(0.5) - start
+                centre, half, z = at0 + tilt * run, thick + thinning * run, from_z + fall * run
+                low, high = max(centre - half, f32(0)), centre + half
+                r, g, b = red + reds * run, green + greens * run, blue + blues * run
+                for c in range(i32(low), min(i32(high + f32(1)), limit + i32(1))):
+                    p = u64(i32(m * i32(down)) + i32(c * i32(across)))
+                    if z >= depth[p]:
                         continue
                     cover = part * (min(high, f32(c + 1)) - max(low, f32(c)))
-                    picture[y, x, 0] += cover * (r - picture[y, x, 0])
-                    picture[y, x, 1] += cover * (g - picture[y, x, 1])
-                    picture[y, x, 2] += cover * (b - picture[y, x, 2])
-                    veil[y, x] += cover * (f32(1) - veil[y, x])
+                    light[p, 0] += cover * (r - light[p, 0])
+                    light[p, 1] += cover * (g - light[p, 1])
+                    light[p, 2] += cover * (b - light[p, 2])
+                    covered[p] += cover * (f32(1) - covered[p])
 
 
 @kernel

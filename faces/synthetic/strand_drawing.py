@@ -44,12 +44,12 @@ class _Seen:
     width_px: np.ndarray
 
     @classmethod
-    def of(cls, made: Strands, posed: Posed, side: int) -> "_Seen":
-        """Strands on a canvas of `side` samples."""
+    def of(cls, made: Strands, posed: Posed, side: int, bends: int = 22) -> "_Seen":
+        """Strands on a canvas of `side` samples; refined on large ones, and if they have more than `bends` points."""
         world, camera = posed.to_world(made.points), posed.camera.resized(side)
         pixels, steps = to_pixels(world, camera), made.points.shape[1]
         width_px = (made.width_mm * camera.focal_px / pixels[..., 2]).astype(np.float32)
-        if steps > 22 or (steps > 12 and side > 640):
+        if steps > bends or (steps > 12 and side > 640):
             pixels, width_px = strands.refine(pixels), strands.refine(width_px[..., None])[..., 0]
         return cls(made, world, made.normals @ posed.turn.T.astype(np.float32), pixels, width_px)
 
@@ -93,7 +93,7 @@ def draw_veiled(
     _draw_solid(colour, depth_mm, ids, seen, solid, light, identity, bias_mm)
     _draw_veil(colour, veil, depth_mm, seen, ~solid, light, bias_mm, 1)
     if tufts is not None:
-        seen = _Seen.of(tufts, posed, len(ids))
+        seen = _Seen.of(tufts, posed, len(ids), 99)
         _draw_veil(colour, veil, depth_mm, seen, seen.all_segments(), light, bias_mm, TUFT)
     ribbons.own_veil(ids, veil, identity)
 
