@@ -265,9 +265,10 @@ def _fineness(
     """(n,) 0 solid strands of the mass .. 1 fine ones: the outermost, those of the hairline, and all of a buzz cut."""
     if scene.hair_style == "buzz":
         return np.ones(len(layer))
-    seen = 1.0 if style.steps < 12 else smoothstep(-0.3, 0.2, direction[:, 2])
+    cropped, front = style.steps < 12, smoothstep(-0.3, 0.2, direction[:, 2])
+    seen = np.maximum(front, smoothstep(0.2, 0.0, direction[:, 1])) if cropped else front
     outer = smoothstep(0.62, 0.75, layer) if style.steps < 20 else smoothstep(0.68, 0.8, layer)
-    return np.maximum(outer, smoothstep(20.0, 8.0, scalp_mm) * seen)
+    return np.maximum(outer, smoothstep(30.0 if cropped else 20.0, 8.0, scalp_mm) * seen)
 
 
 def _taper(steps: int) -> np.ndarray:

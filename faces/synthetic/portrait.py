@@ -146,11 +146,11 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     canvas = _Canvas.of(backdrop, scene.exposure)
     canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
-    _draw_hair(canvas, posed, scene, StrandLight(rig, _view_vector(view), shadow, 0.5), hair, (
-        (face_hair.brows(surface, wearer, scene), 1.2),
-        (face_hair.beard(surface, wearer), 1.0),
-        (face_hair.lashes(surface, wearer, scene), 2.5),
-    ), loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1]))  # fmt: skip
+    light = StrandLight(rig, _view_vector(view), shadow, 0.5)
+    brows, lashes = face_hair.brows(surface, wearer, scene), face_hair.lashes(surface, wearer, scene)
+    _draw_face_hair(canvas, posed, light, brows, face_hair.beard(surface, wearer), lashes)
+    lock = loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1])
+    _draw_head_hair(canvas, posed, replace(light, gloss=0.5 + scene.hair_gloss), scene, hair, lock)
     accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
     _contact(canvas, size_px)
     return _collect(canvas, posed, rig, head, size_px)
@@ -218,16 +218,20 @@ def _gaze_axes(posed: Posed) -> np.ndarray:
     return np.repeat((posed.turn @ turn @ [0.0, 0.0, 1.0])[None], 2, 0)
 
 
-def _draw_hair(
-    canvas: _Canvas, posed: Posed, scene: Scene, light: StrandLight, hair: Strands | None,
-    of_face: tuple[tuple[Strands | None, float], ...], lock: Strands | None,
-) -> None:  # fmt: skip
-    """The face's hair with its bias in mm, then the head's and a loose lock, which shine as the scene says."""
+def _draw_face_hair(
+    canvas: _Canvas, posed: Posed, light: StrandLight, brows: Strands, beard: Strands | None, lashes: Strands
+) -> None:
+    samples, identity = (canvas.colour, canvas.depth, canvas.ids), shading.ID_FACE_HAIR
+    strand_drawing.draw(*samples, brows, posed, light, identity, 1.2)
+    if beard is not None:
+        strand_drawing.draw_veiled(*samples, beard, None, posed, light, identity, 1.0)
+    strand_drawing.draw(*samples, lashes, posed, light, identity, 2.5)
+
+
+def _draw_head_hair(
+    canvas: _Canvas, posed: Posed, light: StrandLight, scene: Scene, hair: Strands | None, lock: Strands | None
+) -> None:
     samples = canvas.colour, canvas.depth, canvas.ids
-    for made, bias_mm in of_face:
-        if made is not None:
-            strand_drawing.draw(*samples, made, posed, light, shading.ID_FACE_HAIR, bias_mm)
-    light = replace(light, gloss=0.5 + scene.hair_gloss)
     if hair is not None:
         mass, fine = split(hair, hair.normals @ posed.turn[2].astype(np.float32))
         strand_drawing.draw_veiled(*samples, mass, tufts(fine, scene), posed, light, shading.ID_HAIR, 0.5)
