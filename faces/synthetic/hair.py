@@ -7,7 +7,7 @@ import numpy as np
 
 from faces.synthetic import strands
 from faces.synthetic.anatomy import SKULL_CENTRE, Anatomy
-from faces.synthetic.hair_styles import STYLES, Style
+from faces.synthetic.hair_styles import STYLES, Style, fineness, taper
 from faces.synthetic.noise import tangles
 from faces.synthetic.numerics import blend_corners, shift, smoothstep, unit
 from faces.synthetic.scene import Scene
@@ -184,8 +184,8 @@ def scalp_hair(
     _curl(points, style, scene, clump, rng)
     shift(points.reshape(-1, 3), SKULL_CENTRE)
     colour = _colours(scene, clump, rng)
-    width = style.width / np.sqrt(detail) * rng.uniform(0.75, 1.25, (n, 1)) * _taper(style.steps)
-    fine = _fineness(style, scene, layer, direction, scalp_mm[chosen])
+    width = style.width / np.sqrt(detail) * rng.uniform(0.75, 1.25, (n, 1)) * taper(style.steps)
+    fine, alpha = fineness(style, layer, direction, scalp_mm[chosen])
     width *= 1.0 - 0.6 * fine[:, None]
     made = Strands(
         points,
@@ -193,7 +193,7 @@ def scalp_hair(
         colour,
         layer.astype(np.float32),
         width.astype(np.float32),
-        (1.0 - fine * (1.0 - 0.85 * smoothstep(-3.0, 9.0, scalp_mm[chosen]))).astype(np.float32),
+        alpha.astype(np.float32),
     )
     made = made.pick(np.argsort(-layer, kind="stable"))
     return _with_bun(made, scene, rng) if style.bun else made
@@ -222,7 +222,7 @@ def loose_lock(
     strands.gather(points, np.zeros(n, np.int64), np.linspace(0, 0.5, steps).astype(np.float32), 1)
     shift(points.reshape(-1, 3), SKULL_CENTRE)
     picked = rng.integers(0, len(hair.colour), n)
-    width = np.repeat(0.8 * _taper(steps)[None], n, 0).astype(np.float32)
+    width = np.repeat(0.8 * taper(steps)[None], n, 0).astype(np.float32)
     return Strands(
         points, np.tile(np.array([0, 0.3, 0.95], np.float32), (n, 1)), hair.colour[picked], np.full(n, 0.9, np.float32),
         width, np.ones(n, np.float32),
@@ -257,23 +257,6 @@ def _curl(points: np.ndarray, style: Style, scene: Scene, clump: np.ndarray, rng
         jitter,
         style.frizz,
     )
-
-
-def _fineness(
-    style: Style, scene: Scene, layer: np.ndarray, direction: np.ndarray, scalp_mm: np.ndarray
-) -> np.ndarray:
-    """(n,) 0 solid strands of the mass .. 1 fine ones: the outermost, those of the hairline, and all of a buzz cut."""
-    if scene.hair_style == "buzz":
-        return np.ones(len(layer))
-    cropped, front = style.steps < 12, smoothstep(-0.3, 0.2, direction[:, 2])
-    seen = np.maximum(front, smoothstep(0.2, 0.0, direction[:, 1])) if cropped else front
-    outer = smoothstep(0.62, 0.75, layer) if style.steps < 20 else smoothstep(0.68, 0.8, layer)
-    return np.maximum(outer, smoothstep(30.0 if cropped else 20.0, 8.0, scalp_mm) * seen)
-
-
-def _taper(steps: int) -> np.ndarray:
-    """(steps,) share of a strand's width: whole at the root, nearly nothing at the tip."""
-    return 1.0 - 0.9 * smoothstep(0.25, 1.0, np.linspace(0.0, 1.0, steps))
 
 
 def _colours(scene: Scene, clump: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from faces.synthetic.numerics import smoothstep
+
+#: Coverage of fine strands away from the hairline, of stubble and of longer hair; at the hairline it fades to nothing.
+_STUBBLE_ALPHA, _FINE_ALPHA = 0.6, 0.85
+
 
 @dataclass(frozen=True)
 class Style:
@@ -41,6 +48,16 @@ class Style:
     bun: bool = False
     taper: float = 0.0
 
+    @property
+    def cropped(self) -> bool:
+        """Whether the neck shows under the hair."""
+        return self.steps < 12
+
+    @property
+    def stubble(self) -> bool:
+        """Whether every hair stands alone."""
+        return self.top < 10
+
 
 STYLES: dict[str, Style] = {
     "buzz": Style(5, 3, 3.5, 5, "crown", 0.6, 30, 0.0, 1.0, 0.0, 20, 0.2, 0, 0.3, 0.0, 5200, 0.6, 4, taper=0.4),
@@ -60,3 +77,25 @@ STYLES: dict[str, Style] = {
     "fringe": Style(255, 250, 235, 66, "fringe", 0.22, 60, 0.80, 10.0, 1.0, 120, 0.6, 1.0, 1.0, 0.35, 4000, 1.0, 22),
     "bun": Style(120, 105, 100, 128, "back", 0.05, 300, 0.0, 4.0, 0.6, 90, 0.4, 0, 1.0, 0.25, 4400, 0.9, 11, bun=True),
 }
+
+
+def taper(steps: int) -> np.ndarray:
+    """(steps,) share of a strand's width: whole at the root, nearly nothing at the tip."""
+    return 1.0 - 0.9 * smoothstep(0.25, 1.0, np.linspace(0.0, 1.0, steps))
+
+
+def fineness(
+    style: Style, layer: np.ndarray, direction: np.ndarray, scalp_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) 0 solid strands of the mass .. 1 fine ones, and their coverage (n,), 1 for solid ones.
+
+    Fine are the outermost strands, those of the hairline that shows, and all of a buzz cut. layer (n,): 0 inner .. 1
+    outer.  direction (n, 3): of the roots from the skull's centre.  scalp_mm (n,): distance of the roots to the hairline.
+    """
+    front, low = smoothstep(-0.3, 0.2, direction[:, 2]), smoothstep(0.2, 0.0, direction[:, 1])
+    shows = np.maximum(front, low) if style.cropped else front
+    outer = smoothstep(0.68, 0.8, layer) if style.steps >= 20 else smoothstep(0.62, 0.75, layer)
+    fine = np.maximum(outer, smoothstep(30.0 if style.cropped else 20.0, 8.0, scalp_mm) * shows)
+    fine = np.maximum(fine, float(style.stubble))
+    cover = (_STUBBLE_ALPHA if style.stubble else _FINE_ALPHA) * smoothstep(-3.0, 9.0, scalp_mm)
+    return fine, 1.0 - fine * (1.0 - cover)
