@@ -31,8 +31,8 @@ class Strands:
     width_mm: np.ndarray
     alpha: np.ndarray
 
-    def pick(self, rows: np.ndarray) -> "Strands":
-        """The strands of a boolean mask or of indices."""
+    def pick(self, rows: np.ndarray | slice) -> "Strands":
+        """The strands of a boolean mask, of indices or of a slice."""
         parts = (self.points, self.normals, self.colour, self.layer, self.width_mm, self.alpha)
         return Strands(*(part[rows] for part in parts))
 

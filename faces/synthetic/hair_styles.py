@@ -89,8 +89,8 @@ def fineness(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n,) 0 solid strands of the mass .. 1 fine ones, and their coverage (n,), 1 for solid ones.
 
-    Fine are the outermost strands, those of the hairline that shows, and all of a buzz cut. layer (n,): 0 inner .. 1
-    outer.  direction (n, 3): of the roots from the skull's centre.  scalp_mm (n,): distance of the roots to the hairline.
+    Fine are the outermost strands, those of the hairline that shows, and all stubble. layer (n,): 0 inner .. 1 outer.
+    direction (n, 3): of the roots from the skull's centre.  scalp_mm (n,): distance of the roots to the hairline.
     """
     front, low = smoothstep(-0.3, 0.2, direction[:, 2]), smoothstep(0.2, 0.0, direction[:, 1])
     shows = np.maximum(front, low) if style.cropped else front

@@ -145,8 +145,8 @@ def veil_strands(
     """Draw thin or translucent ribbons over what is there, in place: the depths are read and not written.
 
     points, width_px, alpha, shown: as draw_strands takes them, the farthest strand first.  colours (n / c, P, 3): each
-    of c ribbons in a row.  veil (H, W) float32: share of each sample that such ribbons cover so far. A ribbon covers the
-    share of a sample that lies between its edges.
+    of c ribbons in a row.  veil (H, W) float32: share of each sample that such ribbons cover so far. A ribbon covers
+    the share of a sample that lies between its edges.
     """
     height, width = depth_mm.shape
     depth, light, covered = depth_mm.reshape(-1), picture.reshape(-1, 3), veil.reshape(-1)

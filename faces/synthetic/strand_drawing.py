@@ -14,8 +14,8 @@ from faces.synthetic.lighting import Rig
 from faces.synthetic.posing import Posed, to_pixels
 from faces.synthetic.wisps import TUFT
 
-#: Narrower parts of a strand than this are drawn as a veil, samples.
-_THIN_PX = 1.0
+#: Parts of a strand narrower than this are drawn as a veil: samples, and share of the root's width in small pictures.
+_THIN_PX, _THIN_SHARE = 1.0, 0.55
 #: Parts of the strands that are drawn one after the other; what an earlier part hides is left out of a later one.
 _PARTS = 8
 
@@ -59,9 +59,7 @@ class _Seen:
 
     def pick(self, rows: np.ndarray | slice) -> "_Seen":
         """The strands of a slice or of indices."""
-        return _Seen(
-            self.made.pick(rows), self.world[rows], self.normals[rows], self.pixels[rows], self.width_px[rows]
-        )
+        return _Seen(self.made.pick(rows), self.world[rows], self.normals[rows], self.pixels[rows], self.width_px[rows])
 
     def colours(self, shown: np.ndarray, light: StrandLight) -> np.ndarray:
         """(n, Q, 3) linear RGB where the segments `shown` (n, Q - 1) need it, 0 elsewhere."""
@@ -89,7 +87,8 @@ def draw_veiled(
 ) -> None:  # fmt: skip
     """Draw strands, outermost first, then their thin tips and `tufts` of wisps.py as a veil, in place on samples."""
     seen, veil = _Seen.of(made, posed, len(ids)), np.zeros(ids.shape, np.float32)
-    solid = (np.minimum(seen.width_px[:, :-1], seen.width_px[:, 1:]) >= _THIN_PX) & (made.alpha == 1)[:, None]
+    thin_px = np.minimum(_THIN_PX, _THIN_SHARE * seen.width_px[:, :1])
+    solid = (np.minimum(seen.width_px[:, :-1], seen.width_px[:, 1:]) >= thin_px) & (made.alpha == 1)[:, None]
     _draw_solid(colour, depth_mm, ids, seen, solid, light, identity, bias_mm)
     _draw_veil(colour, veil, depth_mm, seen, ~solid, light, bias_mm, 1)
     if tufts is not None:
@@ -104,8 +103,8 @@ def _draw_veil(
 ) -> None:  # fmt: skip
     """Draw the segments `wanted` innermost first; `each` strands in a row have the colours of their first."""
     shown = ribbons.visible_segments(depth_mm, seen.pixels, seen.width_px + np.float32(1), bias_mm, wanted)
-    together = shown.reshape(-1, each, shown.shape[1]).any(1)
-    leaders = np.flatnonzero(together.any(1))[::-1]
+    together = np.logical_or.reduce(shown.reshape(-1, each, shown.shape[1]), axis=1)
+    leaders = np.flatnonzero(np.logical_or.reduce(together, axis=1))[::-1]
     rows = (leaders[:, None] * each + np.arange(each)).ravel()
     part = seen.pick(rows)
     ribbons.veil_strands(
