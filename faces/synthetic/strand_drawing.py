@@ -89,7 +89,8 @@ def draw_veiled(
     seen, veil = _Seen.of(made, posed, len(ids)), np.zeros(ids.shape, np.float32)
     thin_px = np.minimum(_THIN_PX, _THIN_SHARE * seen.width_px[:, :1])
     solid = (np.minimum(seen.width_px[:, :-1], seen.width_px[:, 1:]) >= thin_px) & (made.alpha == 1)[:, None]
-    _draw_solid(colour, depth_mm, ids, seen, solid, light, identity, bias_mm)
+    if solid.any():
+        _draw_solid(colour, depth_mm, ids, seen, solid, light, identity, bias_mm)
     _draw_veil(colour, veil, depth_mm, seen, ~solid, light, bias_mm, 1)
     if tufts is not None:
         seen = _Seen.of(tufts, posed, len(ids), 99)

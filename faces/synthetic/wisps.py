@@ -12,7 +12,7 @@ from faces.synthetic.scene import Scene
 
 #: Cosines to the viewer: roots behind the head, and roots near its outline.  Strands fainter than this alpha stand at
 #: the hairline or are stubble.
-_BEHIND, _OUTLINE, _SPARSE_ALPHA = -0.45, 0.6, 0.84
+_BEHIND, _OUTLINE, _SPARSE_ALPHA = -0.45, 0.5, 0.84
 #: Hairs of a tuft: the strand and its copies.
 TUFT = 3
 #: Distance of a copy from its strand at root and tip, that of stubble, and its width, mm.
