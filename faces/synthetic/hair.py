@@ -173,7 +173,7 @@ def scalp_hair(
     length = _lengths(style, scene, direction, scalp_mm[chosen], rng)
     length *= np.exp(0.08 * _clumped(rng, clump, 1)[:, 0])
     layer = rng.random(n) ** 0.8 * (1.0 - 0.4 * edge)
-    offset = 1.0 + style.layer * scene.hair_volume * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
+    offset = 1.0 + style.layer * scene.hair_volume * 1.2 * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
     points = strands.grow(
         roots.astype(np.float32), start.astype(np.float32), comb, length.astype(np.float32), offset.astype(np.float32),
         radial_map(anatomy, vertices_mm), down.astype(np.float32), style.weight, style.hold, style.guard, style.cling,

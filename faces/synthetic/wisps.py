@@ -22,12 +22,12 @@ _ASIDE_MM, _STUBBLE_ASIDE_MM, _WIDTH_MM = (0.6, 1.6), (2.4, 2.4), 0.5
 def split(hair: Strands, facing: np.ndarray) -> tuple[Strands, Strands]:
     """The strands that stand alone, and the fine ones that get a tuft: at the outline, at the hairline and as stubble.
 
-    facing (n,): cosine of the root's normal to the viewer; what cannot be seen behind the head is left out.
+    facing (n,): cosine of the root's normal to the viewer; short hair behind the head is left out.
     """
     fine, before = hair.alpha < 1, facing > _BEHIND
     tufted = fine & before & ((facing < _OUTLINE) | (hair.alpha < _SPARSE_ALPHA))
     hangs = hair.points.shape[1] >= 12
-    return hair.pick(~tufted & (before | (hangs & ~fine))), hair.pick(tufted)
+    return hair.pick(~tufted & (before | hangs)), hair.pick(tufted)
 
 
 def tufts(fine: Strands, scene: Scene) -> Strands:
