@@ -7,7 +7,7 @@ import numpy as np
 
 from faces.synthetic import strands
 from faces.synthetic.anatomy import SKULL_CENTRE, Anatomy
-from faces.synthetic.hair_styles import STYLES, Style
+from faces.synthetic.hair_styles import STYLES, Style, fineness, taper
 from faces.synthetic.noise import tangles
 from faces.synthetic.numerics import blend_corners, shift, smoothstep, unit
 from faces.synthetic.scene import Scene
@@ -31,8 +31,8 @@ class Strands:
     width_mm: np.ndarray
     alpha: np.ndarray
 
-    def pick(self, rows: np.ndarray) -> "Strands":
-        """The strands of a boolean mask or of indices."""
+    def pick(self, rows: np.ndarray | slice) -> "Strands":
+        """The strands of a boolean mask, of indices or of a slice."""
         parts = (self.points, self.normals, self.colour, self.layer, self.width_mm, self.alpha)
         return Strands(*(part[rows] for part in parts))
 
@@ -161,7 +161,7 @@ def scalp_hair(
     corners, weight = anatomy.mesh.triangles[anatomy.roots_triangle[chosen]], anatomy.roots_weight[chosen]
     roots = blend_corners(vertices_mm, corners, weight) - SKULL_CENTRE
     normal = unit(blend_corners(normals, corners, weight))
-    clump = _clump_ids(anatomy.roots_chart[chosen], rng)
+    clump, edge = _clumps(anatomy.roots_chart[chosen], rng)
     n = len(chosen)
     direction = unit(roots)
     comb = _comb(style, scene, direction, normal) + 0.16 * _clumped(rng, clump, 3) + 0.05 * rng.standard_normal((n, 3))
@@ -172,8 +172,8 @@ def scalp_hair(
     start = unit(comb * (1 - lift) + normal * lift + 0.10 * rng.standard_normal((n, 3)))
     length = _lengths(style, scene, direction, scalp_mm[chosen], rng)
     length *= np.exp(0.08 * _clumped(rng, clump, 1)[:, 0])
-    layer = rng.random(n) ** 0.8
-    offset = 1.0 + style.layer * scene.hair_volume * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
+    layer = rng.random(n) ** 0.8 * (1.0 - 0.4 * edge)
+    offset = 1.0 + style.layer * scene.hair_volume * 1.2 * layer * smoothstep(-1.0, 12.0, scalp_mm[chosen])
     points = strands.grow(
         roots.astype(np.float32), start.astype(np.float32), comb, length.astype(np.float32), offset.astype(np.float32),
         radial_map(anatomy, vertices_mm), down.astype(np.float32), style.weight, style.hold, style.guard, style.cling,
@@ -184,14 +184,16 @@ def scalp_hair(
     _curl(points, style, scene, clump, rng)
     shift(points.reshape(-1, 3), SKULL_CENTRE)
     colour = _colours(scene, clump, rng)
-    width = style.width / np.sqrt(detail) * rng.uniform(0.75, 1.25, (n, 1)) * np.linspace(1.0, 0.45, style.steps) ** 0.8
+    width = style.width / np.sqrt(detail) * rng.uniform(0.75, 1.25, (n, 1)) * taper(style.steps)
+    fine, alpha = fineness(style, layer, direction, scalp_mm[chosen])
+    width *= 1.0 - 0.6 * fine[:, None]
     made = Strands(
         points,
         normal.astype(np.float32),
         colour,
         layer.astype(np.float32),
         width.astype(np.float32),
-        np.ones(n, np.float32),
+        alpha.astype(np.float32),
     )
     made = made.pick(np.argsort(-layer, kind="stable"))
     return _with_bun(made, scene, rng) if style.bun else made
@@ -220,17 +222,19 @@ def loose_lock(
     strands.gather(points, np.zeros(n, np.int64), np.linspace(0, 0.5, steps).astype(np.float32), 1)
     shift(points.reshape(-1, 3), SKULL_CENTRE)
     picked = rng.integers(0, len(hair.colour), n)
-    width = np.repeat(np.linspace(0.9, 0.4, steps, dtype=np.float32)[None], n, 0)
+    width = np.repeat(0.8 * taper(steps)[None], n, 0).astype(np.float32)
     return Strands(
         points, np.tile(np.array([0, 0.3, 0.95], np.float32), (n, 1)), hair.colour[picked], np.full(n, 0.9, np.float32),
-        width, np.full(n, 0.9, np.float32),
+        width, np.ones(n, np.float32),
     )  # fmt: skip
 
 
-def _clump_ids(chart: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(n,) clump of each root: cells of about 9 mm of the layout with jittered edges."""
-    cells = np.floor((chart + rng.normal(0, 1.5, chart.shape)) / 9.0).astype(np.int64)
-    return (cells[:, 0] * 73856093 ^ cells[:, 1] * 19349663) & 1023
+def _clumps(chart: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Of each root (n,): its clump, cells of about 9 mm of the layout with jittered edges; 0 middle .. 1 edge of it."""
+    place = (chart + rng.normal(0, 1.5, chart.shape)) / 9.0
+    cells = np.floor(place).astype(np.int64)
+    edge = np.minimum(1.0, 2.0 * np.hypot(*(place - cells - 0.5).T))
+    return (cells[:, 0] * 73856093 ^ cells[:, 1] * 19349663) & 1023, edge
 
 
 def _clumped(rng: np.random.Generator, clump: np.ndarray, width: int) -> np.ndarray:
@@ -242,7 +246,7 @@ def _curl(points: np.ndarray, style: Style, scene: Scene, clump: np.ndarray, rng
     n, steps, _ = points.shape
     more = 0.65 + 0.7 * scene.hair_curl
     amplitude = style.curl * more * np.exp(0.25 * rng.standard_normal(n) + 0.2 * _clumped(rng, clump, 1)[:, 0])
-    wavelength = style.wave * np.exp(0.12 * rng.standard_normal(n) + 0.1 * _clumped(rng, clump, 1)[:, 0])
+    wavelength = style.wave * np.exp(0.03 * rng.standard_normal(n) + 0.1 * _clumped(rng, clump, 1)[:, 0])
     phase = 3.0 * _clumped(rng, clump, 2) + 0.45 * rng.standard_normal((n, 2))
     jitter = tangles()[rng.integers(0, 2048, n), :steps]
     strands.curl(

@@ -52,7 +52,7 @@ def parameters(person: Person, scene: Scene, axes: np.ndarray) -> np.ndarray:
     p[s.P_LIPSTICK], p[s.P_LINER] = 0.75 * scene.lipstick, 0.15 + 0.55 * scene.eyeliner
     p[s.P_EYESHADOW] = scene.eyeshadow
     hair = np.array(scene.hair_linear) * (1 - scene.hair_grey) + 0.36 * scene.hair_grey
-    p[s.P_SCALP] = {"bald": 0.0, "buzz": 0.8}.get(scene.hair_style, 0.9)
+    p[s.P_SCALP] = {"bald": 0.0, "buzz": 0.65}.get(scene.hair_style, 0.9)
     p[s.P_HAIR_RGB : s.P_HAIR_RGB + 3] = hair * 0.6
     p[s.P_BROW_RGB : s.P_BROW_RGB + 3] = brow_linear(person)
     offsets = np.random.Generator(np.random.PCG64(person.texture_seed)).uniform(0, 512, 2)

@@ -4,7 +4,7 @@ Pose -> hair grown and combed -> shadow map of the key lamp -> mesh shaded at 2 
 -> shade of lids and lips -> strands, glasses and occluders drawn over it with a depth test -> film.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -16,7 +16,7 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.rasterize import rasterize
-from faces.synthetic import accessories, face_hair, film, ribbons, shading, strands
+from faces.synthetic import accessories, face_hair, film, ribbons, shading, strand_drawing
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
 from faces.synthetic.contact import shade_contacts
@@ -28,7 +28,9 @@ from faces.synthetic.numerics import mesh_normals, smoothstep, soft_normals
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
+from faces.synthetic.strand_drawing import StrandLight
 from faces.synthetic.truth import albedo_coefficients, coefficients_of, skin_of, vertex_albedo
+from faces.synthetic.wisps import split, tufts
 
 SAMPLES = 2
 #: Narrower pictures are refused, px: below 2 px the backdrop lends no light, and of a face nothing is left (ours).
@@ -146,15 +148,11 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
     shade_contacts(canvas.colour, canvas.ids, SAMPLES * size_px / 256, rig.ambient[0] + rig.lamps[0, 3:6])
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
-    for made, identity, bias in (
-        (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
-        (face_hair.beard(surface, wearer), shading.ID_FACE_HAIR, 1.0),
-        (face_hair.lashes(surface, wearer, scene), shading.ID_FACE_HAIR, 2.5),
-        (hair, shading.ID_HAIR, 0.5),
-        (loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1]), shading.ID_OCCLUDER, 0.5),
-    ):
-        if made is not None:
-            _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
+    light = StrandLight(rig, _view_vector(view), shadow, 0.5)
+    brows, lashes = face_hair.brows(surface, wearer, scene), face_hair.lashes(surface, wearer, scene)
+    _draw_face_hair(canvas, posed, light, brows, face_hair.beard(surface, wearer), lashes)
+    lock = loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1])
+    _draw_head_hair(canvas, posed, replace(light, gloss=0.5 + scene.hair_gloss), scene, hair, lock)
     accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
     return _collect(canvas, posed, rig, head, size_px)
 
@@ -223,35 +221,25 @@ def _gaze_axes(posed: Posed) -> np.ndarray:
     return np.repeat((posed.turn @ turn @ [0.0, 0.0, 1.0])[None], 2, 0)
 
 
-def _draw_strands(
-    canvas: _Canvas, made: Strands, posed: Posed, rig: Rig, view: ShadowView, shadow: np.ndarray, identity: int,
-    bias_mm: float, scene: Scene,
-) -> None:  # fmt: skip
-    normals = made.normals @ posed.turn.T.astype(np.float32)
-    if identity == shading.ID_HAIR and made.points.shape[1] < 12:
-        seen = normals[:, 2] > -0.45
-        made, normals = made.pick(seen), normals[seen]
-    world = posed.to_world(made.points)
-    camera = posed.camera.resized(posed.camera.size_px * SAMPLES)
-    pixels = to_pixels(world, camera)
-    width_px = (made.width_mm * camera.focal_px / pixels[..., 2]).astype(np.float32)
-    finer = made.points.shape[1] > 22 or (made.points.shape[1] > 12 and camera.size_px > 640)
-    if finer:
-        pixels, width_px = strands.refine(pixels), strands.refine(width_px[..., None])[..., 0]
-    gloss = 0.5 if identity == shading.ID_FACE_HAIR else 0.5 + scene.hair_gloss
-    step = max(256, len(world) // 8 + 1)
-    for k in range(0, len(world), step):
-        part = slice(k, k + step)
-        shown = ribbons.visible_segments(canvas.depth, pixels[part], width_px[part], bias_mm)
-        lit = strands.points_to_light(shown, world.shape[1])
-        light = 0.30 + 0.70 * strands.strand_light(world[part], lit, _view_vector(view), shadow, 1.5, 9.0)
-        colours = strands.shade_strands(
-            world[part], lit, normals[part], made.colour[part], made.layer[part], rig.lamps, rig.ambient, light, gloss
-        )
-        ribbons.draw_strands(
-            canvas.colour, canvas.depth, canvas.ids, pixels[part], width_px[part],
-            strands.refine(colours) if finer else colours, made.alpha[part], bias_mm, identity, shown,
-        )  # fmt: skip
+def _draw_face_hair(
+    canvas: _Canvas, posed: Posed, light: StrandLight, brows: Strands, beard: Strands | None, lashes: Strands
+) -> None:
+    samples, identity = (canvas.colour, canvas.depth, canvas.ids), shading.ID_FACE_HAIR
+    strand_drawing.draw(*samples, brows, posed, light, identity, 1.2)
+    if beard is not None:
+        strand_drawing.draw_veiled(*samples, beard, None, posed, light, identity, 1.0)
+    strand_drawing.draw(*samples, lashes, posed, light, identity, 2.5)
+
+
+def _draw_head_hair(
+    canvas: _Canvas, posed: Posed, light: StrandLight, scene: Scene, hair: Strands | None, lock: Strands | None
+) -> None:
+    samples = canvas.colour, canvas.depth, canvas.ids
+    if hair is not None:
+        mass, fine = split(hair, hair.normals @ posed.turn[2].astype(np.float32))
+        strand_drawing.draw_veiled(*samples, mass, tufts(fine, scene), posed, light, shading.ID_HAIR, 0.5)
+    if lock is not None:
+        strand_drawing.draw_veiled(*samples, lock, None, posed, light, shading.ID_OCCLUDER, 0.5)
 
 
 def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, size_px: int) -> _Rendered:

@@ -43,8 +43,10 @@ def _across(centre: float, half: float, alpha: float, opaque: bool) -> tuple[int
 
 
 @kernel
-def visible_segments(depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndarray, bias_mm: float) -> np.ndarray:
-    """(n, P - 1) bool: segments of which draw_strands may draw a sample, given the depths so far.
+def visible_segments(
+    depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndarray, bias_mm: float, wanted: np.ndarray
+) -> np.ndarray:
+    """(n, P - 1) bool: segments `wanted` (n, P - 1) of which draw_strands may draw a sample, given the depths so far.
 
     points (n, P, 3) and width_px (n, P) as draw_strands takes them. Depths only fall, so what is hidden stays hidden.
     A row of samples across a ribbon is compared as one: a few too many segments may pass, never too few.
@@ -54,6 +56,8 @@ def visible_segments(depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndar
     out = np.zeros((points.shape[0], count), np.bool_)
     for i in range(u64(points.shape[0])):
         for k in range(u64(count)):
+            if not wanted[i, k]:
+                continue
             first, last, tall, slope = _extent(
                 points[i, k, 0], points[i, k, 1], points[i, k + _U1, 0], points[i, k + _U1, 1], height, width
             )
@@ -131,6 +135,69 @@ def draw_strands(
                     if cover >= 0.5:
                         depth_mm[y, x] = min(z, depth_mm[y, x])
                         ids[y, x] = identity
+
+
+@kernel
+def veil_strands(
+    picture: np.ndarray, veil: np.ndarray, depth_mm: np.ndarray, points: np.ndarray, width_px: np.ndarray,
+    colours: np.ndarray, alpha: np.ndarray, bias_mm: float, shown: np.ndarray,
+) -> None:  # fmt: skip
+    """Draw thin or translucent ribbons over what is there, in place: the depths are read and not written.
+
+    points, width_px, alpha, shown: as draw_strands takes them, the farthest strand first.  colours (n / c, P, 3): each
+    of c ribbons in a row.  veil (H, W) float32: share of each sample that such ribbons cover so far. A ribbon covers
+    the share of a sample that lies between its edges.
+    """
+    height, width = depth_mm.shape
+    depth, light, covered = depth_mm.reshape(-1), picture.reshape(-1, 3), veil.reshape(-1)
+    steps, one, each = np.uint64(points.shape[1] - 1), np.uint64(1), np.uint64(max(points.shape[0] // len(colours), 1))
+    for i in range(np.uint64(points.shape[0])):
+        hue, part = np.uint64(i // each), alpha[i]
+        for k in range(steps):
+            if not shown[i, k]:
+                continue
+            first, last, tall, slope = _extent(
+                points[i, k, 0], points[i, k, 1], points[i, k + one, 0], points[i, k + one, 1], height, width
+            )
+            if first > last:
+                continue
+            axis, other, limit = (_U1, _U0, i32(width - 1)) if tall else (_U0, _U1, i32(height - 1))
+            down, across = (width, 1) if tall else (1, width)
+            start, rise = points[i, k, axis], f32(1) / (points[i, k + one, axis] - points[i, k, axis])
+            at0, tilt, from_z = points[i, k, other], f32(slope), points[i, k, 2] - f32(bias_mm)
+            fall, stretch = (points[i, k + one, 2] - points[i, k, 2]) * rise, f32(0.5) * np.sqrt(f32(1) + tilt * tilt)
+            thick, thinning = stretch * width_px[i, k], stretch * (width_px[i, k + one] - width_px[i, k]) * rise
+            red, green, blue = colours[hue, k, 0], colours[hue, k, 1], colours[hue, k, 2]
+            reds, greens = (colours[hue, k + one, 0] - red) * rise, (colours[hue, k + one, 1] - green) * rise
+            blues = (colours[hue, k + one, 2] - blue) * rise
+            for m in range(i32(first), i32(last) + i32(1)):
+                run = f32(m) + f32(0.5) - start
+                centre, half, z = at0 + tilt * run, thick + thinning * run, from_z + fall * run
+                low, high = max(centre - half, f32(0)), centre + half
+                r, g, b = red + reds * run, green + greens * run, blue + blues * run
+                for c in range(i32(low), min(i32(high + f32(1)), limit + i32(1))):
+                    p = u64(i32(m * i32(down)) + i32(c * i32(across)))
+                    if z >= depth[p]:
+                        continue
+                    cover = part * (min(high, f32(c + 1)) - max(low, f32(c)))
+                    light[p, 0] += cover * (r - light[p, 0])
+                    light[p, 1] += cover * (g - light[p, 1])
+                    light[p, 2] += cover * (b - light[p, 2])
+                    covered[p] += cover * (f32(1) - covered[p])
+
+
+@kernel
+def own_veil(ids: np.ndarray, veil: np.ndarray, identity: int) -> None:
+    """ids (H, W) becomes `identity`, in place, where a veil (H, W) of 0..1 passes the sample's threshold.
+
+    The thresholds of a pixel's 2 x 2 samples are 1/8, 5/8, 7/8 and 3/8, so that the pixel's share of `identity` is its
+    coverage in quarters.
+    """
+    for y in range(np.uint64(ids.shape[0])):
+        even, odd = (f32(0.875), f32(0.375)) if y & _U1 else (f32(0.125), f32(0.625))
+        for x in range(np.uint64(ids.shape[1])):
+            if veil[y, x] > (odd if x & _U1 else even):
+                ids[y, x] = identity
 
 
 @kernel

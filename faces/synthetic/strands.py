@@ -192,7 +192,7 @@ def curl(
             an = math.sqrt(ax * ax + ay * ay + az * az) + 1e-6
             ax, ay, az = ax / an, ay / an, az / an
             bx, by, bz = ty * az - tz * ay, tz * ax - tx * az, tx * ay - ty * ax
-            grown = min(1.0, along / 25.0)
+            grown = min(1.0, along / (0.6 * wavelength[i]))
             turn = 2 * math.pi * along / wavelength[i] + phase[i, 0]
             ca = amplitude[i] * grown * math.cos(turn)
             sa = amplitude[i] * grown * math.sin(turn + 0.4 * phase[i, 1])
@@ -284,7 +284,7 @@ def shade_strands(
         for k in range(steps):
             if not lit[i, k]:
                 continue
-            a, b = max(k - 1, 0), min(k + 1, steps - 1)
+            a, b = max(k - 2, 0), min(k + 2, steps - 1)
             tx, ty, tz = (
                 points[i, b, 0] - points[i, a, 0],
                 points[i, b, 1] - points[i, a, 1],
@@ -293,11 +293,11 @@ def shade_strands(
             norm = math.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6
             tx, ty, tz = tx / norm, ty / norm, tz / norm
             up = 0.5 + 0.5 * normals[i, 1]
-            open_ = (0.42 + 0.58 * layer[i]) * (0.62 + 0.38 * k / (steps - 1.0))
+            open_ = (0.50 + 0.60 * layer[i]) * (0.62 + 0.38 * k / (steps - 1.0))
             r = (ambient[0, 0] * up + ambient[1, 0] * (1 - up)) * open_ * 0.8
             g = (ambient[0, 1] * up + ambient[1, 1] * (1 - up)) * open_ * 0.8
             bl = (ambient[0, 2] * up + ambient[1, 2] * (1 - up)) * open_ * 0.8
-            red, green, blue = r * colour[i, 0], g * colour[i, 1], bl * colour[i, 2]
+            red, green, blue = r * (colour[i, 0] + 0.012), g * (colour[i, 1] + 0.012), bl * (colour[i, 2] + 0.012)
             for j in range(lamps.shape[0]):
                 lx, ly, lz = lamps[j, 0], lamps[j, 1], lamps[j, 2]
                 tl = tx * lx + ty * ly + tz * lz
@@ -309,11 +309,16 @@ def shade_strands(
                 reach *= open_
                 sin_v = math.sqrt(max(0.0, 1 - tz * tz))
                 lobe = max(0.0, sin_l * sin_v - tl * tz)
-                first = lobe**60 * 0.055 * gloss
+                first = lobe**24 * 0.050 * gloss
                 second = lobe**14 * 0.50
-                diffuse = 0.75 * sin_l
+                diffuse = 0.28 + 0.47 * sin_l
                 red += reach * lamps[j, 3] * (colour[i, 0] * (diffuse + second) + first)
                 green += reach * lamps[j, 4] * (colour[i, 1] * (diffuse + second) + first)
                 blue += reach * lamps[j, 5] * (colour[i, 2] * (diffuse + second) + first)
+                if lz < 0:
+                    through = max(0.0, sin_l * sin_v + tl * tz) ** 6 * -lz * layer[i] * 0.3
+                    red += through * lamps[j, 3] * colour[i, 0]
+                    green += through * lamps[j, 4] * colour[i, 1]
+                    blue += through * lamps[j, 5] * colour[i, 2]
             out[i, k, 0], out[i, k, 1], out[i, k, 2] = red, green, blue
     return out

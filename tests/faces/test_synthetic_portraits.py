@@ -99,6 +99,24 @@ def test_hair_covers_the_head_and_is_left_out_of_the_mask() -> None:
     assert haired.mask.sum() < bald.mask.sum()
 
 
+@pytest.mark.parametrize("style", ["curly", "long_wavy", "fringe"])
+def test_hair_before_the_backdrop_is_covered_as_its_mask_says(style: str) -> None:
+    person = person_from_seed(0, 3)
+    dark, fair = (
+        render_person(person, plain_scene(person, hair_style=style, hair_grey=0.0, hair_linear=(grey,) * 3), SIZE)
+        for grey in (0.02, 0.3)
+    )
+    np.testing.assert_array_equal(dark.hair, fair.hair)
+    share, body = fair.hair / 255.0, render_mesh(load_head(), fair.coefficients, fair.camera).alpha[0]
+    backdrop = cv2.dilate(body, np.ones((5, 5))) == 0
+    brighter = (to_linear(fair.image / 255.0) - to_linear(dark.image / 255.0)).mean(-1)
+    seen = brighter / brighter[backdrop & (share == 1)].mean()
+    edge = backdrop & (cv2.dilate(share, np.ones((3, 3))) > 0) & (cv2.erode(share, np.ones((3, 3))) < 1)
+    assert seen[edge].sum() == pytest.approx(share[edge].sum(), rel=0.12)
+    assert np.corrcoef(seen[edge], share[edge])[0, 1] > 0.88
+    assert seen[backdrop & (cv2.dilate(share, np.ones((3, 3))) == 0)].max() < 0.15
+
+
 @pytest.mark.parametrize("change", [{"glasses": "square"}, {"glasses": "sunglasses"}, {"occluder": "hand"}])
 def test_glasses_and_hands_are_left_out_of_the_mask(change: dict[str, str]) -> None:
     person = person_from_seed(0, 3)
