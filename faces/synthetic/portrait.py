@@ -16,7 +16,7 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.rasterize import rasterize
-from faces.synthetic import accessories, face_hair, film, ribbons, shading, strands
+from faces.synthetic import accessories, face_hair, film, glasses, ribbons, shading, strands
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
 from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
@@ -140,7 +140,10 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     normals = soft_normals(mesh_normals(posed.world_mm, body.mesh.triangles), body.mesh.triangles, 5)
     rest_normals = normals @ posed.turn.astype(np.float32)
     hair = scalp_hair(body, posed.owner_mm, posed.owner_normals, scene, -posed.turn[1], _detail(size_px))
+    worn = glasses.glasses_of(posed, scene, body)
     view, shadow = _shadow_map(body, posed, hair, rig)
+    if worn is not None:
+        glasses.cast(worn, posed, view, shadow)
     canvas = _Canvas.of(backdrop, scene.exposure)
     canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
@@ -153,7 +156,7 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     ):
         if made is not None:
             _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
-    accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
+    accessories.draw(worn, canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
     _contact(canvas, size_px)
     return _collect(canvas, posed, rig, head, size_px)
 
