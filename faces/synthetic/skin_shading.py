@@ -1,4 +1,4 @@
-"""Colour of skin, cloth, teeth and mouth: a block of samples at a time. Numba, one core.
+"""Colour of skin, teeth and mouth: a block of samples at a time. Numba, one core.
 
 The samples of a block lie in columns of one flat array, PITCH apart, so that every loop without a look-up becomes
 vector instructions; look-ups (noise, feature maps, shadow map) have loops of their own. Light: see shading.py. Ours.
@@ -195,26 +195,6 @@ def _skin(
 
 
 @kernel
-def _cloth(w: np.ndarray, q: np.ndarray, n: int, noise: np.ndarray, p: np.ndarray) -> None:
-    """Albedo and gloss of cloth: weave and folds over one colour, a second one at the edge (shading.neckline)."""
-    for i in range(u64(n)):
-        w[u64(_U) + i], w[u64(_V) + i] = w[u64(_RX) + i] * 2.2, (w[u64(_RY) + i] + w[u64(_RZ) + i]) * 2.2
-    _noise(w, q, n, noise[3], 1.0, 1.0, _FINE)
-    for i in range(u64(n)):
-        w[u64(_U) + i] = w[u64(_RX) + i] * 1.1 + p[s.P_NOISE_U]
-        w[u64(_V) + i] = (w[u64(_RY) + i] + w[u64(_RZ) + i]) * 0.8
-    _noise(w, q, n, noise[0], 1.0, 1.0, _CLOUDS)
-    for i in range(u64(n)):
-        front = _step(-95.0, -45.0, w[u64(_RZ) + i]) * max(0.0, 1.0 - abs(w[u64(_RX) + i]) / 62.0)
-        edge = _step(-3.5, -5.0, w[u64(_RY) + i] - (p[s.P_COLLAR] - p[s.P_NECKLINE] * front))
-        folds = 1.0 + w[u64(_FINE) + i] * 0.05 + w[u64(_CLOUDS) + i] * 0.10
-        for c in range(3):
-            second = p[s.P_CLOTH2_RGB + c]
-            w[u64(_RED + c * PITCH) + i] = (second + edge * (p[s.P_CLOTH_RGB + c] - second)) * folds
-        w[u64(_GLOSS) + i] = 0.05
-
-
-@kernel
 def _lamp(w: np.ndarray, n: int, lamps: np.ndarray, j: int, wraps: tuple[float, float, float]) -> None:
     """Add lamp j to a lit block."""
     lx, ly, lz, soft = lamps[j, 0], lamps[j, 1], lamps[j, 2], lamps[j, 6]
@@ -369,7 +349,7 @@ def shade_samples(
     lamps: np.ndarray, ambient: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, focal_px: float,
     width: int, picture: np.ndarray, ids: np.ndarray,
 ) -> None:  # fmt: skip
-    """Shade the samples of one kind (SKIN_LIST, CLOTH_LIST, else the mouth) of a raster, all flat; see shade_mesh."""
+    """Shade the samples of one kind (SKIN_LIST, else the mouth) of a raster, all flat; see shade_mesh."""
     w, q = np.zeros(_WORK), np.empty(2 * PITCH, np.int32)
     height = depth.shape[0] // width
     for first in range(0, listed.shape[0], BLOCK):
@@ -380,10 +360,6 @@ def shade_samples(
             _skin(w, q, n, features, noise, p, moles)
             _light(w, n, lamps, ambient, 0.30)
             _store(w, n, listed, first, width, s.ID_SKIN, False, picture, ids)
-        elif kind == s.CLOTH_LIST:
-            _cloth(w, q, n, noise, p)
-            _light(w, n, lamps, ambient, 0.0)
-            _store(w, n, listed, first, width, s.ID_CLOTH, False, picture, ids)
         else:
             _wet(w, n, listed, first, triangle, material)
             _light(w, n, lamps, ambient, 0.35)
