@@ -16,7 +16,8 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.rasterize import rasterize
-from faces.synthetic import accessories, face_hair, film, glasses, ribbons, shading, strands
+from faces.synthetic import face_hair, film, ribbons, shading, strands
+from faces.synthetic.accessories import things_of
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
 from faces.synthetic.garments import Garment, garment_of, worn_mm
@@ -142,12 +143,11 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     normals = soft_normals(mesh_normals(posed.world_mm, body.mesh.triangles), body.mesh.triangles, 5)
     rest_normals = normals @ posed.turn.astype(np.float32)
     hair = scalp_hair(body, posed.owner_mm, posed.owner_normals, scene, -posed.turn[1], _detail(size_px))
-    worn, garment = glasses.glasses_of(posed, scene, body), garment_of(body, scene.clothes)
+    things, garment = things_of(posed, scene, body), garment_of(body, scene.clothes)
     cloth_mm, cloth_normals = worn_mm(garment, posed, scene, body)
     solid_mm, solid_normals = np.concatenate([posed.world_mm, cloth_mm]), np.concatenate([normals, cloth_normals])
     view, shadow = _shadow_map(body, garment, posed, solid_mm, hair, rig)
-    if worn is not None:
-        glasses.cast(worn, posed, view, shadow)
+    things.cast(posed, view, shadow)
     canvas = _Canvas.of(backdrop, scene.exposure)
     canvas = _draw_mesh(canvas, head, body, garment, posed, solid_mm, solid_normals, rig, view, shadow, owner, wearer, scene, reading)
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
@@ -160,7 +160,7 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     ):
         if made is not None:
             _draw_strands(canvas, made, posed, rig, view, shadow, identity, bias, scene)
-    accessories.draw(worn, canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
+    things.draw(canvas.colour, canvas.depth, canvas.ids, posed, rig, view, shadow, owner.skin_linear)
     _contact(canvas, size_px)
     return _collect(canvas, posed, rig, head, garment, size_px)
 
