@@ -93,8 +93,8 @@ def _pigment(
     """Blood and melanin (H, W) beside plain skin: warm tips and knuckles, creases over the joints, mottled skin."""
     u, v = (np.floor(head[..., k] * 3.0).astype(int) & 511 for k in (0, 1))
     clouds, pores = (noise_maps()[k, v, u] * NOISE_UNIT for k in (1, 2))
-    blood = 0.06 + 0.05 * clouds + 0.22 * np.exp(-((way / 11.0) ** 2))
-    melanin = 0.05 + 0.025 * clouds + 0.03 * pores
+    blood = 0.03 + 0.05 * clouds + 0.22 * np.exp(-((way / 11.0) ** 2))
+    melanin = 0.01 + 0.025 * clouds + 0.03 * pores
     digit = np.clip(owner, 0, THUMB)
     shown = min(1.0, max(0.0, 1.2 * mm - 0.6))
     for k in range(2):
@@ -140,7 +140,7 @@ def _key_share(places: np.ndarray, view: ShadowView, shadow: np.ndarray) -> np.n
         x, y = (seen[..., 0] + right).astype(int), (seen[..., 1] + down).astype(int)
         known = (x >= 0) & (y >= 0) & (x < len(shadow)) & (y < len(shadow))
         over = shadow[np.clip(y, 0, len(shadow) - 1), np.clip(x, 0, len(shadow) - 1)]
-        total += np.where(known, 1.0 - np.clip((seen[..., 2] - over - 5.0) / 5.0, 0, 1), 1.0)
+        total += np.where(known, 1.0 - np.clip((seen[..., 2] - over - 7.0) / 6.0, 0, 1), 1.0)
     return total / 4
 
 

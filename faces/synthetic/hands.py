@@ -83,7 +83,7 @@ def hand_of(posed: Posed, scene: Scene, anatomy: Anatomy) -> Hand | None:
     places, normals, _ = surface.at(around)
     forward = unit(places[0] - places[4])
     outward = unit(normals.mean(0) - forward * (normals.mean(0) @ forward))
-    across = unit(np.cross(forward, outward)) * -side
+    across = unit(np.cross(forward, outward)) * side
     frame = np.stack([across, forward, outward])
     bends = np.radians(pose.bend + rng.normal(0, 2.5, 4))
     spread = np.radians(pose.spread + rng.normal(0, 0.8))
