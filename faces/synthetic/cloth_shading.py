@@ -139,7 +139,10 @@ def shade_cloth(
     table: np.ndarray, noise: np.ndarray, cloth: np.ndarray, lamps: np.ndarray, ambient: np.ndarray, view: np.ndarray,
     shadow: np.ndarray, spread: float, focal_px: float, width: int, picture: np.ndarray, ids: np.ndarray,
 ) -> None:  # fmt: skip
-    """Shade the cloth samples listed of a raster, all flat; see mesh_shading.shade_mesh. cloth: outfit.cloth_numbers."""
+    """Shade the cloth samples listed of a raster, all flat; see mesh_shading.shade_mesh.
+
+    cloth: outfit.cloth_numbers.
+    """
     w, q = np.zeros(block._WORK), np.empty(2 * _PITCH, np.int32)
     height = depth.shape[0] // width
     for first in range(0, listed.shape[0], block.BLOCK):

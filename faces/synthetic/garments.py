@@ -12,6 +12,7 @@ import numpy as np
 from faces.morphable.builtin_mesh import mesh
 from faces.synthetic import shading
 from faces.synthetic.anatomy import Anatomy
+from faces.synthetic.look import NECKLINES
 from faces.synthetic.numerics import mesh_normals, smoothstep
 from faces.synthetic.posing import SHRUG_MM, Posed, bent
 from faces.synthetic.scene import Scene
@@ -118,7 +119,7 @@ def collar_edge(clothes: str) -> tuple[float, float, float, float]:
 
 @lru_cache(maxsize=1)
 def _skin_radius() -> np.ndarray:
-    """(361, 160) mm: distance of the mean head's skin from the neck's axis, by degree from the front and by -y - 100."""
+    """(361, 160) mm: how far the mean head's skin is from the neck's axis, by degree from the front and by -y - 100."""
     from scipy.interpolate import LinearNDInterpolator
 
     m = mesh()
@@ -208,8 +209,18 @@ def garment_of(anatomy: Anatomy, clothes: str) -> Garment:
         rest, body[place.reshape(-1, 4)], near / near.sum(1, keepdims=True), lift, np.maximum(lift, 0.55), own,
         np.concatenate([m.triangles, own + len(m.points)]).astype(m.triangles.dtype),
         np.concatenate([anatomy.material, np.full(len(own), shading.CLOTH, np.int8)]),
-        np.concatenate([anatomy.fine, np.zeros(len(own), bool)]), np.concatenate([rows for _, _, rows in pieces]),
+        np.concatenate([anatomy.fine | _at_edge(anatomy, clothes), np.zeros(len(own), bool)]),
+        np.concatenate([rows for _, _, rows in pieces]),
     )  # fmt: skip
+
+
+def _at_edge(anatomy: Anatomy, clothes: str) -> np.ndarray:
+    """(T,) bool: triangles of the head that the neckline crosses, which are shaded at every sample."""
+    height, depth, _, pointed = NECKLINES[clothes]
+    rest = anatomy.mesh.points
+    below = np.array([shading.neckline(float(x), float(z), depth, height, 1.0 - pointed) - y for x, y, z in rest])
+    corners = np.where(rest[:, 1] < -95.0, below, -9.0)[anatomy.mesh.triangles]
+    return (corners.min(1) < 1.0) & (corners.max(1) > -1.0)
 
 
 def worn_mm(garment: Garment, posed: Posed, scene: Scene, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:

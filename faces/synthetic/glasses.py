@@ -87,7 +87,9 @@ def glasses_of(posed: Posed, scene: Scene, anatomy: Anatomy) -> Glasses | None:
     front = []
     for rim in rims:
         thicker = 1.0 + brow * (rim[:, 1:2] - rim[:, 1].mean()) / kind.half_height
-        front.append(tube(rim, toward, half * np.concatenate([np.ones_like(thicker), thicker], 1), kind.squareness, True))
+        front.append(
+            tube(rim, toward, half * np.concatenate([np.ones_like(thicker), thicker], 1), kind.squareness, True)
+        )
     front.append(tube(bridge, toward, np.array([kind.depth, 1.15 * kind.thickness]) / 2, kind.squareness))
     taper = np.linspace(1.0, 0.62, len(temples[0]))[:, None]
     flat = np.array([kind.temple, max(1.4, 0.45 * kind.temple)]) / 2
@@ -166,9 +168,7 @@ def cast(glasses: Glasses, posed: Posed, view: ShadowView, depth: np.ndarray) ->
         ribbons.draw_strand_depth(depth, line[None], width)
 
 
-def draw(
-    glasses: Glasses, colour: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, posed: Posed, rig: Rig
-) -> None:
+def draw(glasses: Glasses, colour: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, posed: Posed, rig: Rig) -> None:
     """Draw the glasses over the samples, in place: soft shadow, lenses, frame."""
     camera = posed.camera.resized(len(ids))
     mm = camera.focal_px / float(posed.translation_mm[2])
@@ -220,7 +220,9 @@ def _lens(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rim: np.ndarray
 def _band(x: np.ndarray, y: np.ndarray, place: float, width: float) -> np.ndarray:
     """(H, W) 0..1 slanted band of a window's reflection across a lens; x, y -1..1."""
     along = 0.85 * x + 0.52 * y
-    return smoothstep(place - width, place - width + 0.08, along) * smoothstep(place + width, place + width - 0.08, along)
+    return smoothstep(place - width, place - width + 0.08, along) * smoothstep(
+        place + width, place + width - 0.08, along
+    )
 
 
 def _clear_lens(glasses: Glasses, behind: np.ndarray, x: np.ndarray, y: np.ndarray, rig: Rig) -> np.ndarray:
@@ -236,7 +238,9 @@ def _clear_lens(glasses: Glasses, behind: np.ndarray, x: np.ndarray, y: np.ndarr
 def _dark_lens(glasses: Glasses, behind: np.ndarray, x: np.ndarray, y: np.ndarray, rig: Rig) -> np.ndarray:
     """A dark lens, clearer below: mirrored sky over a bent horizon and ground, and the key lamp's soft spot."""
     clear = smoothstep(0.5, -1.1, y)[..., None]
-    skyline = y + 0.18 * x * x + 0.06 * np.sin(5.0 * x + 9.0 * glasses.streak) + 0.04 * np.sin(13.0 * x + glasses.streak)
+    skyline = (
+        y + 0.18 * x * x + 0.06 * np.sin(5.0 * x + 9.0 * glasses.streak) + 0.04 * np.sin(13.0 * x + glasses.streak)
+    )
     horizon = smoothstep(-0.22, 0.16, skyline - 0.35 + 0.5 * glasses.streak)[..., None]
     sky = rig.ambient[0] * (0.018 + 0.080 * smoothstep(1.2, -0.2, y))[..., None]
     ground = rig.ambient[1] * (0.012 + 0.030 * smoothstep(0.2, -1.0, y))[..., None]

@@ -1,4 +1,4 @@
-"""Colour of a hand: skin with creases, nails and warm fingertips, lit with the picture's lamps, and its shadow. Ours."""
+"""Colour of a hand: skin with creases, nails and warm fingertips, lit by the picture's lamps, and its shadow. Ours."""
 
 import cv2
 import numpy as np

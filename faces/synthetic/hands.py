@@ -1,7 +1,7 @@
 """A hand that rests on the face: palm, four fingers and a thumb with joints, wrist and forearm as rows of balls. Ours.
 
-The hand is laid on the skin of the picture's owner, so it is the same in a picture and in its true swaps. Its pose comes
-from a stream of its own. hand_shading.py gives it colour.
+The hand is laid on the skin of the picture's owner, so it is the same in a picture and in its true swaps. Its pose
+comes from a stream of its own. hand_shading.py gives it colour.
 """
 
 from dataclasses import dataclass
@@ -87,9 +87,7 @@ def hand_of(posed: Posed, scene: Scene, anatomy: Anatomy) -> Hand | None:
     frame = np.stack([across, forward, outward])
     bends = np.radians(pose.bend + rng.normal(0, 2.5, 4))
     spread = np.radians(pose.spread + rng.normal(0, 0.8))
-    digits = [
-        _finger(k, places[0] + outward * 6.5 * size, frame, size, bends[k], (k - 1.6) * spread) for k in range(4)
-    ]
+    digits = [_finger(k, places[0] + outward * 6.5 * size, frame, size, bends[k], (k - 1.6) * spread) for k in range(4)]
     knuckles = np.stack([digit[0][-1] for digit in digits])
     wrist = knuckles.mean(0) + size * (-76.0 * forward - 3.0 * outward)
     digits.append(_thumb(knuckles, wrist, frame, size))

@@ -149,7 +149,9 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     view, shadow = _shadow_map(body, garment, posed, solid_mm, hair, rig)
     things.cast(posed, view, shadow)
     canvas = _Canvas.of(backdrop, scene.exposure)
-    canvas = _draw_mesh(canvas, head, body, garment, posed, solid_mm, solid_normals, rig, view, shadow, owner, wearer, scene, reading)
+    canvas = _draw_mesh(
+        canvas, head, body, garment, posed, solid_mm, solid_normals, rig, view, shadow, owner, wearer, scene, reading
+    )
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
     for made, identity, bias in (
         (face_hair.brows(surface, wearer, scene), shading.ID_FACE_HAIR, 1.2),
@@ -204,7 +206,7 @@ def _draw_mesh(
     canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
     canvas.albedo = albedo_coefficients(head, table, body, numbers)
     shade_mesh(
-        raster, body, garment, table, numbers, cloth_numbers(scene), np.array(wearer.moles, np.float64).reshape(-1, 3), rig,
+        raster, body, garment, table, numbers, cloth_numbers(scene), np.array(wearer.moles).reshape(-1, 3), rig,
         KeyShadow(_view_vector(view), shadow, 0.5 + 2.2 * float(rig.lamps[0, 6])), posed.camera.focal_px * SAMPLES,
         canvas.colour, canvas.ids,
     )  # fmt: skip
@@ -281,9 +283,7 @@ def _contact(canvas: _Canvas, size_px: int) -> None:
         canvas.colour[y0:y1, x0:x1] *= np.where(part > 0, factor, 1.0)[..., None]
 
 
-def _collect(
-    canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, garment: Garment, size_px: int
-) -> _Rendered:
+def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, garment: Garment, size_px: int) -> _Rendered:
     light, faces = film.reduce(canvas.colour, size_px), np.zeros(len(garment.triangles), bool)
     faces[: len(head.face_triangles)] = head.face_triangles
     face, hair, occluder, skin = film.coverage(canvas.ids, canvas.triangle, faces, SAMPLES)
