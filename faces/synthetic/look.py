@@ -10,11 +10,11 @@ from faces.synthetic.scene import Scene
 #: Neckline of each kind of clothes: (height at the sides, depth in front, thickness), mm, and 0 round .. 1 pointed.
 NECKLINES = {
     "tee": (-138.0, 24.0, 4.0, 0.0),
-    "shirt": (-138.0, 34.0, 5.0, 0.8),
+    "shirt": (-138.0, 46.0, 5.0, 1.0),
     "vneck": (-140.0, 62.0, 4.0, 1.0),
     "turtleneck": (-126.0, 6.0, 3.0, 0.0),
     "hoodie": (-136.0, 30.0, 9.0, 0.3),
-    "jacket": (-138.0, 32.0, 8.0, 0.8),
+    "jacket": (-138.0, 44.0, 5.0, 1.0),
 }
 
 
