@@ -16,6 +16,7 @@ from faces.synthetic import outfit as o
 from faces.synthetic import shading as s
 from faces.synthetic import skin_shading as block
 from faces.synthetic.garments import AXIS_Z
+from faces.synthetic.noise import NOISE_UNIT
 from faces.synthetic.posing import SHRUG_MM
 
 _PITCH = block.PITCH
@@ -26,15 +27,22 @@ _REST, _ALBEDO, _WORN = s.REST * _PITCH, s.ALBEDO * _PITCH, s.SCALP_MM * _PITCH
 
 
 @kernel
-def _wave(x: float) -> float:
-    return 0.5 + 0.5 * math.cos(6.2831853 * x)
-
-
-@kernel
 def _band(x: float, share: float, soft: float) -> float:
     """1 on a `share` of every repeat of length 1, with soft edges."""
     away = abs(x - math.floor(x) - 0.5)
     return s._step(0.5 * share + soft, 0.5 * share - soft, away)
+
+
+@kernel
+def _fold(noise: np.ndarray, u: float, v: float) -> tuple[float, float, float]:
+    """Clouds at (u, v) texels, standard deviations, and how much they rise over three texels right and down."""
+    ix, iy = math.floor(u), math.floor(v)
+    fx, fy = u - ix, v - iy
+    x0, x1, y0, y1 = ix & 511, (ix + 1) & 511, iy & 511, (iy + 1) & 511
+    a, b, c, d = noise[0, y0, x0], noise[0, y0, x1], noise[0, y1, x0], noise[0, y1, x1]
+    right, down = (b - a) * (1 - fy) + (d - c) * fy, (c - a) * (1 - fx) + (d - b) * fx
+    value = (a * (1 - fx) + b * fx) * (1 - fy) + (c * (1 - fx) + d * fx) * fy
+    return value * NOISE_UNIT, 3.0 * right * NOISE_UNIT, 3.0 * down * NOISE_UNIT
 
 
 @kernel
@@ -111,8 +119,7 @@ def _weave(w: np.ndarray, n: int, noise: np.ndarray, c: np.ndarray, focal_px: fl
             w[block._LIT + i] *= 0.4 + 0.6 * w[_SKY + i]
             ribbed = 1.0 if edge < c[o.C_BAND] else ribbed
         u, v = across * 1.35 + nu, along * 0.95 + 0.5 * across + nv
-        fold = s._noise(noise, 0, u, v)
-        right, down = s._noise(noise, 0, u + 3.0, v) - fold, s._noise(noise, 0, u, v + 3.0) - fold
+        fold, right, down = _fold(noise, u, v)
         rib_u, rib_v, kept = _relief(c, across, along, ribbed, px_mm)
         folds = c[o.C_FOLDS] * (0.55 if ribbed > 0.5 else 1.0)
         tilt_u, tilt_v = folds * 0.95 * right + rib_u, folds * 0.75 * down + rib_v

@@ -30,16 +30,18 @@ class Garment:
     """What is worn over the mesh's own cloth. G vertices.
 
     Attributes:
-        rest: (G, 3) mm on the mean head.  near: (G, 4) vertices of the head that it follows.  share: (G, 4).
+        near: (G, 4) vertices of the head that it follows.  share: (G, 1, 4) of each.  offset: (G, 3) mm from their
+            mean, on the mean head.
         lift: (G, 1) 0..1 how far it is raised with the shoulders.  turn: (G, 1) 0..1 how far it turns with the body.
-        triangles: (T, 3) into the head's vertices followed by these.  material: (T,) int8.  fine: (T,) bool.
+        own: (O, 3) int32 triangles into these.  triangles: (T, 3) into the head's vertices followed by these.
+            material: (T,) int8.  fine: (T,) bool.
         rows: (G, COLUMNS) float32 of the vertex table, normals left open.
-    The last four of triangles, material and fine hold the head's own first.
+    triangles, material and fine hold the head's own first.
     """
 
-    rest: np.ndarray
     near: np.ndarray
     share: np.ndarray
+    offset: np.ndarray
     lift: np.ndarray
     turn: np.ndarray
     own: np.ndarray
@@ -203,10 +205,11 @@ def garment_of(anatomy: Anatomy, clothes: str) -> Garment:
     m = anatomy.mesh
     body = np.flatnonzero(m.is_piece("skin") & (m.points[:, 1] < -126.0))
     distance, place = cKDTree(m.points[body]).query(rest, k=4)
-    near = 1.0 / (distance.reshape(-1, 4) + 4.0)
+    near, share = body[place.reshape(-1, 4)], 1.0 / (distance.reshape(-1, 1, 4) + 4.0)
+    share = share / share.sum(2, keepdims=True)
     lift = _lift(rest[:, 1])[:, None]
     return Garment(
-        rest, body[place.reshape(-1, 4)], near / near.sum(1, keepdims=True), lift, np.maximum(lift, 0.55), own,
+        near, share, rest - (share @ m.points[near])[:, 0], lift, np.maximum(lift, 0.55), own,
         np.concatenate([m.triangles, own + len(m.points)]).astype(m.triangles.dtype),
         np.concatenate([anatomy.material, np.full(len(own), shading.CLOTH, np.int8)]),
         np.concatenate([anatomy.fine | _at_edge(anatomy, clothes), np.zeros(len(own), bool)]),
@@ -223,12 +226,15 @@ def _at_edge(anatomy: Anatomy, clothes: str) -> np.ndarray:
     return (corners.min(1) < 1.0) & (corners.max(1) > -1.0)
 
 
-def worn_mm(garment: Garment, posed: Posed, scene: Scene, anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
+def worn_mm(garment: Garment, posed: Posed, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """The garment's vertices (G, 3) and unit normals (G, 3) float32 in the world frame, on the picture's owner."""
-    if not len(garment.rest):
+    if not len(garment.own):
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32)
-    moved = (posed.owner_mm[garment.near] - anatomy.mesh.points[garment.near]) * garment.share[..., None]
-    raised = garment.rest + moved.sum(1) + garment.lift * np.array([0.0, SHRUG_MM, 0.0])
+    raised = (
+        (garment.share @ posed.owner_mm[garment.near])[:, 0]
+        + garment.offset
+        + garment.lift * np.array([0.0, SHRUG_MM, 0.0])
+    )
     world = bent(raised, garment.turn, posed.turn, scene) + posed.translation_mm * np.array([1.0, -1.0, -1.0])
     world = world.astype(np.float32)
     return world, mesh_normals(world, garment.own)

@@ -144,7 +144,7 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     rest_normals = normals @ posed.turn.astype(np.float32)
     hair = scalp_hair(body, posed.owner_mm, posed.owner_normals, scene, -posed.turn[1], _detail(size_px))
     things, garment = things_of(posed, scene, body), garment_of(body, scene.clothes)
-    cloth_mm, cloth_normals = worn_mm(garment, posed, scene, body)
+    cloth_mm, cloth_normals = worn_mm(garment, posed, scene)
     solid_mm, solid_normals = np.concatenate([posed.world_mm, cloth_mm]), np.concatenate([normals, cloth_normals])
     view, shadow = _shadow_map(body, garment, posed, solid_mm, hair, rig)
     things.cast(posed, view, shadow)
