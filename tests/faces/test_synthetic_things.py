@@ -57,7 +57,8 @@ def test_things_darken_the_face_round_them_and_no_mask_counts_the_shadow(change:
     still_face = (worn.mask > 250) & (free.mask > 250)
     before, after = (to_linear(picture.image / 255.0).mean(-1)[still_face] for picture in (free, worn))
     darker = after < 0.9 * before
-    assert 0.01 < darker.mean() < 0.5
+    assert darker.sum() > 8
+    assert darker.mean() < 0.5
     np.testing.assert_allclose(worn.coefficients, free.coefficients, atol=1e-6)
     np.testing.assert_array_equal(worn.mask[worn.occluder == 0], free.mask[worn.occluder == 0])
 
