@@ -7,14 +7,14 @@ from faces.synthetic import skin
 from faces.synthetic.person import Person
 from faces.synthetic.scene import Scene
 
-#: Neckline of each kind of clothes: (height at the sides, depth in front, thickness), mm.
+#: Neckline of each kind of clothes: (height at the sides, depth in front, thickness), mm, and 0 round .. 1 pointed.
 NECKLINES = {
-    "tee": (-143.0, 26.0, 4.0),
-    "shirt": (-130.0, 30.0, 6.0),
-    "vneck": (-146.0, 62.0, 4.0),
-    "turtleneck": (-119.0, 0.0, 5.0),
-    "hoodie": (-134.0, 22.0, 10.0),
-    "jacket": (-134.0, 48.0, 8.0),
+    "tee": (-138.0, 24.0, 4.0, 0.0),
+    "shirt": (-138.0, 46.0, 5.0, 1.0),
+    "vneck": (-140.0, 62.0, 4.0, 1.0),
+    "turtleneck": (-126.0, 6.0, 3.0, 0.0),
+    "hoodie": (-136.0, 30.0, 9.0, 0.3),
+    "jacket": (-138.0, 44.0, 5.0, 1.0),
 }
 
 
@@ -66,8 +66,8 @@ def parameters(person: Person, scene: Scene, axes: np.ndarray) -> np.ndarray:
     p[s.P_LIMBAL], p[s.P_SCLERA] = person.limbal, np.interp(person.lightness, [30, 66], [0.43, 0.465])
     light = float(np.mean(scene.key.tint)) * scene.key.strength * scene.exposure
     p[s.P_PUPIL] = np.clip(2.5 - 0.8 * light, 1.4, 2.6)
-    height, depth, _ = NECKLINES[scene.clothes]
-    p[s.P_COLLAR], p[s.P_NECKLINE] = height, depth
+    height, depth, _, pointed = NECKLINES[scene.clothes]
+    p[s.P_COLLAR], p[s.P_NECKLINE], p[s.P_NECK_ROUND] = height, depth, 1.0 - pointed
     p[s.P_CLOTH_RGB : s.P_CLOTH_RGB + 3] = scene.clothes_linear
     p[s.P_CLOTH2_RGB : s.P_CLOTH2_RGB + 3] = np.array(scene.clothes_linear) * 0.8
     p[s.P_EYE_AXIS_R : s.P_EYE_AXIS_R + 3], p[s.P_EYE_AXIS_L : s.P_EYE_AXIS_L + 3] = axes

@@ -7,6 +7,8 @@ import numpy as np
 from faces.render.rasterize import Raster
 from faces.synthetic import shading
 from faces.synthetic.anatomy import Anatomy
+from faces.synthetic.cloth_shading import shade_cloth
+from faces.synthetic.garments import Garment
 from faces.synthetic.lighting import Rig
 from faces.synthetic.noise import noise_maps, packed_noise
 from faces.synthetic.skin_shading import shade_samples, survey_samples
@@ -25,31 +27,37 @@ class KeyShadow:
 
 
 def shade_mesh(
-    raster: Raster[np.ndarray], body: Anatomy, table: np.ndarray, numbers: np.ndarray, moles: np.ndarray, rig: Rig,
-    shade: KeyShadow, focal_px: float, picture: np.ndarray, ids: np.ndarray,
+    raster: Raster[np.ndarray], body: Anatomy, worn: Garment, table: np.ndarray, numbers: np.ndarray,
+    cloth: np.ndarray, moles: np.ndarray, rig: Rig, shade: KeyShadow, focal_px: float, picture: np.ndarray,
+    ids: np.ndarray,
 ) -> None:  # fmt: skip
     """Shade the one raster (1, H, W) into `picture` (H, W, 3) float32 and `ids` (H, W) uint8, in place; H, W are even.
 
-    table: (V, COLUMNS) float32 of shading.py.  numbers: look.parameters.  moles: (M, 3) float64.  focal_px: focal
+    table: (V + G, COLUMNS) float32 of shading.py, the head's and the garment's vertices.  numbers: look.parameters.
+    cloth: outfit.cloth_numbers.  moles: (M, 3) float64.  focal_px: focal
     length in samples; the principal point is the middle.
     """
-    width, faces = ids.shape[1], body.mesh.triangles
+    width, faces = ids.shape[1], worn.triangles
     triangle, depth = raster.triangle[0].reshape(-1), raster.depth_mm[0].reshape(-1)
     weight, colours, owners = raster.barycentric[0].reshape(-1, 3), picture.reshape(-1, 3), ids.reshape(-1)
     lists, count = np.empty((4, len(triangle)), np.int32), np.zeros(4, np.int64)
     shading.list_samples(
-        triangle, depth, weight, faces, table, body.material, body.fine, numbers, width, lists, count
+        triangle, depth, weight, faces, table, worn.material, worn.fine, numbers, width, lists, count
     )  # fmt: skip
-    for kind in (shading.SKIN_LIST, shading.CLOTH_LIST, shading.WET_LIST):
+    for kind in (shading.SKIN_LIST, shading.WET_LIST):
         shade_samples(
-            kind, lists[kind, : count[kind]], triangle, weight, depth, faces, table, body.material, body.features,
+            kind, lists[kind, : count[kind]], triangle, weight, depth, faces, table, worn.material, body.features,
             packed_noise(), numbers, moles, rig.lamps, rig.ambient, shade.view, shade.depth, shade.spread, focal_px,
             width, colours, owners,
         )  # fmt: skip
+    shade_cloth(
+        lists[shading.CLOTH_LIST, : count[shading.CLOTH_LIST]], triangle, weight, depth, faces, table, noise_maps(),
+        cloth, rig.lamps, rig.ambient, shade.view, shade.depth, shade.spread, focal_px, width, colours, owners,
+    )  # fmt: skip
     eyes = lists[shading.EYE_LIST, : count[shading.EYE_LIST]]
     rows = survey_samples(
         eyes, triangle, weight, depth, faces, table, rig.lamps, shade.view, shade.depth, shade.spread, focal_px, width
     )
     shading.shade_eyes(
-        eyes, rows, triangle, body.material, noise_maps(), numbers, rig.lamps, rig.ambient, width, colours, owners
+        eyes, rows, triangle, worn.material, noise_maps(), numbers, rig.lamps, rig.ambient, width, colours, owners
     )

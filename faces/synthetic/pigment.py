@@ -211,26 +211,6 @@ def _skin(
 
 
 @kernel
-def _cloth(w: np.ndarray, q: np.ndarray, n: int, noise: np.ndarray, p: np.ndarray) -> None:
-    """Albedo and gloss of cloth: weave and folds over one colour, a second one at the edge (shading.neckline)."""
-    for i in range(u64(n)):
-        w[u64(_U) + i], w[u64(_V) + i] = w[u64(_RX) + i] * 2.2, (w[u64(_RY) + i] + w[u64(_RZ) + i]) * 2.2
-    _noise(w, q, n, noise[3], 1.0, 1.0, _FINE)
-    for i in range(u64(n)):
-        w[u64(_U) + i] = w[u64(_RX) + i] * 1.1 + p[s.P_NOISE_U]
-        w[u64(_V) + i] = (w[u64(_RY) + i] + w[u64(_RZ) + i]) * 0.8
-    _noise(w, q, n, noise[0], 1.0, 1.0, _CLOUDS)
-    for i in range(u64(n)):
-        front = _step(-95.0, -45.0, w[u64(_RZ) + i]) * max(0.0, 1.0 - abs(w[u64(_RX) + i]) / 62.0)
-        edge = _step(-3.5, -5.0, w[u64(_RY) + i] - (p[s.P_COLLAR] - p[s.P_NECKLINE] * front))
-        folds = 1.0 + w[u64(_FINE) + i] * 0.05 + w[u64(_CLOUDS) + i] * 0.10
-        for c in range(3):
-            second = p[s.P_CLOTH2_RGB + c]
-            w[u64(RED + c * PITCH) + i] = (second + edge * (p[s.P_CLOTH_RGB + c] - second)) * folds
-        w[u64(GLOSS) + i] = 0.05
-
-
-@kernel
 def _wet(w: np.ndarray, n: int, listed: np.ndarray, first: int, triangle: np.ndarray, material: np.ndarray) -> None:
     """Albedo and gloss of teeth and of the mouth's inside, and how little light gets so deep.
 
@@ -263,8 +243,6 @@ def colour_blocks(
         w[SHARE : SHARE + n] = 1.0
         if kind == s.SKIN_LIST:
             _skin(w, q, n, features, noise, p, moles, focal_px)
-        elif kind == s.CLOTH_LIST:
-            _cloth(w, q, n, noise, p)
         else:
             _wet(w, n, listed, first, triangle, material)
         row[RED:OUT0] = w[RED:OUT0]

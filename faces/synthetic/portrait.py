@@ -16,15 +16,18 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.rasterize import rasterize
-from faces.synthetic import accessories, face_hair, film, ribbons, shading, strand_drawing
+from faces.synthetic import face_hair, film, ribbons, shading, strand_drawing
+from faces.synthetic.accessories import things_of
 from faces.synthetic.anatomy import Anatomy, anatomy
 from faces.synthetic.background import draw_background
 from faces.synthetic.contact import shade_contacts
+from faces.synthetic.garments import Garment, garment_of, worn_mm
 from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
 from faces.synthetic.mesh_shading import KeyShadow, shade_mesh
 from faces.synthetic.numerics import mesh_normals, smoothstep, soft_normals
+from faces.synthetic.outfit import cloth_numbers
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import Scene
@@ -143,9 +146,15 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     normals = soft_normals(mesh_normals(posed.world_mm, body.mesh.triangles), body.mesh.triangles, 5)
     rest_normals = normals @ posed.turn.astype(np.float32)
     hair = scalp_hair(body, posed.owner_mm, posed.owner_normals, scene, -posed.turn[1], _detail(size_px))
-    view, shadow = _shadow_map(body, posed, hair, rig)
+    things, garment = things_of(posed, scene, body), garment_of(body, scene.clothes)
+    cloth_mm, cloth_normals = worn_mm(garment, posed, scene)
+    solid_mm, solid_normals = np.concatenate([posed.world_mm, cloth_mm]), np.concatenate([normals, cloth_normals])
+    view, shadow = _shadow_map(body, garment, posed, solid_mm, hair, rig)
+    things.cast(posed, view, shadow)
     canvas = _Canvas.of(backdrop, scene.exposure)
-    canvas = _draw_mesh(canvas, head, body, posed, normals, rig, view, shadow, owner, wearer, scene, reading)
+    canvas = _draw_mesh(
+        canvas, head, body, garment, posed, solid_mm, solid_normals, rig, view, shadow, owner, wearer, scene, reading
+    )
     shade_contacts(canvas.colour, canvas.ids, SAMPLES * size_px / 256, rig.ambient[0] + rig.lamps[0, 3:6])
     surface = face_hair.Surface(body, posed.head_mm, rest_normals)
     light = StrandLight(rig, _view_vector(view), shadow, 0.5)
@@ -153,8 +162,8 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     _draw_face_hair(canvas, posed, light, brows, face_hair.beard(surface, wearer), lashes)
     lock = loose_lock(hair, body, posed.owner_mm, scene, -posed.turn[1])
     _draw_head_hair(canvas, posed, replace(light, gloss=0.5 + scene.hair_gloss), scene, hair, lock)
-    accessories.draw(canvas.colour, canvas.depth, canvas.ids, posed, scene, rig, body, owner.skin_linear)
-    return _collect(canvas, posed, rig, head, size_px)
+    things.draw(canvas.colour, canvas.depth, canvas.ids, posed, rig, view, shadow, owner.skin_linear)
+    return _collect(canvas, posed, rig, head, garment, size_px)
 
 
 def _detail(size_px: int) -> float:
@@ -166,35 +175,39 @@ def _view_vector(view: ShadowView) -> np.ndarray:
     return np.concatenate([view.axes.ravel(), [view.scale], view.offset]).astype(np.float64)
 
 
-def _shadow_map(body: Anatomy, posed: Posed, hair: Strands | None, rig: Rig) -> tuple[ShadowView, np.ndarray]:
-    """Depth (side, side) float32 from the key lamp of head and hair, inf where nothing is."""
+def _shadow_map(
+    body: Anatomy, garment: Garment, posed: Posed, solid_mm: np.ndarray, hair: Strands | None, rig: Rig
+) -> tuple[ShadowView, np.ndarray]:
+    """Depth (side, side) float32 from the key lamp of head, collar and hair, inf where nothing is."""
     points = posed.to_world(posed.owner_mm[body.body_weight < 0.5])
     view = shadow_view(rig.lamps[0, :3], points, SHADOW_SIDE)
-    seen = view.project(posed.world_mm)
-    depth = rasterize(seen[None], body.mesh.triangles, SHADOW_SIDE, SHADOW_SIDE, "numba-one-core").depth_mm[0]
+    seen = view.project(solid_mm)
+    depth = rasterize(seen[None], garment.triangles, SHADOW_SIDE, SHADOW_SIDE, "numba-one-core").depth_mm[0]
     if hair is not None:
         ribbons.draw_strand_depth(depth, view.project(posed.to_world(hair.points[::2])), float(np.float32(1.3)))
     return view, depth
 
 
 def _draw_mesh(
-    canvas: _Canvas, head: MorphableHead, body: Anatomy, posed: Posed, normals: np.ndarray, rig: Rig, view: ShadowView,
-    shadow: np.ndarray, owner: Person, wearer: Person, scene: Scene, reading: str,
+    canvas: _Canvas, head: MorphableHead, body: Anatomy, garment: Garment, posed: Posed, solid_mm: np.ndarray,
+    normals: np.ndarray, rig: Rig, view: ShadowView, shadow: np.ndarray, owner: Person, wearer: Person, scene: Scene,
+    reading: str,
 ) -> _Canvas:  # fmt: skip
+    """Shade the head and what is worn round the neck. solid_mm, normals: (V + G, 3) of both, world frame."""
     side = len(canvas.ids)
     raster = rasterize(
-        to_pixels(posed.world_mm, posed.camera.resized(side))[None], body.mesh.triangles, side, side, "numba-one-core"
+        to_pixels(solid_mm, posed.camera.resized(side))[None], garment.triangles, side, side, "numba-one-core"
     )
-    table = _resting_table(body).copy()
-    table[:, 0:3], table[:, 6:9] = normals, vertex_albedo(head, owner, wearer, reading)
-    table[:, 12] = body.scalp_mm - recede_mm(scene.hairline, body, roots=False)
+    table = np.concatenate([_resting_table(body), garment.rows])
+    table[:, 0:3], table[: len(body.uv), 6:9] = normals, vertex_albedo(head, owner, wearer, reading)
+    table[: len(body.uv), 12] = body.scalp_mm - recede_mm(scene.hairline, body, roots=False)
     if scene.hair_style not in ("bald", "buzz"):  # long hair shades the skin at its roots
-        table[:, 5] *= 1 - 0.35 * smoothstep(-9.0, 3.0, table[:, 12])
+        table[: len(body.uv), 5] *= 1 - 0.35 * smoothstep(-9.0, 3.0, table[: len(body.uv), 12])
     numbers = parameters(wearer, scene, _gaze_axes(posed))
     canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
     canvas.albedo = albedo_coefficients(head, table, body, numbers)
     shade_mesh(
-        raster, body, table, numbers, np.array(wearer.moles, np.float64).reshape(-1, 3), rig,
+        raster, body, garment, table, numbers, cloth_numbers(scene), np.array(wearer.moles).reshape(-1, 3), rig,
         KeyShadow(_view_vector(view), shadow, 1.0 + 2.4 * float(rig.lamps[0, 6])), posed.camera.focal_px * SAMPLES,
         canvas.colour, canvas.ids,
     )  # fmt: skip
@@ -242,9 +255,10 @@ def _draw_head_hair(
         strand_drawing.draw_veiled(*samples, lock, None, posed, light, shading.ID_OCCLUDER, 0.5)
 
 
-def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, size_px: int) -> _Rendered:
-    light = film.reduce(canvas.colour, size_px)
-    face, hair, occluder, skin = film.coverage(canvas.ids, canvas.triangle, head.face_triangles, SAMPLES)
+def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, garment: Garment, size_px: int) -> _Rendered:
+    light, faces = film.reduce(canvas.colour, size_px), np.zeros(len(garment.triangles), bool)
+    faces[: len(head.face_triangles)] = head.face_triangles
+    face, hair, occluder, skin = film.coverage(canvas.ids, canvas.triangle, faces, SAMPLES)
     return _Rendered(posed, rig, light, face, hair, occluder, skin, canvas.albedo)
 
 

@@ -14,8 +14,11 @@ from faces.synthetic.look import NECKLINES
 from faces.synthetic.numerics import mesh_normals, shift, smoothstep
 from faces.synthetic.person import Person
 from faces.synthetic.scene import Scene
+from faces.synthetic.shading import neckline
 
 NECK_PIVOT = np.array([0.0, -118.0, -78.0])
+#: How far the shoulders stand above those of the head's mesh, mm.
+SHRUG_MM = 35.0
 
 
 @dataclass(frozen=True)
@@ -138,14 +141,19 @@ def _with_body(anatomy: Anatomy, shown: np.ndarray, normals: np.ndarray, turn: n
     """
     raised = shown.astype(np.float64)
     below, weight = _below(anatomy)
-    raised[below] = shown[below] + weight * np.array([0.0, 27.0, 0.0], np.float32)
+    raised[below] = shown[below] + weight * np.array([0.0, SHRUG_MM, 0.0], np.float32)
     clothed, thickness = _cloth_mm(anatomy, scene.clothes)
     raised[clothed] += normals[clothed] * thickness
-    body = rotation_matrices(np.array([[0.0, scene.shoulder_yaw_rad, 0.0]]))[0]
-    pivot, placed = turn @ NECK_PIVOT, raised @ turn.T
-    bent = weight * ((raised[below] - NECK_PIVOT) @ body.T + pivot)
-    placed[below] = placed[below] * (1 - weight) + bent
+    placed = raised @ turn.T
+    placed[below] = bent(raised[below], weight, turn, scene)
     return placed
+
+
+def bent(points: np.ndarray, weight: np.ndarray, turn: np.ndarray, scene: Scene) -> np.ndarray:
+    """Points (n, 3) of the head frame turned with the head (weight (n, 1) 0) or with the body (1). World, no offset."""
+    body = rotation_matrices(np.array([[0.0, scene.shoulder_yaw_rad, 0.0]]))[0]
+    pivot = turn @ NECK_PIVOT
+    return points @ turn.T * (1 - weight) + weight * ((points - NECK_PIVOT) @ body.T + pivot)
 
 
 @lru_cache(maxsize=1)
@@ -158,14 +166,9 @@ def _below(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(maxsize=len(NECKLINES))
 def _cloth_mm(anatomy: Anatomy, clothes: str) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (n,) under clothes of one kind, and how far these stand off the skin, mm (n, 1)."""
-    height, depth, thickness = NECKLINES[clothes]
+    height, depth, thickness, pointed = NECKLINES[clothes]
     rest = anatomy.mesh.points
-    cloth_top = _neckline(rest, depth, height)
+    cloth_top = np.array([neckline(float(x), float(z), depth, height, 1.0 - pointed) for x, _, z in rest])
     cloth = smoothstep(-1.0, -4.0, rest[:, 1] - cloth_top) * anatomy.mesh.is_piece("skin") * (rest[:, 1] < -95)
     clothed = np.flatnonzero(cloth)
     return clothed, (cloth * thickness)[clothed, None]
-
-
-def _neckline(rest: np.ndarray, depth: float, height: float) -> np.ndarray:
-    front = smoothstep(-95.0, -45.0, rest[:, 2]) * np.maximum(0.0, 1.0 - np.abs(rest[:, 0]) / 62.0)
-    return height - depth * front

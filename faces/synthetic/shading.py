@@ -31,8 +31,9 @@ ID_NONE, ID_SKIN, ID_EYE, ID_MOUTH, ID_CLOTH, ID_HAIR, ID_FACE_HAIR, ID_GLASSES,
     P_RUDDY, P_BLOTCH, P_GLOSS, P_LIP, P_SHADE, P_LINES, P_FRECKLES, P_STUBBLE, P_BROW, P_LIPSTICK, P_LINER,
     P_EYESHADOW, P_SCALP, P_NOISE_U, P_NOISE_V, P_LIPSTICK_RGB, P_HAIR_RGB, P_IRIS_OUT, P_IRIS_IN, P_LIMBAL, P_PUPIL,
     P_CLOTH_RGB, P_CLOTH2_RGB, P_NECKLINE, P_COLLAR, P_BROW_RGB, P_EYE_AXIS_R, P_EYE_AXIS_L, P_SCLERA,
+    P_NECK_ROUND,
 ) = (
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 19, 22, 25, 28, 29, 30, 33, 36, 37, 38, 41, 44, 47,
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 19, 22, 25, 28, 29, 30, 33, 36, 37, 38, 41, 44, 47, 48,
 )  # fmt: skip
 N_PARAMETERS = 50
 # Kinds of samples by how they are shaded.
@@ -123,9 +124,13 @@ def _eye(
 
 
 @kernel
-def neckline(x: float, z: float, depth: float, height: float) -> float:
-    """Height y (mm, mean head) below which there is cloth: `height` at the sides, `depth` lower in front."""
-    front = _step(-95.0, -45.0, z) * max(0.0, 1.0 - abs(x) / 62.0)
+def neckline(x: float, z: float, depth: float, height: float, rounded: float) -> float:
+    """Height y (mm, mean head) below which there is cloth: `height` at the sides, `depth` lower in front.
+
+    rounded: 0 for a V, 1 for a round opening.
+    """
+    away = min(1.0, abs(x) / 62.0)
+    front = _step(-95.0, -45.0, z) * (1.0 - away) * (1.0 + rounded * away)
     return height - depth * front
 
 
@@ -139,6 +144,8 @@ def _kind(
         return EYE_LIST
     if of in (TEETH, CAVITY):
         return WET_LIST
+    if of == CLOTH:
+        return CLOTH_LIST
     a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
     w0, w1, w2 = weight[place, 0], weight[place, 1], weight[place, 2]
     y = w0 * table[a, REST + 1] + w1 * table[b, REST + 1] + w2 * table[c, REST + 1]
@@ -146,7 +153,8 @@ def _kind(
         return SKIN_LIST
     x = w0 * table[a, REST] + w1 * table[b, REST] + w2 * table[c, REST]
     z = w0 * table[a, REST + 2] + w1 * table[b, REST + 2] + w2 * table[c, REST + 2]
-    return CLOTH_LIST if float(y) < neckline(float(x), float(z), p[P_NECKLINE], p[P_COLLAR]) else SKIN_LIST
+    top = neckline(float(x), float(z), p[P_NECKLINE], p[P_COLLAR], p[P_NECK_ROUND])
+    return CLOTH_LIST if float(y) < top else SKIN_LIST
 
 
 @kernel

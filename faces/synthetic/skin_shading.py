@@ -109,9 +109,9 @@ def light_blocks(
 
 
 #: Kind of samples -> wrap of red light round the terminator, and owner.
-_KINDS = {s.SKIN_LIST: (0.30, s.ID_SKIN), s.CLOTH_LIST: (0.0, s.ID_CLOTH), s.WET_LIST: (0.35, s.ID_MOUTH)}
+_KINDS = {s.SKIN_LIST: (0.30, s.ID_SKIN), s.WET_LIST: (0.35, s.ID_MOUTH)}
 #: Samples that go through the stages together: few enough that their rows stay in the cache.
-_TOGETHER = 16 * BLOCK
+TOGETHER = 16 * BLOCK
 
 
 def shade_samples(
@@ -120,11 +120,11 @@ def shade_samples(
     lamps: np.ndarray, ambient: np.ndarray, view: np.ndarray, shadow: np.ndarray, spread: float, focal_px: float,
     width: int, picture: np.ndarray, ids: np.ndarray,
 ) -> None:  # fmt: skip
-    """Shade the samples of one kind (SKIN_LIST, CLOTH_LIST, else the mouth) of a raster, all flat; see shade_mesh."""
+    """Shade the samples of one kind (SKIN_LIST, WET_LIST) of a raster, all flat; see shade_mesh."""
     wrap_red, owner = _KINDS[kind]
-    rows = empty_rows(min(len(listed), _TOGETHER))
-    for first in range(0, len(listed), _TOGETHER):
-        part = listed[first : first + _TOGETHER]
+    rows = empty_rows(min(len(listed), TOGETHER))
+    for first in range(0, len(listed), TOGETHER):
+        part = listed[first : first + TOGETHER]
         survey_blocks(
             part, triangle, weight, depth, faces, table, lamps, view, shadow, spread, focal_px, width, rows
         )  # fmt: skip
