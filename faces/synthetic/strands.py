@@ -2,7 +2,9 @@
 
 A strand is P points; it grows from its root by steps of equal length, turning towards its comb direction and gravity,
 kept outside the head by a radial map, and is curled and tangled by sines and noise afterwards. Growth and layers are
-ours; the shading is Kajiya and Kay (1989) with the second, tinted highlight of Scheuermann (2004).
+ours; the shading is Kajiya and Kay (1989) with the second, tinted highlight of Scheuermann (2004), a diffuse part that
+depends less on the strand's direction (hair lies crosswise within a ribbon), a faint sheen of the sky, and the light of
+lamps behind the head that passes through outer strands (these three ours).
 """
 
 # Types here are numba's: whole numbers of fixed width that Python's annotations cannot tell apart.
