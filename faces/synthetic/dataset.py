@@ -23,7 +23,7 @@ from faces.records import encode_png
 from faces.synthetic.pictures import default_people, picture_of, render_picture
 from faces.synthetic.portrait import check_size
 
-GENERATOR = "people-4"
+GENERATOR = "people-5"
 JSON_NAME = "ffhq-dataset-v2.json"
 #: Pictures a work unit: few, since at the end of a set the workers wait for the slowest one's last unit.
 UNIT = 4
