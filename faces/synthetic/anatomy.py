@@ -14,7 +14,7 @@ from faces.morphable.base import MorphableHead
 from faces.morphable.builtin_layout import catmull_rom
 from faces.morphable.builtin_mesh import HAIRLINE, PART_NAMES, Mesh, mesh
 from faces.synthetic import shading as s
-from faces.synthetic.numerics import smoothstep
+from faces.synthetic.numerics import mesh_normals, smoothstep, soft_normals
 from faces.synthetic.occlusion import baked_occlusion
 
 #: Window of the layout that the feature maps cover: a0, b0 (top) and its side, mm.
@@ -51,6 +51,8 @@ class Anatomy:
         roots_chart: (R, 2) layout.  roots_scalp_mm: (R,) distance to the hairline.
         face_weight: (V,) float32, 1 where a swap takes the source's shape, falling to 0 at hair, ears and neck.
         body_weight: (V,) float32, 0 on the head .. 1 on the shoulders.
+        first: (V,) the first vertex at the same place: on the middle of the crown each half has its own.
+        welded: (T, 3) triangles of first vertices; light needs normals that know both halves.
     """
 
     mesh: Mesh
@@ -67,6 +69,12 @@ class Anatomy:
     roots_scalp_mm: np.ndarray
     face_weight: np.ndarray
     body_weight: np.ndarray
+    first: np.ndarray
+    welded: np.ndarray
+
+    def normals(self, vertices_mm: np.ndarray, passes: int = 0) -> np.ndarray:
+        """(V, 3) of one mesh -> (V, 3) float32 unit normals, smoothed `passes` times: light that spreads under skin."""
+        return soft_normals(mesh_normals(vertices_mm, self.welded), self.welded, passes)[self.first]
 
 
 def _to_texels(chart: np.ndarray) -> np.ndarray:
@@ -295,7 +303,9 @@ def anatomy(head: MorphableHead) -> Anatomy:
     corners = m.triangles[triangle]
     chart = np.nan_to_num(m.chart)[corners]
     points = m.points.astype(np.float32)
-    occlusion = baked_occlusion(points, m.triangles)
+    first = _first_at_place(m.points)
+    welded = first[m.triangles]
+    occlusion = baked_occlusion(points, welded)[first]
     eye_of = np.full(len(points), -1)
     eye_of[m.is_piece("eye_right")], eye_of[m.is_piece("eye_left")] = 0, 1
     occlusion *= 1 - _hollows(m)
@@ -317,7 +327,15 @@ def anatomy(head: MorphableHead) -> Anatomy:
         roots_scalp_mm=(scalp[corners] * weight).sum(1),
         face_weight=_face_weight(m, scalp),
         body_weight=smoothstep(-125.0, -190.0, points[:, 1]).astype(np.float32),
+        first=first,
+        welded=welded,
     )
+
+
+def _first_at_place(points: np.ndarray) -> np.ndarray:
+    """(V, 3) mm -> (V,) int32: the first vertex within a micrometre (V itself where it is alone)."""
+    _, first, place = np.unique(np.round(points, 3), axis=0, return_index=True, return_inverse=True)
+    return first[place.ravel()].astype(np.int32)
 
 
 def _face_weight(m: Mesh, scalp_mm: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
 from faces.synthetic.mesh_shading import KeyShadow, shade_mesh
-from faces.synthetic.numerics import mesh_normals, smoothstep, soft_normals
+from faces.synthetic.numerics import smoothstep
 from faces.synthetic.outfit import cloth_numbers
 from faces.synthetic.person import Person
 from faces.synthetic.posing import Posed, pose, to_pixels
@@ -143,7 +143,7 @@ def _render(head: MorphableHead, owner: Person, wearer: Person, scene: Scene, si
     posed = pose(head, body, owner, wearer, scene, size_px)
     backdrop = draw_background(scene.background, scene.background_seed, size_px)
     rig = rig_of(scene, backdrop[:: max(1, size_px // 64), :: max(1, size_px // 64)])
-    normals = soft_normals(mesh_normals(posed.world_mm, body.mesh.triangles), body.mesh.triangles, 5)
+    normals = body.normals(posed.world_mm, 5)
     rest_normals = normals @ posed.turn.astype(np.float32)
     hair = scalp_hair(body, posed.owner_mm, posed.owner_normals, scene, -posed.turn[1], _detail(size_px))
     things, garment = things_of(posed, scene, body), garment_of(body, scene.clothes)

@@ -11,7 +11,7 @@ from faces.landmarks import ffhq_transform
 from faces.morphable.base import MorphableHead
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.look import NECKLINES
-from faces.synthetic.numerics import mesh_normals, shift, smoothstep
+from faces.synthetic.numerics import shift, smoothstep
 from faces.synthetic.person import Person
 from faces.synthetic.scene import Scene
 from faces.synthetic.shading import neckline
@@ -125,7 +125,7 @@ def pose(head: MorphableHead, anatomy: Anatomy, owner: Person, wearer: Person, s
     rotation, translation = frame(mine[head.landmarks], scene.pitch_rad, scene.yaw_rad, camera)
     turn = rotation_matrices(rotation[None])[0]
     offset = translation * np.array([1.0, -1.0, -1.0])
-    normals = mesh_normals(mine, anatomy.mesh.triangles)
+    normals = anatomy.normals(mine)
     world = _with_body(anatomy, shown, normals, turn, scene) + offset
     landmarks = to_pixels(shown[head.landmarks] @ turn.T + offset, camera)[:, :2]
     return Posed(

@@ -12,6 +12,8 @@ from faces.landmarks import ffhq_quad
 from faces.morphable.registry import load_head
 from faces.render.mesh_image import render_mesh
 from faces.render.shading import to_linear
+from faces.synthetic.anatomy import anatomy
+from faces.synthetic.numerics import mesh_normals
 from faces.synthetic.person import Person, person_from_seed
 from faces.synthetic.pictures import person_and_scene, render_picture, true_swap
 from faces.synthetic.portrait import Portrait, render_person
@@ -180,3 +182,15 @@ def test_a_picture_too_narrow_for_a_face_is_refused_and_not_drawn(size_px: int) 
 def test_a_key_that_is_no_number_is_one_sentence(keys: tuple[str, str]) -> None:
     with pytest.raises(SamaeError, match="its key is the picture's number, such as 00042"):
         true_swap(0, *keys, PEOPLE, SIZE)
+
+
+def test_the_two_halves_of_the_crown_are_lit_as_one():
+    body = anatomy(load_head("builtin"))
+    twins = np.flatnonzero(body.first != np.arange(len(body.first)))
+    assert len(twins) == 46  # on the middle, each with a vertex of the other half
+    points = body.mesh.points.astype(np.float32)
+    lit = body.normals(points, 5)
+    np.testing.assert_array_equal(lit[twins], lit[body.first[twins]])
+    np.testing.assert_array_equal(body.occlusion[twins], body.occlusion[body.first[twins]])
+    assert np.abs(lit[twins, 0]).max() < 0.01  # each half alone leans to its side
+    assert np.abs(mesh_normals(points, body.mesh.triangles)[twins, 0]).max() > 0.02
