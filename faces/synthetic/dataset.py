@@ -113,6 +113,11 @@ def _kept_entries(entries: Any, folder: Path, settings: SetSettings) -> dict[str
     kept = {}
     for key, entry in entries.items():
         origin = entry.get("synthetic", {})
+        if origin.get("generator", GENERATOR) != GENERATOR:
+            raise SamaeError(
+                f"{folder} holds pictures of the generator {origin['generator']}, and this version draws {GENERATOR}: "
+                "keep it as it is, or choose another folder, or remove that one"
+            )
         same = (origin.get("generator"), origin.get("seed"), origin.get("people"), entry["image"]["pixel_size"][0])
         if same != (GENERATOR, settings.seed, settings.people, settings.size_px):
             raise SamaeError(f"{folder} holds another set of pictures; choose another folder or remove that one")

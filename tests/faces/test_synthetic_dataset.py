@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -109,6 +110,14 @@ def test_parts_of_a_set_add_up(folder: Path, tmp_path: Path) -> None:
 def test_another_set_in_the_same_folder_is_refused(folder: Path) -> None:
     with pytest.raises(SamaeError, match="another set"):
         write_dataset(folder, 5, SIZE, people=3, seed=8, workers=1)
+
+
+def test_a_set_of_another_edition_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(folder, tmp_path / "people")
+    listing = older / "ffhq-dataset-v2.json"
+    listing.write_text(listing.read_text().replace(dataset.GENERATOR, "people-1"))
+    with pytest.raises(SamaeError, match=f"people-1, and this version draws {dataset.GENERATOR}"):
+        write_dataset(older, 5, SIZE, people=3, seed=7, workers=1)
 
 
 @pytest.mark.parametrize(
