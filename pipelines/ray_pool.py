@@ -1,35 +1,32 @@
-"""Work over many cores or hosts by Ray; the only module that imports ray. `serial` gives the same answers here.
+"""Work over many cores or hosts by Ray. `serial` gives the same answers here.
 
 `Pool.map` keeps the order of its items, reports progress as answers arrive, and turns an exception in a worker into the
 same SamaeError (a sentence for the user) or into a RuntimeError that holds the worker's traceback.
+
+The connection to Ray is a child process's (`pipelines.ray_driver`, which says why). When Ray ends it, `map` says so by
+RayLost, and the next `map` starts another.
 """
 
 import atexit
 import contextlib
+import json
 import logging
 import os
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 from pydantic import PrivateAttr
 
 from assets.ports import Progress
 from faces.errors import SamaeError
-from pipelines.group import end_group, runs
+from pipelines.group import descendants, end_group
 
 LOGGER = logging.getLogger(__name__)
-JOIN = "join:"
-#: How long a head may take to answer, and a node that joined its cluster to leave it, seconds.
-NODE_GRACE_S = 10.0
 #: One thread a worker: the parallelism is over items, and threads on top of it only fight for the cores.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -48,79 +45,113 @@ QUIET_ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_worker_niceness": "0",
 }
-#: Tasks in flight a core: enough to keep workers busy, few enough to keep the object store small.
-IN_FLIGHT_PER_CORE = 2
-
-
-#: So often the pool looks whether a node was lost. Ray itself starts the tasks of a node that ended
-#: again, but for one whose packets vanished it may wait minutes for an answer that cannot come (seen with 2.60): so
-#: what is still out is given out once more, and the first answer counts.
+#: So often the driver looks whether a node was lost: what is still out is then given out once more, seconds.
 LOOK_ROUND_S = 5.0
+#: How long a driver may take to leave its cluster before it is ended, seconds.
+LEAVE_S = 15.0
 
 
-#: What lies in the object store of a node that is gone: to free it would end this process too.
-_KEPT: list[Any] = []
+class RayLost(SamaeError):
+    """The cluster, or what ties this process to it, ended during the work."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"Ray has ended under this run ({why}): start again, what is finished stays; where memory ran out set "
+            "SAMAE_CORES lower, or SAMAE_RAY=serial"
+        )
 
 
-class WorkerLost(SamaeError):
-    """A task's workers were lost more often than Ray starts it again."""
+class Driver:
+    """The child process that is connected to Ray, as its pool sees it."""
+
+    def __init__(self, address: str, cores: int) -> None:
+        """Start it; SamaeError when no cluster answers."""
+        ours, theirs = Pipe()
+        order = {
+            "address": address,
+            "cores": cores,
+            "variables": WORKER_ENVIRONMENT | deciding_environment(),
+            "look_round_s": LOOK_ROUND_S,
+        }
+        paths = filter(None, (os.environ.get("PYTHONPATH"), str(Path(__file__).parents[1])))
+        variables = QUIET_ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.ray_driver", str(theirs.fileno()), json.dumps(order)],
+                env=variables, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=sys.__stderr__,
+                start_new_session=True,
+            )  # fmt: skip
+        import ray  # noqa: F401  # the pool's pickles need it; seconds, while the driver imports it too
+
+        self.connection = ours
+        self.is_idle = False
+        kind, *rest = self._hear()
+        self.family = descendants(self.process.pid)
+        if kind == "failed":
+            self.end()
+            raise rest[0]
+        self.is_idle = True
+
+    def map(
+        self, function: bytes, items: Sequence[bytes], on_again: Callable[[int], None]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Number and answer of every item, as they come; `on_again` hears how many were given out once more.
+
+        Whoever leaves this before its end must `end` the driver, as `is_idle` says.
+
+        Raises:
+            RayLost: it is gone, with its cluster or alone.
+            SamaeError, RuntimeError: what a task raised; the driver can be asked again.
+        """
+        self.is_idle = False
+        with self._or_lost():
+            self.connection.send(len(items))
+            for one in (function, *items):
+                self.connection.send_bytes(one)
+        while True:
+            kind, *rest = self._hear()
+            if kind == "answer":
+                yield rest[0], rest[1]
+            elif kind == "again":
+                on_again(rest[0])
+            elif kind == "lost":
+                raise RayLost(rest[0])
+            else:
+                self.is_idle = True
+                if kind == "failed":
+                    raise rest[0]
+                return
+
+    def _hear(self) -> Any:
+        with self._or_lost():
+            return self.connection.recv()
+
+    @contextlib.contextmanager
+    def _or_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(LEAVE_S)
+            code = self.process.returncode
+            raise RayLost(f"its driver ended with code {code}, as Ray does when its node or head is gone") from None
+
+    def end(self) -> None:
+        """Let it leave its cluster, and end whatever is left of it and of a cluster of our own."""
+        self.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(LEAVE_S)
+        end_group(self.process, 1.0, self.family)
 
 
-class NodeLost(SamaeError):
-    """The node process that ties this driver to its cluster has ended."""
+#: The drivers of this process, by address and cores: every pool of the same ones works through the same.
+_DRIVERS: dict[tuple[str, int], Driver] = {}
 
 
-def _leave_at_the_end() -> None:
-    """Let this process end by `_leave`, which runs the exit handlers: as the newest of them, so before any other ran.
-
-    Python asks its threads to end first, when nobody registers handlers any more.
-    """
-    with contextlib.suppress(RuntimeError):  # another thread of a process that ends already
-        threading._register_atexit(_register_leave)  # type: ignore[attr-defined]
-    _register_leave()
-
-
-def _register_leave() -> None:
-    atexit.unregister(_leave)
-    atexit.register(_leave)
-
-
-def _leave() -> None:
-    """The end of a process whose node is gone: its own handlers, and none of Ray's destructors, which may crash."""
-    atexit.unregister(_leave)
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(2)
-
-
-def _call(function: Callable[[Any], Any], item: Any) -> tuple[Any, str | None]:
-    """Runs in a worker: the answer, or the sentence of a SamaeError (which the caller raises again)."""
-    try:
-        return function(item), None
-    except SamaeError as error:
-        return None, str(error)
-
-
-#: Functions that this worker has unpickled, by the object that holds them, newest last.
-_UNPICKLED: dict[str, Callable[[Any], Any]] = {}
-#: Two: a judgement looks at its faces with one function and at its pairs with another.
-KEPT_FUNCTIONS = 2
-
-
-def _call_shared(holder: list[Any], item: Any) -> tuple[Any, str | None]:
-    """`_call` with a function that lies in the object store: a worker unpickles it once, not once a task.
-
-    A judge's function weighs 50 MB. `holder` is a list of one reference: Ray hands a bare one over unpickled.
-    """
-    import ray
-
-    name = holder[0].hex()
-    if name not in _UNPICKLED:
-        _UNPICKLED[name] = ray.get(holder[0])
-        for old in list(_UNPICKLED)[:-KEPT_FUNCTIONS]:
-            del _UNPICKLED[old]
-    return _call(_UNPICKLED[name], item)
+@atexit.register
+def _end_all() -> None:
+    while _DRIVERS:
+        _DRIVERS.popitem()[1].end()
 
 
 class RayPool(dg.ConfigurableResource):
@@ -129,7 +160,6 @@ class RayPool(dg.ConfigurableResource):
 
     address: str = "local"
     cores: int = 0
-    _node: psutil.Process | None = PrivateAttr(default=None)
     _given_again: int = PrivateAttr(default=0)
 
     @property
@@ -152,102 +182,37 @@ class RayPool(dg.ConfigurableResource):
         return answers
 
     def _map_ray(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
-        ray = self.start()
-        self._require_node()
-        task = ray.remote(num_cpus=1, max_retries=2)(_call_shared)
-        limit = max(int(ray.cluster_resources().get("CPU", 1)), 1) * IN_FLIGHT_PER_CORE
+        from ray import cloudpickle
+
+        driver = self._driver()
         answers: list[Any] = [None] * len(items)
-        shared = [ray.put(function)]  # once, not once a task: it may carry a network
-        waiting: dict[Any, int] = {}
-        queue = iter(enumerate(items))
-        done, nodes, looked = 0, _nodes(ray), time.monotonic()
+        done = 0
         try:
-            while done < len(items):
-                while len(waiting) < limit and (entry := next(queue, None)) is not None:
-                    self._require_node()
-                    waiting[task.remote(shared, entry[1])] = entry[0]
-                ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_ROUND_S)
-                self._require_node()
-                for reference in ready:
-                    number = waiting.pop(reference)
-                    try:
-                        answers[number] = _answer(ray, reference)
-                    except WorkerLost:
-                        if number in waiting.values():  # its twin may still answer
-                            continue
-                        raise
-                    done += 1
-                    for twin in [other for other, of in waiting.items() if of == number]:
-                        del waiting[twin]
-                        ray.cancel(twin, force=False)
-                if time.monotonic() - looked >= LOOK_ROUND_S:
-                    looked, before, nodes = time.monotonic(), nodes, _nodes(ray)
-                    if before - nodes and waiting:
-                        again = set(waiting.values())
-                        LOGGER.warning("a node of the Ray cluster is lost: %d tasks are given out again", len(again))
-                        waiting |= {task.remote(shared, items[number]): number for number in again}
-                        self._given_again += len(again)
-                if progress and ready:
+            packed = [cloudpickle.dumps(item) for item in items]
+            for number, answer in driver.map(cloudpickle.dumps(function), packed, self._on_again):
+                answers[number] = cloudpickle.loads(answer)
+                done += 1
+                if progress:
                     progress(done, len(items), "")
-        except NodeLost:
-            _KEPT.append((shared, dict(waiting), answers))
-            raise
         finally:
-            for reference in waiting:
-                ray.cancel(reference, force=False)
+            if not driver.is_idle:
+                self.stop()
         return answers
 
-    def _require_node(self) -> None:
-        """NodeLost when Ray's node process on this host is gone.
+    def _on_again(self, count: int) -> None:
+        LOGGER.warning("a node of the Ray cluster is lost: %d tasks are given out again", count)
+        self._given_again += count
 
-        Asked before whatever needs its object store: there Ray would end this process without a word (2.60, exit 1).
-        """
-        if self._node is not None and not runs(self._node):
-            import ray
-
-            atexit.unregister(ray.shutdown)  # it would end this process before its other handlers ran
-            _leave_at_the_end()
-            raise NodeLost(
-                "Ray's node process on this host has ended (memory ran out, or it was killed): start again, what is "
-                "finished stays; with little memory set SAMAE_CORES lower, or SAMAE_RAY=serial"
-            )
-
-    def start(self) -> Any:
-        """Connect to (or start) the cluster once a process; returns the ray module."""
-        os.environ.update({name: os.environ.get(name, value) for name, value in QUIET_ENVIRONMENT.items()})
-        import ray
-
-        if ray.is_initialized():
-            self._node = local_node(ray)
-            return ray
-        try:
-            self._connect(ray)
-            self._node = local_node(ray)
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise SamaeError(
-                f"no Ray cluster answers at {self.address!r} ({first}); start it, or set SAMAE_RAY=local or serial"
-            ) from None
-        return ray
-
-    def _connect(self, ray: Any) -> None:
-        variables = WORKER_ENVIRONMENT | deciding_environment()
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": variables}}
-        if self.address == "local":
-            ray.init(address="local", num_cpus=self.cores or None, include_dashboard=False, **quiet)
-            atexit.register(ray.shutdown)
-        elif self.address.startswith(JOIN):
-            ray.init(address=join_cluster(self.address.removeprefix(JOIN)), **quiet)
-        else:
-            ray.init(address=self.address, **quiet)
+    def _driver(self) -> Driver:
+        key = (self.address, self.cores)
+        if key not in _DRIVERS:
+            _DRIVERS[key] = Driver(*key)
+        return _DRIVERS[key]
 
     def stop(self) -> None:
         """Leave the cluster; one of our own ends with it."""
-        import ray
-
-        node = local_node(ray) if ray.is_initialized() else None
-        if ray.is_initialized() and (node is None or runs(node)):
-            ray.shutdown()
+        if driver := _DRIVERS.pop((self.address, self.cores), None):
+            driver.end()
 
 
 def deciding_environment() -> dict[str, str]:
@@ -262,66 +227,3 @@ def deciding_environment() -> dict[str, str]:
     weights = os.environ.get(WEIGHTS_VARIABLE)
     named = {WEIGHTS_VARIABLE: str(Path(weights).expanduser().absolute())} if weights else {}
     return {VARIABLE: landmark_reader(), **named}
-
-
-def join_cluster(head: str) -> str:
-    """Make this host a node without cores of the cluster at `head` until this process ends; the address to connect to.
-
-    A driver needs a node of the cluster on its own host. Ray's client server (ray://) would spare it, but did not start
-    its sessions here in three tries (Ray 2.60). ConnectionError when the cluster does not take the node.
-    """
-    host, _, port = head.rpartition(":")
-    try:  # Ray's own program waits for minutes where nobody answers
-        socket.create_connection((host, int(port)), timeout=NODE_GRACE_S).close()
-    except OSError as error:
-        raise ConnectionError(error.strerror or str(error)) from None
-    program = str(Path(sys.executable).parent / "ray")
-    command = [program, "start", "--block", f"--address={head}", "--num-cpus=0", "--disable-usage-stats"]
-    node = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    atexit.register(end_group, node, NODE_GRACE_S)
-    assert node.stdout is not None
-    last = b""
-    for line in node.stdout:
-        if b"Ray runtime started" in line:
-            # What the node says later is read and dropped: a full pipe would stop it.
-            threading.Thread(target=deque, args=(node.stdout, 0), daemon=True).start()
-            return head
-        last = line if line.strip() else last
-    raise ConnectionError(last.decode(errors="replace").strip() or "the node ended at once")
-
-
-def _nodes(ray: Any) -> set[str]:
-    """Nodes of the cluster that live and do work, as far as its head knows."""
-    return {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) > 0}
-
-
-#: Node of a cluster -> its process on this host, as it was when this driver came to it.
-_NODE_PROCESSES: dict[str, psutil.Process | None] = {}
-
-
-def local_node(ray: Any) -> psutil.Process | None:
-    """The node process (raylet) of this host that this driver hangs on; None when it cannot be seen from here."""
-    mine = ray.get_runtime_context().get_node_id()
-    if mine not in _NODE_PROCESSES:
-        place = next((node["RayletSocketName"] for node in ray.nodes() if node["NodeID"] == mine), "")
-        found = (one for one in psutil.process_iter(["name", "cmdline"]) if one.info["name"] == "raylet")
-        ours = (one for one in found if f"--raylet_socket_name={place}" in (one.info["cmdline"] or ()))
-        _NODE_PROCESSES[mine] = next(ours, None) if place else None
-    return _NODE_PROCESSES[mine]
-
-
-def _answer(ray: Any, reference: Any) -> Any:
-    try:
-        answer, sentence = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise RuntimeError(f"a Ray worker failed:\n{error}") from None
-    except ray.exceptions.RayError as error:
-        raise WorkerLost(
-            f"a Ray worker was lost three times ({type(error).__name__}): memory ran out (set SAMAE_CORES lower) or "
-            "its host is gone; start again, what is finished stays"
-        ) from None
-    if sentence is not None:
-        raise SamaeError(sentence)
-    return answer

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = ("faces", "training", "evaluation", "assets", "pipelines")
 HOMES = {
     "dagster": {"assets", "pipelines"},
-    "ray": {"pipelines/ray_pool.py", "pipelines/ray_job.py"},
+    "ray": {"pipelines/ray_pool.py", "pipelines/ray_driver.py", "pipelines/ray_worker.py", "pipelines/ray_job.py"},
     "deepspeed": {"training/engine.py"},
     "mlflow": {"training/tracking.py", "pipelines/tracking.py"},
     "webdataset": {"assets/shards.py"},

@@ -3,11 +3,16 @@
 Every step is a process of its own, as Dagster's daemon and a person at a terminal start them.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ from pipelines.tracking import MlflowTracking
 from tests.browser import until
 from tests.integration.conftest import environment
 from tests.integration.pages import answers, free_ports
+from tests.integration.ray_head import start_head
 from tests.processes import kill_family
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
@@ -70,6 +76,11 @@ class Day:
         store = f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
         return MlflowTracking(uri=store, home=str(self.home / "mlflow"))
 
+    def judged(self) -> dict[str, int]:
+        """The files of what was judged so far, and when each was written."""
+        folder = self.home / "cache" / "judged"
+        return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*")}
+
     def verdict(self) -> dict[str, Any]:
         return read_json(self.home / "assets" / "champion" / "all" / "verdict.json")
 
@@ -90,7 +101,7 @@ def test_a_day_in_the_life(day: Day) -> None:
     start_on_nothing(day)
     new_folder(day)
     cancelled(day)
-    resumed(day)
+    resumed_and_dead_ray(day)
     dead_mlflow(day)
     worse_is_refused(day)
     previous = day.tracking().aliases()[PREVIOUS]
@@ -146,14 +157,33 @@ def samples_seen(run_dir: Path) -> int:
     return int(checkpoint.name)
 
 
-def resumed(day: Day) -> None:
-    """Monday's run trains on where it stopped, and the model is promoted."""
-    interrupted, seen = day.runs()[-1], samples_seen(day.runs()[-1])
-    done = day.tick("--monday")
-    assert [run["job"] for run in done] == ["train_recipe", "promote"], done
-    assert all(run["success"] for run in done), done
+def resumed_and_dead_ray(day: Day) -> None:
+    """Monday's run trains on where it stopped. Ray is killed while it judges, and the run says so; once Ray is back,
+    the rest alone is done, and the model is promoted."""
+    interrupted, seen, old = day.runs()[-1], samples_seen(day.runs()[-1]), day.judged()
+    with ray_cluster(day) as head:
+        monday = day.start("tests.integration.tick", "--monday")
+        try:
+            while monday.poll() is None and not day.judged().keys() - old.keys():
+                time.sleep(0.1)
+            kill_family(head)
+            out, err = monday.communicate()
+        finally:
+            kill_family(monday)
+    assert told(out), (out, err)
+    (failed,) = told(out)
+    assert (failed["job"], failed["success"], failed["made"]) == ("train_recipe", False, ["swap_model"]), (out, err)
+    assert "RayLost: Ray has ended under this run (" in failed["error"], failed
     assert day.runs()[-1] == interrupted
     assert next(line for line in day.progress(2) if line["event"] == "start")["resumed_from"] == seen
+    judged = day.judged()
+    with ray_cluster(day):
+        done = day.tick()
+    assert [(run["job"], run["made"]) for run in done] == [
+        ("train_recipe", ["swap_evaluation"]), ("promote", ["champion", "leaderboard"]),
+    ], done  # fmt: skip
+    assert all(run["success"] for run in done), done
+    assert day.judged().items() > judged.items()
     assert len(day.runs()) == 2
     assert day.tracking().aliases()[CHAMPION] == "2", day.verdict()
     assert day.tracking().aliases()[PREVIOUS] == "1"
@@ -192,6 +222,20 @@ def worse_is_refused(day: Day) -> None:
     assert day.verdict()["promoted"] is None
     assert any("identity_similarity" in reason for reason in day.verdict()["verdicts"][0]["reasons"])
     assert day.tracking().aliases()[CHAMPION] == before
+
+
+@contextlib.contextmanager
+def ray_cluster(day: Day) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Ray cluster that the day's runs use inside the block; its head."""
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    head, address = start_head(folder, "--include-dashboard=false")
+    day.settings["SAMAE_RAY"] = address
+    try:
+        yield head
+    finally:
+        kill_family(head)
+        shutil.rmtree(folder, ignore_errors=True)
+        del day.settings["SAMAE_RAY"]
 
 
 def mlflow_server(day: Day, port: int) -> "subprocess.Popen[bytes]":

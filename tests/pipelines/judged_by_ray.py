@@ -3,7 +3,7 @@
     python -m tests.pipelines.judged_by_ray FOLDER [ray|serial]
 
 Every swap is a line of FOLDER/log: process and pair. A worker that finds FOLDER/kill removes it and kills itself in
-the middle of its chunk.
+the middle of its chunk; one that finds FOLDER/wait waits until it is gone.
 """
 
 import contextlib
@@ -39,6 +39,8 @@ class Logged:
             (self.folder / "kill").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.3)
+        while (self.folder / "wait").exists():
+            time.sleep(0.1)
         return FakeSwapper(0.6).swap(source, target)
 
 

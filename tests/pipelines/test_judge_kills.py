@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,10 +27,12 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     return pq.read_table(folder / "result.parquet")
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": "/tmp"}
+def start(folder: Path, **variables: str) -> subprocess.Popen[bytes]:
+    """A judgement that runs now; what it says is added to folder/said."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": "/tmp"} | variables
     command = [sys.executable, "-m", "tests.pipelines.judged_by_ray", str(folder)]
-    return subprocess.Popen(command, env=environment, cwd=ROOT)
+    with (folder / "said").open("ab") as said:
+        return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=said)
 
 
 def swapped(folder: Path) -> list[str]:
@@ -65,20 +68,49 @@ def test_a_worker_killed_in_the_middle_costs_its_chunk_alone(tmp_path: Path, ser
     assert len(by_workers) == len(pairs()) + CHUNK
 
 
-def test_a_driver_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path, serial: pa.Table) -> None:
-    driver = start(tmp_path)
+def wait_for_rows(folder: Path, judging: subprocess.Popen[bytes]) -> None:
+    """Until some chunks are finished and others are not."""
     deadline = time.monotonic() + 300
-    while len(list((tmp_path / "rows").glob("*.parquet"))) < 3 * len(SYSTEMS):
-        assert driver.poll() is None, "the driver ended before it could be killed"
+    while len(list((folder / "rows").glob("*.parquet"))) < 3 * len(SYSTEMS):
+        assert judging.poll() is None, "it ended before anything could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    time.sleep(2)  # its cluster notices and ends
-    done, before = finished(tmp_path), len(swapped(tmp_path))
+
+
+def goes_on(folder: Path, serial: pa.Table) -> None:
+    """The next start judges what is not finished, and nothing else."""
+    done, before = finished(folder), len(swapped(folder))
     assert 0 < len(done) < len(pairs())
-    assert start(tmp_path).wait(300) == 0
-    check_rows(tmp_path, serial)
-    log = (tmp_path / "log").read_text().splitlines()
+    assert start(folder).wait(300) == 0
+    check_rows(folder, serial)
+    log = (folder / "log").read_text().splitlines()
     again = [line.split()[1] for line in log[before:] if line.split()[0] != log[-1].split()[0]]
     assert sorted(again) == sorted(set(pairs().ids) - done)
+
+
+def test_a_driver_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path, serial: pa.Table) -> None:
+    judging = start(tmp_path)
+    wait_for_rows(tmp_path, judging)
+    family = psutil.Process(judging.pid).children(recursive=True)
+    judging.send_signal(signal.SIGKILL)
+    judging.wait()
+    assert psutil.wait_procs(family, timeout=60)[1] == []  # its cluster notices and ends
+    goes_on(tmp_path, serial)
+
+
+@pytest.mark.parametrize("killed", [("raylet",), ("gcs_server",), ("raylet", "gcs_server")], ids="+".join)
+def test_ray_killed_in_the_middle_is_a_sentence_and_the_next_start_goes_on(
+    killed: tuple[str, ...], tmp_path: Path, serial: pa.Table
+) -> None:
+    """Work that is out keeps Ray from ending before it notices: FOLDER/wait holds the workers."""
+    judging = start(tmp_path, RAY_gcs_rpc_server_reconnect_timeout_s="5")
+    wait_for_rows(tmp_path, judging)
+    (tmp_path / "wait").touch()
+    family = psutil.Process(judging.pid).children(recursive=True)
+    for process in [one for one in family if one.name() in killed]:
+        process.kill()
+    assert judging.wait(300) == 1
+    (tmp_path / "wait").unlink()
+    assert "RayLost: Ray has ended under this run (" in (tmp_path / "said").read_text().splitlines()[-1]
+    assert psutil.wait_procs(family, timeout=60)[1] == []
+    goes_on(tmp_path, serial)
