@@ -4,6 +4,7 @@ A SamaeError is printed as its one sentence, and the exit code is 2; so is that 
 """
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -263,14 +264,24 @@ def _read_landmarks_by(reader: LandmarkReader | None) -> None:
 #: Said where a full disk ends a command: Dagster's own records may be what could not be written.
 DISK_FULL = "the disk is full or cannot be written; what was finished is kept: make room, and the same command goes on"
 
+#: Said where somebody ended a command.
+STOPPED = "stopped; what was finished is kept, the same command goes on from there"
+
 
 def _is_interruption(error: BaseException) -> bool:
     """Ctrl-C, or what Dagster makes of it and of SIGTERM during a run (by its name: dagster is not imported here)."""
     return isinstance(error, KeyboardInterrupt) or type(error).__name__ == "DagsterExecutionInterruptedError"
 
 
+def _terminated(*_: object) -> None:
+    """SIGTERM is an orderly end too: workers and scratch go before the process."""
+    print(f"samae: {STOPPED}", file=sys.stderr)
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main() -> None:
     """Entry point of the `samae` script."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except SamaeError as error:
@@ -282,7 +293,7 @@ def main() -> None:
             sys.exit(2)
         if not _is_interruption(error):
             raise
-        print("samae: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print(f"samae: {STOPPED}", file=sys.stderr)
         sys.exit(130)
 
 

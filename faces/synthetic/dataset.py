@@ -142,8 +142,9 @@ def _run(
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         finally:
-            # An interruption must not wait for everything that is still queued.
-            pool.shutdown(wait=False, cancel_futures=True)
+            # An interruption does not wait for what is still queued; it waits here, as the pool's own end, which comes
+            # after it, takes the cancelling back (Python 3.11).
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _one_thread() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.cli import app, main, models_app
+from tests.browser import until
 
 #: Command -> its options and arguments. A change here is a change of the interface: say so in the commit.
 COMMANDS = {
@@ -190,12 +192,15 @@ def test_bench_lists_its_benchmarks(samae: Callable[..., Done], tmp_path: Path) 
 
 def test_models_of_an_empty_registry(samae: Callable[..., Done], tmp_path: Path) -> None:
     done = samae("models", "list", "--json", home=tmp_path)
-    assert json.loads(done.stdout) == []
+    listed = json.loads(done.stdout)
+    assert {one["tags"]["samae.kind"] for one in listed} == {"shipped"}
+    said = samae("models", "list", home=tmp_path).stdout
+    assert "samae-people" in {one["version"] for one in listed}
+    assert [one["version"] for one in listed if one["version"] not in said] == []
     shown = samae("models", "show", "champion", home=tmp_path)
     assert shown.returncode == 2
     assert "no version or alias is called 'champion'" in shown.stderr
     assert "samae-people comes with Samae" in shown.stderr
-    assert "samae-people" in samae("models", "list", home=tmp_path).stdout
     about = json.loads(samae("models", "show", "samae-people", "--json", home=tmp_path).stdout)
     assert about["version"] == "samae-people"
     assert "Apache-2.0" in about["card"]
@@ -213,3 +218,17 @@ def test_a_dry_run_hides_no_setting(samae: Callable[..., Done], tmp_path: Path) 
         assert set(shown[name]) == set(vars(getattr(recipe, name))), name
     assert shown["train"]["patience_s"] == recipe.train.patience_s
     assert len(shown["digest"]) == 16
+
+
+@pytest.mark.slow
+def test_a_terminated_synth_says_one_sentence_and_leaves_the_rest_undrawn(tmp_path: Path) -> None:
+    """Workers and what they share are put away before the process ends, or Python's resource tracker complains."""
+    command = [sys.executable, "-m", "pipelines.cli", "synth", str(tmp_path / "set"), "--count", "4000"]
+    drawing = subprocess.Popen([*command, "--size-px", "64"], stderr=subprocess.PIPE, text=True)
+    records = tmp_path / "set" / ".records"
+    until(lambda: drawing.poll() is not None or any(records.glob("*.json")), "the first pictures", 300)
+    drawing.send_signal(signal.SIGTERM)
+    _, said = drawing.communicate()
+    assert (drawing.returncode, said.count("\n")) == (143, 1), said
+    assert said.startswith("samae: stopped; what was finished is kept")
+    assert 1 <= len(list(records.glob("*.json"))) < 500
