@@ -70,10 +70,10 @@ def describe(tracker: MlflowTracking) -> list[dict[str, Any]]:
 
 
 def list_versions(as_json: bool) -> None:
-    """All versions."""
+    """All versions, then the weights that come with the project."""
     versions = describe(tracking())
     if as_json:
-        print(json.dumps(versions, indent=2))
+        print(json.dumps([*versions, *shipped()], indent=2))
     elif not versions:
         print("No model was registered yet: `samae demo` makes the first.")
     else:
@@ -86,13 +86,21 @@ def list_versions(as_json: bool) -> None:
         print("\n".join(shipped_lines(not versions)))
 
 
-def shipped_lines(used: bool) -> list[str]:
-    """A line for each of the weights that come with the project. used: nothing was registered."""
+def shipped() -> list[dict[str, Any]]:
+    """The weights that come with the project, as `describe` tells of a version: their name is the version."""
     from training.weights import find_weights, shipped_names
 
-    configs = {name: find_weights(name).config for name in shipped_names()}
+    recipes = {name: find_weights(name).config["recipe"]["name"] for name in shipped_names()}
+    return [
+        {"version": name, "aliases": [], "run_id": "", "tags": {"samae.kind": "shipped", "recipe": recipe}}
+        for name, recipe in recipes.items()
+    ]
+
+
+def shipped_lines(used: bool) -> list[str]:
+    """A line for each of the weights that come with the project. used: nothing was registered."""
     use = "; `samae swap` uses them until a model is registered" if used else ""
-    return [f"   -  {name:<22} {config['recipe']['name']:<12} come with Samae{use}" for name, config in configs.items()]
+    return [f"   -  {one['version']:<22} {one['tags']['recipe']:<12} come with Samae{use}" for one in shipped()]
 
 
 def show(name: str, as_json: bool) -> None:
@@ -101,8 +109,8 @@ def show(name: str, as_json: bool) -> None:
 
     if name in shipped_names():
         card = (SHIPPED_FOLDER / name / CARD).read_text(encoding="utf-8")
-        about = {"version": name, "aliases": [], "run_id": "", "tags": {"samae.kind": "shipped"}, "card": card}
-        print(json.dumps(about, indent=2) if as_json else card)
+        about = next(one for one in shipped() if one["version"] == name)
+        print(json.dumps(about | {"card": card}, indent=2) if as_json else card)
         return
     tracker = tracking()
     found = next((v for v in describe(tracker) if name == v["version"] or name in v["aliases"]), None)
