@@ -18,7 +18,7 @@ from assets.room import bytes_below, free_here, ranks_that_fit, require_room
 from assets.store import Store
 from assets.tracked import made_by, tracked
 from faces.errors import SamaeError
-from faces.files import digest_of, is_complete, read_json, write_json
+from faces.files import digest_of, is_complete, make_folder, read_json, write_json
 
 LAUNCH_NAME = "launch.json"
 EXPORT = "export"
@@ -133,7 +133,7 @@ def run_folder(store: Store, recipe: str, ranks: int, made_from: dict[str, Any])
     """The unfinished run of exactly this training, to go on with; else a new one, NNNNN-recipe-set-ranksN."""
     if begun := unfinished_run(store, made_from):
         return begun
-    store.runs.mkdir(parents=True, exist_ok=True)
+    make_folder(store.runs)
     numbers = [0, *(int(match[1]) for path in store.runs.iterdir() if (match := re.match(r"(\d{5})-", path.name)))]
     folder = store.runs / f"{max(numbers) + 1:05d}-{recipe}-{store.set_name}-ranks{ranks}"
     folder.mkdir()

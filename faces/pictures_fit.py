@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from faces.camera import Camera
-from faces.files import atomic_file
+from faces.files import atomic_file, make_folder
 from faces.fitting import Fit, fit
 from faces.masks import (
     OccluderSettings,
@@ -55,7 +55,7 @@ def draw_pictures(out_dir: Path, count: int = 6) -> list[Path]:
         "perforation.jpg": perforation_rows(images, found.coefficients, head),
         "photograph.jpg": photograph_row(head),
     }
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     return [write_jpeg(out_dir / name, sheet(rows)) for name, rows in sheets.items()]
 
 

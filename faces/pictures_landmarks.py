@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from faces.errors import SamaeError
+from faces.files import make_folder
 from faces.finding.detector import load_detector
 from faces.landmarks import ffhq_crop, ffhq_transform, transform_points
 from faces.pictures_fit import sheet, with_dots, write_jpeg
@@ -24,7 +25,7 @@ def draw_landmarks(out_dir: Path) -> Path:
 
     rows = [[render_picture(SEED, index, COUNT, 256).image for index in range(COUNT)], photographs()]
     tiles = [np.stack([read_tile(image) for image in row]) for row in rows]
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     return write_jpeg(out_dir / "landmarks.jpg", sheet(tiles))
 
 

@@ -16,6 +16,7 @@ import dagster as dg
 
 from assets.promotion import CHAMPION, EXPORT_TAG, PREVIOUS, ROLLED_BACK_TAG
 from faces.errors import SamaeError
+from faces.files import make_folder
 from pipelines.settings import without_user
 
 EXPERIMENT = "samae"
@@ -42,7 +43,7 @@ class MlflowTracking(dg.ConfigurableResource):
     def client(self) -> Any:
         """A client of the store; the schema is made on first use."""
         os.environ.update(QUIET)
-        Path(self.home).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(self.home))
         import logging
 
         logging.getLogger("alembic").setLevel(logging.WARNING)

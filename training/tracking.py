@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from faces.errors import SamaeError
-from faces.files import append_whole, read_json, write_json
+from faces.files import append_whole, make_folder, read_json, write_json
 
 EXPERIMENT = "samae"
 #: Answers of a server that no repetition will change; such an event is dropped and noted.
@@ -84,8 +84,7 @@ class MlflowTracker:
     def __init__(
         self, run_dir: Path, uri: str, run_id: str | None = None, run_name: str = "samae", patience_s: float = 20.0
     ) -> None:
-        self.folder = run_dir / "tracking"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = make_folder(run_dir / "tracking")
         self._outbox = Outbox(self.folder)
         self._sender = Sender(self.folder, uri, run_id, run_name)
         self._patience_s = patience_s

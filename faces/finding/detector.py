@@ -91,7 +91,6 @@ def save_detector(path: Path, finder: nn.Module, points: nn.Module, about: dict[
     kept: dict[str, torch.Tensor] = {}
     for prefix, network in (("finder.", finder), ("points.", points)):
         kept |= {prefix + name: value for name, value in packed(folded(network).state_dict()).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as scratch:
         save_file({name: value.contiguous() for name, value in kept.items()}, scratch)
         scratch.chmod(0o644)

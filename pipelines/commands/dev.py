@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from faces.errors import SamaeError
+from faces.files import make_folder
 from pipelines.commands.demo import quieten
 from pipelines.group import end_groups
 from pipelines.materialise import open_instance, prepare_dagster_home
@@ -38,7 +39,7 @@ def run(port: int | None, mlflow_port: int | None, page: str = "both") -> None:
         prepare_dagster_home(settings)
     else:
         open_instance(settings).dispose()  # what keeps it from opening is one sentence here, a traceback in the page
-    (settings.home / "mlflow").mkdir(parents=True, exist_ok=True)
+    make_folder(settings.home / "mlflow")
     print("   ".join(commands) + "   (Ctrl-C ends)", flush=True)
     serve(list(commands.values()), os.environ | environment(settings), settings.home / LOG_NAME)
 

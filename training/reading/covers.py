@@ -14,7 +14,7 @@ import numpy as np
 
 from faces.camera import Camera
 from faces.errors import SamaeError
-from faces.files import atomic_file, read_json
+from faces.files import atomic_file, make_folder, read_json
 from faces.fitting import fit
 from faces.landmarks import transform_points
 from faces.morphable.base import MorphableHead
@@ -73,7 +73,7 @@ def open_covers(people: Path, cache: Path, report: Callable[[str], None] = print
         raise SamaeError(f"{people} holds no people: draw them with python -m training.reading.people {people}")
     count = read_json(note)["count"]
     starts = list(range(0, count, PART))[:first]
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache)
     head, started_s = load_head("builtin"), time.monotonic()
     for done, start in enumerate(starts, 1):
         stop = min(start + PART, count)

@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from faces.errors import SamaeError
-from faces.files import atomic_file
+from faces.files import atomic_file, make_folder
 from faces.finding.detector import WEIGHTS, save_detector
 from faces.finding.finder import network_input as finder_input
 from faces.finding.networks import CROP_PX, HEAT_CELLS, HEAT_PX, FinderNetwork, PointsNetwork, points_of_heat
@@ -248,7 +248,7 @@ def run(
     people: Path, out: Path, settings: dict[str, TrainingSettings], *, only: str | None, ship: bool, start: Path | None
 ) -> None:
     """Train what is asked for and write the weights."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     painter = Painter(load_people(people), Clutter(CLUTTER, settings["finder"].seed))
     if start is not None and only != "finder":
         earlier = FinderNetwork()
