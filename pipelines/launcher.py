@@ -286,7 +286,7 @@ def describe(line: dict[str, Any]) -> str:
     """One progress line in words: losses and speed."""
     words = []
     if "images_per_s" in line:
-        words.append(f"{float(line['images_per_s']):.0f} images/s")
+        words.append(f"{float(line['images_per_s']):.1f} images/s")
     for name, value in (line.get("losses") or {}).items():
         words.append(f"{name} {float(value):.3f}")
     return ", ".join(words[:4])

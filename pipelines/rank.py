@@ -101,7 +101,7 @@ def sentence(event: dict[str, Any]) -> str:
     """One event of the trainer in words."""
     place = f"{event['kimg']:.2f} of {event['total_kimg']:g} kimg"
     losses = ", ".join(f"{name} {value:.3f}" for name, value in (event.get("losses") or {}).items())
-    speed = f"{event['images_per_s']:.0f} images/s" if event.get("images_per_s") else ""
+    speed = f"{event['images_per_s']:.1f} images/s" if event.get("images_per_s") else ""
     left = event.get("seconds_left")
     left_words = f"{duration(left)} left" if isinstance(left, float) and left == left else ""
     return f"{event['event']}: " + ", ".join(part for part in (place, losses, speed, left_words) if part)

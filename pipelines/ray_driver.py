@@ -6,7 +6,8 @@ So the driver is no Dagster run but a child of it, which `pipelines.ray_pool` st
 sentence. It talks over one connection, and ends when its pool hangs up.
 
 The pool sends how many items there are, the function and the items (pickled, and not looked at here). The answers:
-("connected",), ("answer", number, pickled), ("again", how many), ("done",), ("failed", error), ("lost", why).
+("connected",), ("answer", number, pickled), ("again", how many), ("done",), ("refused", sentence of a SamaeError),
+("failed", traceback of a worker), ("lost", why).
 """
 
 import atexit
@@ -55,7 +56,7 @@ def main(descriptor: int, order: dict[str, Any]) -> None:
     try:
         ray = connect(order["address"], order["cores"], order["variables"])
     except SamaeError as error:
-        pool.send(("failed", error))
+        pool.send(("refused", str(error)))
         return
     try:
         node = local_node(ray)
@@ -65,7 +66,8 @@ def main(descriptor: int, order: dict[str, Any]) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the pool has hung up: Ray ends with this process
         return
     except Exception as error:
-        why = str(error) if isinstance(error, NodeLost) else f"{type(error).__name__}, its words are in the log"
+        first = str(error).strip().split("\n")[0]
+        why = first if isinstance(error, NodeLost) else f"{type(error).__name__}: {first}"
         if not isinstance(error, NodeLost):
             traceback.print_exc()
         with contextlib.suppress(OSError):
@@ -93,7 +95,7 @@ def _serve(ray: Any, node: psutil.Process | None, pool: Connection, look_round_s
         pool.send(("done",))
     except (SamaeError, TaskFailed) as error:
         work.cancel()
-        pool.send(("failed", error if isinstance(error, SamaeError) else RuntimeError(str(error))))
+        pool.send(("refused" if isinstance(error, SamaeError) else "failed", str(error)))
 
 
 class TaskFailed(Exception):
@@ -199,7 +201,7 @@ def connect(address: str, cores: int, variables: dict[str, str]) -> Any:
             ray.init(address=join_cluster(address.removeprefix(JOIN)), **quiet)
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+    except Exception as error:  # a node that is too slow to start is a plain one
         first = str(error).strip().split("\n")[0]
         raise SamaeError(
             f"no Ray cluster answers at {address!r} ({first}); start it, or set SAMAE_RAY=local or serial"

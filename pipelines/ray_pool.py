@@ -87,9 +87,9 @@ class Driver:
         self.is_idle = False
         kind, *rest = self._hear()
         self.family = descendants(self.process.pid)
-        if kind == "failed":
+        if kind == "refused":
             self.end()
-            raise rest[0]
+            raise SamaeError(rest[0])
         self.is_idle = True
 
     def map(
@@ -118,8 +118,10 @@ class Driver:
                 raise RayLost(rest[0])
             else:
                 self.is_idle = True
+                if kind == "refused":
+                    raise SamaeError(rest[0])
                 if kind == "failed":
-                    raise rest[0]
+                    raise RuntimeError(rest[0])
                 return
 
     def _hear(self) -> Any:

@@ -117,7 +117,7 @@ class Reporter:
         losses = {name.replace("/total", ""): value for name, value in figures.items() if name.endswith("/total")}
         rate, left = figures.get("perf/images_per_s", 0.0), self.seconds_left(samples_seen)
         parts = [f"{name} {value:.3f}" for name, value in losses.items()]
-        parts += [f"{rate:.0f} images/s", f"data wait {figures.get('perf/data_wait_percent', 0.0):.1f} %"]
+        parts += [f"{rate:.1f} images/s", f"data wait {figures.get('perf/data_wait_percent', 0.0):.1f} %"]
         kimg = f"{samples_seen / 1000:.2f} of {self._total / 1000:g} kimg"
         self.say(f"{kimg} ({100 * samples_seen / self._total:.0f} %)  {', '.join(parts)}, {duration(left)} left")
         self.event("progress", samples_seen, images_per_s=rate, seconds_left=left, losses=losses)

@@ -47,10 +47,16 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def serving(home: Path, page: str = "both", **settings: str) -> Iterator[Pages]:
-    """The pages (or one: "dagster", "mlflow") for as long as the block runs."""
+    """The pages (or one: "dagster", "mlflow") of the smallest home, for as long as the block runs."""
+    with serving_in(environment(home, **settings), page) as made:
+        yield made
+
+
+@contextmanager
+def serving_in(surroundings: dict[str, str], page: str = "both") -> Iterator[Pages]:
+    """The pages of the home that these variables name."""
     dagster_port, mlflow_port = free_ports(2)
-    ports = {"SAMAE_DAGSTER_PORT": str(dagster_port), "SAMAE_MLFLOW_PORT": str(mlflow_port)}
-    surroundings = environment(home, **settings, **ports)
+    surroundings |= {"SAMAE_DAGSTER_PORT": str(dagster_port), "SAMAE_MLFLOW_PORT": str(mlflow_port)}
     surroundings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{surroundings['PATH']}"
     command = [sys.executable, "-m", "pipelines.cli", "dev", "--page", page]
     process = subprocess.Popen(command, env=surroundings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -38,7 +38,7 @@ with open(os.environ['SAMAE_PROGRESS'], 'a') as stream:
 """
     heard: list[tuple[float, float, str]] = []
     assert launcher.run_group(python(code), QUIET, tmp_path, 5, lambda *step: heard.append(step)) == 0
-    assert heard[-1] == (3.0, 3.0, "50 images/s")
+    assert heard[-1] == (3.0, 3.0, "50.0 images/s")
 
 
 def test_an_unfinished_line_waits(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_commands_for_one_rank_and_for_two(tmp_path: Path) -> None:
 
 def test_events_in_words() -> None:
     event = {"event": "progress", "kimg": 1.0, "total_kimg": 2.0, "losses": {"generator": 0.5}, "images_per_s": 90.0}
-    assert sentence(event) == "progress: 1.00 of 2 kimg, generator 0.500, 90 images/s"
+    assert sentence(event) == "progress: 1.00 of 2 kimg, generator 0.500, 90.0 images/s"
 
 
 def test_nobody_outlives_a_launcher_that_was_killed(tmp_path: Path) -> None:
