@@ -309,7 +309,7 @@ STAGES: dict[str, Stage] = {
             ("training_shards",),
             frozenset({"pytorch", "deepspeed", "mlflow"}),
             "A trained face swapper: safetensors and a configuration. Trained in its own process group.",
-            code_version="2",
+            code_version="3",
             settings=recipe_identity,
         ),
         Stage(
