@@ -23,15 +23,26 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 def kernel(function: Function) -> Function:
     """Compile for the types of the first call, GIL released, kept on disk where that is possible.
 
-    No fast mathematics: a product and a sum round twice, as in numpy. The disk copy is keyed by numba on the source
-    file, so a kernel may call only kernels of its own file. Where no folder can be written (a read-only image without a
-    home) the kernel is compiled anew in each process.
+    No fast mathematics: a product and a sum round twice, as in numpy. A copy on disk is used as long as no file of the
+    kernel's folder has changed, so a kernel may call kernels of its own folder and read its constants. Where no folder
+    can be written (a read-only image without a home) the kernel is compiled anew in each process.
     """
     options = {"nogil": True, "fastmath": False, "error_model": "numpy", "boundscheck": False}
     try:
-        return numba.njit(cache=True, **options)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:
         return numba.njit(cache=False, **options)(function)
+    # numba asks about the kernel's own file alone (0.68), though it bakes other files' constants and kernels in.
+    index = compiled._cache._cache_file
+    index._source_stamp = (index._source_stamp, _folder_stamp(Path(function.__code__.co_filename).parent))
+    return compiled
+
+
+@lru_cache(maxsize=16)
+def _folder_stamp(folder: Path) -> tuple[tuple[str, float, int], ...]:
+    """Name, time of change and bytes of every source file in a folder."""
+    stats = ((path.name, path.stat()) for path in sorted(folder.glob("*.py")))
+    return tuple((name, stat.st_mtime, stat.st_size) for name, stat in stats)
 
 
 def is_compiled(function: Any) -> bool:
