@@ -303,7 +303,7 @@ def anatomy(head: MorphableHead) -> Anatomy:
     corners = m.triangles[triangle]
     chart = np.nan_to_num(m.chart)[corners]
     points = m.points.astype(np.float32)
-    first = _first_at_place(m.points)
+    first = _first_at_place(m)
     welded = first[m.triangles]
     occlusion = baked_occlusion(points, welded)[first]
     eye_of = np.full(len(points), -1)
@@ -332,10 +332,12 @@ def anatomy(head: MorphableHead) -> Anatomy:
     )
 
 
-def _first_at_place(points: np.ndarray) -> np.ndarray:
-    """(V, 3) mm -> (V,) int32: the first vertex within a micrometre (V itself where it is alone)."""
-    _, first, place = np.unique(np.round(points, 3), axis=0, return_index=True, return_inverse=True)
-    return first[place.ravel()].astype(np.int32)
+def _first_at_place(m: Mesh) -> np.ndarray:
+    """(V,) int32: the first vertex of the skin at the same place, rounded to micrometres; else the vertex itself."""
+    first, skin = np.arange(len(m.points)), np.flatnonzero(m.is_piece("skin"))
+    _, found, place = np.unique(np.round(m.points[skin], 3), axis=0, return_index=True, return_inverse=True)
+    first[skin] = skin[found[place.ravel()]]
+    return first.astype(np.int32)
 
 
 def _face_weight(m: Mesh, scalp_mm: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from faces.synthetic.background import draw_background
 from faces.synthetic.contact import shade_contacts
 from faces.synthetic.garments import Garment, garment_of, worn_mm
 from faces.synthetic.hair import Strands, loose_lock, recede_mm, scalp_hair
+from faces.synthetic.hair_styles import STYLES
 from faces.synthetic.lighting import Rig, ShadowView, rig_of, shadow_view
 from faces.synthetic.look import parameters
 from faces.synthetic.mesh_shading import KeyShadow, shade_mesh
@@ -53,7 +54,7 @@ class Portrait:
         camera: Camera.centred(S).
         mask: (S, S) uint8 coverage of the visible face: face region without hair, glasses' frames and occluders.
         hair, occluder: (S, S) uint8 coverage of scalp hair, and of glasses, dark lenses, hands and locks before the
-            face.
+            face. In a true swap all three are the target's where `changed` is 0.
         skin: (3,) float32 linear RGB of the plain skin.
         changed: (S, S) uint8, 255 where a swap may differ from the target's picture; zeros for a plain picture.
     """
@@ -201,7 +202,8 @@ def _draw_mesh(
     table = np.concatenate([_resting_table(body), garment.rows])
     table[:, 0:3], table[: len(body.uv), 6:9] = normals, vertex_albedo(head, owner, wearer, reading)
     table[: len(body.uv), 12] = body.scalp_mm - recede_mm(scene.hairline, body, roots=False)
-    if scene.hair_style not in ("bald", "buzz"):  # long hair shades the skin at its roots
+    style = STYLES.get(scene.hair_style)
+    if style is not None and not style.stubble:  # hair longer than stubble shades the skin at its roots
         table[: len(body.uv), 5] *= 1 - 0.35 * smoothstep(-9.0, 3.0, table[: len(body.uv), 12])
     numbers = parameters(wearer, scene, _gaze_axes(posed))
     canvas.depth, canvas.triangle = raster.depth_mm[0], raster.triangle[0]
@@ -265,11 +267,11 @@ def _collect(canvas: _Canvas, posed: Posed, rig: Rig, head: MorphableHead, garme
 def _finish(
     head: MorphableHead, owner: Person, wearer: Person, scene: Scene, shown: _Rendered, plain: _Rendered, reading: str
 ) -> Portrait:
-    light, changed = shown.light, np.zeros(shown.mask.shape, np.uint8)
+    changed = np.zeros(shown.mask.shape, np.uint8)
     if shown is not plain:
-        light, changed = _keep_outside(shown, plain, scene, reading)
+        shown, changed = _keep_outside(shown, plain, scene, reading)
     return Portrait(
-        image=film.develop(light, scene),
+        image=film.develop(shown.light, scene),
         landmarks_px=shown.posed.landmarks_px,
         coefficients=coefficients_of(head, wearer, shown.posed, shown.rig, shown.albedo),
         camera=shown.posed.camera,
@@ -285,21 +287,30 @@ def _bytes(share: np.ndarray) -> np.ndarray:
     return (np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _keep_outside(shown: _Rendered, plain: _Rendered, scene: Scene, reading: str) -> tuple[np.ndarray, np.ndarray]:
-    """Outside both faces (both skins in the reading "full"), the target's own light; and the map of what may differ."""
+def _keep_outside(shown: _Rendered, plain: _Rendered, scene: Scene, reading: str) -> tuple[_Rendered, np.ndarray]:
+    """Outside both faces (both skins in the reading "full"), the target's own light and masks; what may differ.
+
+    Masks follow the light: where the pictures mix, so do their coverages.
+    """
     size_px = len(shown.light)
     area = shown.mask + plain.mask if reading == "face" else shown.skin_area + plain.skin_area
     reach = max(3, size_px // 24) | 1
     region = cv2.dilate((area > 0).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     soft = cv2.GaussianBlur(region.astype(np.float32), (0, 0), max(1.0, size_px / 128))[..., None]
     soft = np.where(soft > 0.003, soft, 0.0)
-    light = plain.light + soft * (shown.light - plain.light)
+    kept = replace(
+        shown,
+        light=plain.light + soft * (shown.light - plain.light),
+        mask=plain.mask + soft[..., 0] * (shown.mask - plain.mask),
+        hair=plain.hair + soft[..., 0] * (shown.hair - plain.hair),
+        occluder=plain.occluder + soft[..., 0] * (shown.occluder - plain.occluder),
+    )
     changed = (soft[..., 0] > 0).astype(np.uint8)
     spread = int(np.ceil(4 * scene.blur_px * size_px / 256)) * 2 + 1
     changed = cv2.dilate(changed, np.ones((spread, spread), np.uint8))
     if scene.jpeg_quality:
         changed = np.kron(_blocks(changed, 8), np.ones((8, 8), np.uint8))[:size_px, :size_px]
-    return light, changed * 255
+    return kept, changed * 255
 
 
 def _blocks(changed: np.ndarray, side: int) -> np.ndarray:

@@ -139,7 +139,7 @@ def test_a_swap_of_a_person_onto_their_own_picture_is_that_picture() -> None:
 
 
 @pytest.mark.parametrize("reading", ["face", "full"])
-@pytest.mark.parametrize(("source", "target"), [(0, 5), (1, 6), (3, 4)])
+@pytest.mark.parametrize(("source", "target"), [(0, 5), (1, 6), (3, 4), (33, 32)])
 def test_a_true_swap_changes_the_face_and_nothing_outside_its_map(source: int, target: int, reading: str) -> None:
     if person_and_scene(0, source, PEOPLE)[0] == person_and_scene(0, target, PEOPLE)[0]:
         source += 1
@@ -147,6 +147,9 @@ def test_a_true_swap_changes_the_face_and_nothing_outside_its_map(source: int, t
     differs = (swapped.image != own.image).any(-1)
     assert differs[own.mask > 250].mean() > 0.5
     assert not differs[swapped.changed == 0].any()
+    for name in ("mask", "hair", "occluder"):
+        shown, plain = getattr(swapped, name), getattr(own, name)
+        np.testing.assert_array_equal(shown[swapped.changed == 0], plain[swapped.changed == 0])
     assert (swapped.changed == 0).mean() > 0.04
     np.testing.assert_array_equal(swapped.landmarks_px.shape, (68, 2))
 
@@ -187,8 +190,9 @@ def test_a_key_that_is_no_number_is_one_sentence(keys: tuple[str, str]) -> None:
 def test_the_two_halves_of_the_crown_are_lit_as_one():
     body = anatomy(load_head("builtin"))
     twins = np.flatnonzero(body.first != np.arange(len(body.first)))
-    assert len(twins) == 46  # on the middle, each with a vertex of the other half
     points = body.mesh.points.astype(np.float32)
+    assert len(twins) > 0
+    assert np.abs(points[twins, 0]).max() < 0.01  # on the middle, each with a vertex of the other half
     lit = body.normals(points, 5)
     np.testing.assert_array_equal(lit[twins], lit[body.first[twins]])
     np.testing.assert_array_equal(body.occlusion[twins], body.occlusion[body.first[twins]])
