@@ -18,6 +18,8 @@ from faces.synthetic.wisps import TUFT
 _THIN_PX, _THIN_SHARE = 1.0, 0.55
 #: Parts of the strands that are drawn one after the other; what an earlier part hides is left out of a later one.
 _PARTS = 8
+#: Canvases at most so wide, in samples, do not need refined strands (ours).
+_COARSE_SAMPLES = 640
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,15 @@ class _Seen:
 
     @classmethod
     def of(cls, made: Strands, posed: Posed, side: int, bends: int = 22) -> "_Seen":
-        """Strands on a canvas of `side` samples; refined on large ones, and if they have more than `bends` points."""
+        """Strands on a canvas of `side` samples, refined if they have more than `bends` points, and on a wide canvas.
+
+        Wide is over _COARSE_SAMPLES, that is in pictures over 320 px; strands of at most 12 points are too short to
+        show their bends.
+        """
         world, camera = posed.to_world(made.points), posed.camera.resized(side)
         pixels, steps = to_pixels(world, camera), made.points.shape[1]
         width_px = (made.width_mm * camera.focal_px / pixels[..., 2]).astype(np.float32)
-        if steps > bends or (steps > 12 and side > 640):
+        if steps > bends or (steps > 12 and side > _COARSE_SAMPLES):
             pixels, width_px = strands.refine(pixels), strands.refine(width_px[..., None])[..., 0]
         return cls(made, world, made.normals @ posed.turn.T.astype(np.float32), pixels, width_px)
 

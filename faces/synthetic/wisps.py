@@ -8,7 +8,10 @@ import numpy as np
 from faces.synthetic.hair import Strands
 from faces.synthetic.hair_styles import STYLES
 from faces.synthetic.noise import tangles
+from faces.synthetic.numerics import random_stream
 from faces.synthetic.scene import Scene
+
+_STREAM = 0x3159
 
 #: Cosines to the viewer: roots behind the head, and roots near its outline.  Strands fainter than this alpha stand at
 #: the hairline or are stubble.
@@ -32,7 +35,7 @@ def split(hair: Strands, facing: np.ndarray) -> tuple[Strands, Strands]:
 
 def tufts(fine: Strands, scene: Scene) -> Strands:
     """TUFT hairs in a row for each fine strand of a scene's hair."""
-    rng = np.random.Generator(np.random.PCG64(scene.seed ^ 0x3159))
+    rng = random_stream(_STREAM, scene.seed)
     made = fine.pick(np.repeat(np.arange(len(fine.points)), TUFT))
     n, steps, _ = made.points.shape
     along = np.linspace(0.0, 1.0, steps, dtype=np.float32)
