@@ -100,13 +100,13 @@ def shrink_masks(masks: np.ndarray, size_px: int) -> np.ndarray:
 def mean_skin(head: MorphableHead) -> np.ndarray:
     """(3,) float32 linear RGB: what `skin_colour` says of a face of the head's mean albedo, skin vertices alone.
 
-    Lips, eyes and the mouth do not count: with them the built-in head's tone is a sixth less red and a tenth more blue.
+    Lips, eyes and the mouth do not count: they are not skin, and their colour would shift the tone.
     """
     return robust_tone(head.albedo_mean[np.unique(head.triangles[skin_triangles(head)])])
 
 
 def robust_tone(colours: np.ndarray) -> np.ndarray:
-    """(P, 3) reflectances -> (3,) float32: Tukey-weighted mean round the median, in log colour. Ours."""
+    """(P, 3) reflectances, P at least 1 -> (3,) float32: Tukey-weighted mean round the median, in log colour. Ours."""
     logs = np.log(np.maximum(colours, 1e-3))
     centre = np.median(logs, axis=0)
     for _ in range(5):

@@ -1,8 +1,8 @@
 """How samples lie in memory while they are shaded: blocks of BLOCK samples, each row of columns. Numba, one core.
 
 A row holds the columns of shading.py's vertex table, then those below, PITCH numbers apart, so that every loop
-without a look-up becomes vector instructions. The stages: sampling.py (where), pigment.py (of what colour),
-skin_shading.py (how lit). Ours.
+without a look-up becomes vector instructions. The stages: sampling.py (where), pigment.py (of what colour;
+of cloth: cloth_shading.py), skin_shading.py (how lit). Ours.
 """
 
 import numpy as np

@@ -68,7 +68,5 @@ def parameters(person: Person, scene: Scene, axes: np.ndarray) -> np.ndarray:
     p[s.P_PUPIL] = np.clip(2.5 - 0.8 * light, 1.4, 2.6)
     height, depth, _, pointed = NECKLINES[scene.clothes]
     p[s.P_COLLAR], p[s.P_NECKLINE], p[s.P_NECK_ROUND] = height, depth, 1.0 - pointed
-    p[s.P_CLOTH_RGB : s.P_CLOTH_RGB + 3] = scene.clothes_linear
-    p[s.P_CLOTH2_RGB : s.P_CLOTH2_RGB + 3] = np.array(scene.clothes_linear) * 0.8
     p[s.P_EYE_AXIS_R : s.P_EYE_AXIS_R + 3], p[s.P_EYE_AXIS_L : s.P_EYE_AXIS_L + 3] = axes
     return p

@@ -11,7 +11,8 @@ from faces.synthetic.cloth_shading import shade_cloth
 from faces.synthetic.garments import Garment
 from faces.synthetic.lighting import Rig
 from faces.synthetic.noise import noise_maps, packed_noise
-from faces.synthetic.skin_shading import shade_samples, survey_samples
+from faces.synthetic.sampling import survey_samples
+from faces.synthetic.skin_shading import shade_samples
 
 
 @dataclass(frozen=True)

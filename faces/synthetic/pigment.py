@@ -1,4 +1,4 @@
-"""Colour and gloss of skin, cloth, teeth and mouth, a block of samples at a time (blocks.py). Numba, one core. Ours."""
+"""Colour and gloss of skin, teeth and mouth, a block of samples at a time (blocks.py). Numba, one core. Ours."""
 
 # Types here are numba's: whole numbers of fixed width that Python's annotations cannot tell apart.
 # mypy: disable-error-code="operator,call-overload,assignment,arg-type,return-value"

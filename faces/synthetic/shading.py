@@ -1,10 +1,6 @@
-"""Colour of every sample of the head: what it is made of, and the eyes. One deferred pass over the raster.
+"""What the samples of the raster are: their columns, kinds and owners, lists of them by kind; and how eyes are shaded.
 
-Skin, cloth and mouth: skin_shading.py. Numba, one core.
-
-Skin is Lambert with a wrap that differs by colour channel (light leaks round the terminator in red first, the cheap
-form of subsurface scattering of Green 2004, GPU Gems chapter 16), a Blinn-Phong sheen with Schlick's Fresnel term,
-ambient light from above and below with a baked occlusion, and the key lamp's shadow map. Pigment: see skin.py. Ours.
+Skin, teeth and mouth are shaded by skin_shading.py, cloth by cloth_shading.py. Numba, one core. Ours.
 """
 
 import math
@@ -30,12 +26,11 @@ ID_NONE, ID_SKIN, ID_EYE, ID_MOUTH, ID_CLOTH, ID_HAIR, ID_FACE_HAIR, ID_GLASSES,
 (
     P_RUDDY, P_BLOTCH, P_GLOSS, P_LIP, P_SHADE, P_LINES, P_FRECKLES, P_STUBBLE, P_BROW, P_LIPSTICK, P_LINER,
     P_EYESHADOW, P_SCALP, P_NOISE_U, P_NOISE_V, P_LIPSTICK_RGB, P_HAIR_RGB, P_IRIS_OUT, P_IRIS_IN, P_LIMBAL, P_PUPIL,
-    P_CLOTH_RGB, P_CLOTH2_RGB, P_NECKLINE, P_COLLAR, P_BROW_RGB, P_EYE_AXIS_R, P_EYE_AXIS_L, P_SCLERA,
-    P_NECK_ROUND,
+    P_NECKLINE, P_COLLAR, P_BROW_RGB, P_EYE_AXIS_R, P_EYE_AXIS_L, P_SCLERA, P_NECK_ROUND,
 ) = (
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 19, 22, 25, 28, 29, 30, 33, 36, 37, 38, 41, 44, 47, 48,
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 18, 21, 24, 27, 28, 29, 30, 31, 34, 37, 40, 41,
 )  # fmt: skip
-N_PARAMETERS = 50
+N_PARAMETERS = 42
 # Kinds of samples by how they are shaded.
 SKIN_LIST, CLOTH_LIST, WET_LIST, EYE_LIST = range(4)
 

@@ -1,6 +1,10 @@
-"""Light on skin, cloth, teeth and mouth, a block of samples at a time (blocks.py); the rules of light: shading.py.
+"""Light on skin, teeth and mouth, a block of samples at a time (blocks.py); the rules of light: shading.py.
 
-Numba, one core. Ours.
+`light_blocks` lights cloth too, for cloth_shading.py.  Numba, one core.
+
+Skin is Lambert with a wrap that differs by colour channel (light leaks round the terminator in red first, the cheap
+form of subsurface scattering of Green 2004, GPU Gems chapter 16), a Blinn-Phong sheen with Schlick's Fresnel term,
+ambient light from above and below with a baked occlusion, and the key lamp's shadow map. Pigment: pigment.py. Ours.
 """
 
 # Types here are numba's: whole numbers of fixed width that Python's annotations cannot tell apart.
@@ -14,9 +18,7 @@ from faces.compiled import kernel
 from faces.synthetic import shading as s
 from faces.synthetic.blocks import BLOCK, BLUE, GLOSS, GREEN, LIT, OUT0, OUT1, OUT2, PITCH, RED, SHARE, empty_rows
 from faces.synthetic.pigment import colour_blocks
-from faces.synthetic.sampling import survey_blocks, survey_samples
-
-__all__ = ["shade_samples", "survey_samples"]
+from faces.synthetic.sampling import survey_blocks
 
 u64 = np.uint64
 _NX, _NY, _NZ = s.NORMAL * PITCH, (s.NORMAL + 1) * PITCH, (s.NORMAL + 2) * PITCH
