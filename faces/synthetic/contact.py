@@ -13,7 +13,7 @@ from faces.synthetic.windows import window_of_mask
 
 
 def shade_contacts(colour: np.ndarray, ids: np.ndarray, samples_per_mm: float, light: np.ndarray) -> None:
-    """Darken eyes and mouth near lids and lips, in place: colour (S, S, 3), ids (S, S); light (3,): what tears mirror.
+    """Darken eyes and mouth near lids and lips, in place: colour (H, W, 3), ids (H, W); light (3,): what tears mirror.
 
     samples_per_mm: near enough for a face in FFHQ's crop.
     """

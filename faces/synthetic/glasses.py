@@ -250,7 +250,7 @@ def _shade_below(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rims: li
 
 def _lens(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rim: np.ndarray, rig: Rig) -> None:
     """Tint what lies behind one lens and mirror the surroundings in it; a dark one hides it."""
-    window = window_of(rim, len(ids), 1.0)
+    window = window_of(rim, ids.shape, 1.0)
     if window is None:
         return
     part = window.part

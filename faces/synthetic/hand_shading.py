@@ -28,7 +28,7 @@ def draw(
     camera = posed.camera.resized(len(ids))
     pixels = to_pixels(posed.to_world(hand.balls), camera)
     reach = hand.radius * camera.focal_px / pixels[:, 2]
-    window = window_of(pixels, len(ids), float(reach.max()) + 2)
+    window = window_of(pixels, ids.shape, float(reach.max()) + 2)
     if window is None:
         return
     mm = camera.focal_px / float(pixels[:, 2].mean())

@@ -116,7 +116,7 @@ def draw_solid(
     rig: Rig, bias_mm: float, identity: int,
 ) -> None:  # fmt: skip
     """Draw a solid, in place. pixels (V, 3): u, v in samples and depth in mm; normals (V, 3): world frame."""
-    window = window_of(pixels, len(ids), 1.0)
+    window = window_of(pixels, ids.shape, 1.0)
     if window is None:
         return
     seen = pixels - np.array([window.left, window.top, 0.0], np.float32)
