@@ -220,7 +220,7 @@ def draw(glasses: Glasses, colour: np.ndarray, depth_mm: np.ndarray, ids: np.nda
     _draw_part(glasses.pads, colour, depth_mm, ids, posed, rig, 0.5)
     _draw_part(glasses.temples, colour, depth_mm, ids, posed, rig, 1.5)
     for rim in rims:
-        _lens(glasses, colour, ids, rim, rig)
+        _lens(glasses, colour, depth_mm, ids, rim, rig)
     _draw_part(glasses.frame, colour, depth_mm, ids, posed, rig, 3.0)
 
 
@@ -248,8 +248,10 @@ def _shade_below(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rims: li
     soft_shadow(colour, cover, spared, 2.6 * mm, (0.0, 3.0 * mm), 0.42)
 
 
-def _lens(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rim: np.ndarray, rig: Rig) -> None:
-    """Tint what lies behind one lens and mirror the surroundings in it; a dark one hides it."""
+def _lens(
+    glasses: Glasses, colour: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, rim: np.ndarray, rig: Rig
+) -> None:
+    """Tint what lies behind one lens and mirror the surroundings in it; a dark one hides it. Hair may lie before it."""
     window = window_of(rim, ids.shape, 1.0)
     if window is None:
         return
@@ -257,16 +259,25 @@ def _lens(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rim: np.ndarray
     cover, owners, behind = np.zeros(ids[part].shape, np.uint8), ids[part], colour[part]
     corner = np.array([window.left, window.top])
     cv2.fillPoly(cover, [np.round((rim[:, :2] - corner) * 16 - 8).astype(np.int32)], 1, cv2.LINE_8, 4)
-    inside = (cover > 0) & (owners != shading.ID_HAIR)
+    low, high = rim[:, :2].min(0) - corner, rim[:, :2].max(0) - corner
+    y, x = np.mgrid[0 : window.bottom - window.top, 0 : window.right - window.left].astype(np.float32)
+    lens_mm = _plane_mm(rim - np.array([window.left, window.top, 0.0]), x, y)
+    inside = (cover > 0) & ((owners != shading.ID_HAIR) | (depth_mm[part] > lens_mm))
     if not glasses.dark:
         inside &= owners != shading.ID_NONE
-    low, high = rim[:, :2].min(0) - corner, rim[:, :2].max(0) - corner
-    y, x = np.mgrid[0 : inside.shape[0], 0 : inside.shape[1]].astype(np.float32)
     x, y = (2 * (x + 0.5 - low[0]) / (high - low)[0] - 1), (1 - 2 * (y + 0.5 - low[1]) / (high - low)[1])
     shown = _dark_lens(glasses, behind, x, y, rig) if glasses.dark else _clear_lens(glasses, behind, x, y, rig)
     behind[inside] = shown[inside]
     if glasses.dark:
         owners[inside] = shading.ID_GLASSES
+        depth_mm[part][inside] = np.minimum(depth_mm[part], lens_mm)[inside]
+
+
+def _plane_mm(rim: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Depth (H, W) at samples x, y (H, W) of the plane through a rim (n, 3) of samples right, down and depth in mm."""
+    places = np.column_stack([rim[:, :2], np.ones(len(rim))])
+    right, down, first = np.linalg.lstsq(places, 1.0 / rim[:, 2], rcond=None)[0]
+    return (1.0 / (right * x + down * y + first)).astype(np.float32)
 
 
 def _band(x: np.ndarray, y: np.ndarray, place: float, width: float) -> np.ndarray:

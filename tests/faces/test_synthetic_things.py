@@ -20,7 +20,7 @@ from faces.synthetic.person import Person, person_from_seed
 from faces.synthetic.portrait import Portrait, render_person, render_swaps
 from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import CLOTHES, Scene, scene_from_seed
-from faces.synthetic.shading import ALBEDO, REST
+from faces.synthetic.shading import ALBEDO, ID_GLASSES, ID_HAIR, REST
 from faces.synthetic.solids import SIDES, joined, soft_shadow, tube
 
 SIZE = 96
@@ -206,6 +206,22 @@ def test_a_dark_lens_hides_the_temple_behind_it() -> None:
         outline = to_pixels(posed.to_world(rim.astype(np.float32)), posed.camera.resized(192))[:, :2]
         cv2.fillPoly(behind, [np.round(outline).astype(np.int32)], 1)
     assert told[cv2.erode(behind, np.ones((5, 5))) > 0].max() < 0.1 * told.max()
+
+
+@pytest.mark.parametrize(("hair_mm", "hidden"), [(-200.0, False), (200.0, True)])
+def test_a_dark_lens_hides_hair_behind_it_and_none_before_it(hair_mm: float, hidden: bool) -> None:
+    posed, scene, body = posed_with(glasses="sunglasses", yaw_rad=0.4)
+    worn = glasses_of(posed, scene, body)
+    assert worn is not None
+    distance = float(posed.translation_mm[2])
+    ids, colour = np.full((192, 192), ID_HAIR, np.uint8), np.ones((192, 192, 3), np.float32)
+    depth = np.full((192, 192), distance + hair_mm, np.float32)
+    draw_glasses(worn, colour, depth, ids, posed, rig_of(scene, np.full((8, 8, 3), 0.5, np.float32)))
+    centres = [np.append(rim.mean(0)[:2], rim[:, 2].max()).astype(np.float32) for rim in worn.rims]
+    for centre in centres:
+        u, v, _ = to_pixels(posed.to_world(centre[None]), posed.camera.resized(192))[0]
+        assert (ids[int(v), int(u)] == ID_GLASSES) == hidden
+        assert (depth[int(v), int(u)] < distance + hair_mm) == hidden
 
 
 @pytest.mark.parametrize("closed", [False, True])
