@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faces.synthetic import glasses, hand_shading
+from faces.synthetic import glasses as eyewear
+from faces.synthetic import hand_shading
 from faces.synthetic.anatomy import Anatomy
 from faces.synthetic.hands import Hand, hand_of
 from faces.synthetic.lighting import Rig, ShadowView
@@ -19,13 +20,13 @@ class Things:
     Their shadows are light, not cover: a picture and its true swaps have them alike, and no mask counts them.
     """
 
-    glasses: glasses.Glasses | None
+    glasses: eyewear.Glasses | None
     hand: Hand | None
 
     def cast(self, posed: Posed, view: ShadowView, shadow: np.ndarray) -> None:
         """Add them to the key lamp's shadow map, in place."""
         if self.glasses is not None:
-            glasses.cast(self.glasses, posed, view, shadow)
+            eyewear.cast(self.glasses, posed, view, shadow)
         if self.hand is not None:
             hand_shading.cast(self.hand, posed, view, shadow)
 
@@ -35,11 +36,11 @@ class Things:
     ) -> None:  # fmt: skip
         """Draw them over the samples, in place. skin_linear: (3,) of the picture's owner."""
         if self.glasses is not None:
-            glasses.draw(self.glasses, colour, depth_mm, ids, posed, rig)
+            eyewear.draw(self.glasses, colour, depth_mm, ids, posed, rig)
         if self.hand is not None:
             hand_shading.draw(self.hand, colour, depth_mm, ids, posed, rig, view, shadow, skin_linear)
 
 
 def things_of(posed: Posed, scene: Scene, anatomy: Anatomy) -> Things:
     """The scene's things on the owner's head."""
-    return Things(glasses.glasses_of(posed, scene, anatomy), hand_of(posed, scene, anatomy))
+    return Things(eyewear.glasses_of(posed, scene, anatomy), hand_of(posed, scene, anatomy))

@@ -9,6 +9,7 @@ import numpy as np
 
 from faces.synthetic.numerics import smoothstep
 from faces.synthetic.shading import ID_EYE, ID_MOUTH
+from faces.synthetic.windows import window_of_mask
 
 
 def shade_contacts(colour: np.ndarray, ids: np.ndarray, samples_per_mm: float, light: np.ndarray) -> None:
@@ -18,24 +19,15 @@ def shade_contacts(colour: np.ndarray, ids: np.ndarray, samples_per_mm: float, l
     """
     for identity in (ID_EYE, ID_MOUTH):
         inside = ids == identity
-        if not inside.any():
+        window = window_of_mask(inside, 6 * samples_per_mm + 4)
+        if window is None:
             continue
-        window = _window(inside, int(6 * samples_per_mm) + 4)
-        part, shown = inside[window].astype(np.float32), colour[window]
+        part, shown = inside[window.part].astype(np.float32), colour[window.part]
         if identity == ID_EYE:
             shown *= np.where(part > 0, _under_lids(part, samples_per_mm), 1.0)[..., None]
             shown += _tears(part, samples_per_mm)[..., None] * (0.08 * light)
         else:
             shown *= np.where(part > 0, _behind_lips(part, samples_per_mm), 1.0)[..., None]
-
-
-def _window(inside: np.ndarray, pad: int) -> tuple[slice, slice]:
-    """Rows and columns that hold all samples of a mask (H, W), and `pad` more."""
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    return (
-        slice(max(rows[0] - pad, 0), rows[-1] + pad),
-        slice(max(columns[0] - pad, 0), columns[-1] + pad),
-    )
 
 
 def _lowered(image: np.ndarray, samples: float) -> np.ndarray:

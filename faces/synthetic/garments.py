@@ -19,8 +19,8 @@ from faces.synthetic.scene import Scene
 
 #: Middle of the neck in the head frame: z, mm.
 AXIS_Z = -88.0
-#: Vertices round the neck.
-_ROUND = 72
+#: Vertices round the neck, and mm of cloth for each radian.
+_ROUND, _ACROSS_MM = 72, 58.0
 #: SCALP_MM of a garment's vertices: their REST columns are (across, along) mm of the cloth and its layer.
 WORN = 500.0
 
@@ -33,7 +33,9 @@ class Garment:
         near: (G, 4) vertices of the head that it follows.  share: (G, 1, 4) of each.  offset: (G, 3) mm from their
             mean, on the mean head.
         lift: (G, 1) 0..1 how far it is raised with the shoulders.  turn: (G, 1) 0..1 how far it turns with the body.
-        own: (O, 3) int32 triangles into these.  triangles: (T, 3) into the head's vertices followed by these.
+        own, welded: (O, 3) int32 triangles into these, and into the first vertex at each place.  first: (G,) int32 that
+            vertex.
+        triangles: (T, 3) into the head's vertices followed by these.
             material: (T,) int8.  fine: (T,) bool.
         rows: (G, COLUMNS) float32 of the vertex table, normals left open.
     triangles, material and fine hold the head's own first.
@@ -45,6 +47,8 @@ class Garment:
     lift: np.ndarray
     turn: np.ndarray
     own: np.ndarray
+    welded: np.ndarray
+    first: np.ndarray
     triangles: np.ndarray
     material: np.ndarray
     fine: np.ndarray
@@ -151,23 +155,34 @@ def _lowered(raised: np.ndarray) -> np.ndarray:
 
 
 def _line(row: _Row) -> tuple[np.ndarray, np.ndarray]:
-    """(_ROUND, 3) points of a row on the mean head, from the left of the opening round the back, and lengths (mm)."""
-    u = np.linspace(0.0, 1.0, _ROUND)
-    angle = row.gap + u * (2 * np.pi - 2 * row.gap)
+    """(_ROUND, 3) points of a row on the mean head, and lengths (mm) from its middle.
+
+    An open row starts at the left of its opening and goes round the back; a closed one starts and ends at the back.
+    """
+    from scipy.ndimage import map_coordinates
+
+    start = row.gap if row.gap > 0 else -np.pi
+    middle = start + np.pi - row.gap
+    angle = np.linspace(start, 2 * middle - start, _ROUND)
     front = ((1 + np.cos(angle)) / 2) ** 1.3
     height = _lowered(row.back + (row.front - row.back) * front + row.side * np.sin(angle) ** 2)
     off = row.off_back + (row.off_front - row.off_back) * front
-    column = np.clip(-height - 100.0, 0, 159).astype(int)
-    radius = _skin_radius()[np.degrees(angle).astype(int) % 360, column] + off
+    places = np.stack([np.degrees(angle) % 360, -height - 100.0])
+    radius = map_coordinates(_skin_radius(), places, order=1, mode="nearest") + off
     for _ in range(3):
-        radius = (np.roll(radius, 1) + 2 * radius + np.roll(radius, -1)) / 4 if row.gap == 0 else _smooth(radius)
+        radius = _smooth(radius, row.gap == 0)
     points = np.stack([radius * np.sin(angle), height, AXIS_Z + radius * np.cos(angle)], 1)
-    return points, (angle - np.pi) * 58.0
+    if row.gap == 0:
+        points[-1] = points[0]
+    return points, (angle - middle) * _ACROSS_MM
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
+def _smooth(values: np.ndarray, closed: bool) -> np.ndarray:
+    """(n,) averaged with their neighbours 1 2 1; the last value of a closed row is its first again."""
     out = values.copy()
     out[1:-1] = (values[:-2] + 2 * values[1:-1] + values[2:]) / 4
+    if closed:
+        out[0] = out[-1] = (values[-2] + 2 * values[0] + values[1]) / 4
     return out
 
 
@@ -183,7 +198,8 @@ def _piece(name: str, layer: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     table[..., shading.OCCLUSION] = np.array([row.sky for row in rows])[:, None]
     table[..., shading.ALBEDO], table[..., shading.ALBEDO + 1] = layer, ribbed
     edge = np.minimum(along, along[-1] - along)
-    table[..., shading.ALBEDO + 2] = np.minimum(edge, 58.0 * (np.pi - np.abs(across) / 58.0))
+    opening = np.array([_ACROSS_MM * (np.pi - row.gap) if row.gap > 0 else np.inf for row in rows])[:, None]
+    table[..., shading.ALBEDO + 2] = np.minimum(edge, opening - np.abs(across))
     table[..., shading.SCALP_MM] = WORN
     i = np.arange(len(rows) - 1)[:, None] * _ROUND + np.arange(_ROUND - 1)
     a, b, c, d = i, i + 1, i + _ROUND, i + _ROUND + 1
@@ -208,13 +224,20 @@ def garment_of(anatomy: Anatomy, clothes: str) -> Garment:
     near, share = body[place.reshape(-1, 4)], 1.0 / (distance.reshape(-1, 1, 4) + 4.0)
     share = share / share.sum(2, keepdims=True)
     lift = _lift(rest[:, 1])[:, None]
+    first = _first_at_place(rest)
     return Garment(
-        near, share, rest - (share @ m.points[near])[:, 0], lift, np.maximum(lift, 0.55), own,
+        near, share, rest - (share @ m.points[near])[:, 0], lift, np.maximum(lift, 0.55), own, first[own], first,
         np.concatenate([m.triangles, own + len(m.points)]).astype(m.triangles.dtype),
         np.concatenate([anatomy.material, np.full(len(own), shading.CLOTH, np.int8)]),
         np.concatenate([anatomy.fine | _at_edge(anatomy, clothes), np.zeros(len(own), bool)]),
         np.concatenate([rows for _, _, rows in pieces]),
     )  # fmt: skip
+
+
+def _first_at_place(points: np.ndarray) -> np.ndarray:
+    """(G, 3) -> (G,) int32 the first vertex at each one's place: closed pieces have their first column twice."""
+    _, first, place = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    return first[place.reshape(-1)].astype(np.int32)
 
 
 def _at_edge(anatomy: Anatomy, clothes: str) -> np.ndarray:
@@ -237,4 +260,4 @@ def worn_mm(garment: Garment, posed: Posed, scene: Scene) -> tuple[np.ndarray, n
     )
     world = bent(raised, garment.turn, posed.turn, scene) + posed.translation_mm * np.array([1.0, -1.0, -1.0])
     world = world.astype(np.float32)
-    return world, mesh_normals(world, garment.own)
+    return world, mesh_normals(world, garment.welded)[garment.first]

@@ -15,11 +15,14 @@ from faces.synthetic.lighting import Rig, ShadowView
 from faces.synthetic.numerics import random_stream, smoothstep
 from faces.synthetic.posing import Posed, to_pixels
 from faces.synthetic.scene import Scene
-from faces.synthetic.solids import Solid, draw_solid, joined, soft_shadow, tube, window_of
+from faces.synthetic.solids import Solid, draw_solid, joined, soft_shadow, tube
+from faces.synthetic.windows import window_of
 
 _STREAM = 0x61A5
 #: Points of an outline.
 RIM = 44
+#: Air between temples and skin, and where they end: so far below the ear's top and behind its front, mm.
+_TEMPLE_AIR_MM, _BELOW_EAR_MM, _BEHIND_EAR_MM = 0.6, 7.0, 14.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,7 @@ def glasses_of(posed: Posed, scene: Scene, anatomy: Anatomy) -> Glasses | None:
         )
     front.append(tube(bridge, toward, np.array([kind.depth, 1.15 * kind.thickness]) / 2, kind.squareness))
     taper = np.linspace(1.0, 0.62, len(temples[0]))[:, None]
-    flat = np.array([kind.temple, max(1.4, 0.45 * kind.temple)]) / 2
-    bars = [tube(line, np.array([0.0, 1.0, 0.0]), flat * taper, kind.squareness) for line in temples]
+    bars = [tube(line, np.array([0.0, 1.0, 0.0]), _bar_mm(kind) * taper, kind.squareness) for line in temples]
     return Glasses(
         rims, [bridge, *temples], joined(front, colour, kind.gloss), joined(bars, colour, 0.8 * kind.gloss),
         _pads(rims) if kind.pads else None, kind.thickness, dark,
@@ -123,20 +125,61 @@ def _middles(posed: Posed, anatomy: Anatomy, kind: _Kind) -> tuple[list[np.ndarr
     """Outlines of both lenses, and the middle lines of the bridge and of both temples, head frame."""
     rims, temples = [], []
     centres = [posed.owner_mm[anatomy.eye_of == eye].mean(0) for eye in (0, 1)]
-    reach = np.abs(posed.owner_mm[anatomy.mesh.is_piece("ear")][:, 0]).min()
     for centre, sign in zip(centres, (-1.0, 1.0), strict=True):
         centre = centre + np.array([1.5 * sign, 0.0, 0.0])
         rim = _rim(centre, sign, kind)
         rims.append(rim)
         hinge = _outline(centre, sign, kind, np.array([0.4]))
-        corner = hinge[0] + np.array([2.0 * sign, 2.0, -1.0])
-        ear = np.array([sign * (reach + 1.0), centre[1] + 4.0, -92.0])
-        t = np.linspace(0, 1, 24)[:, None]
-        bow = corner * (1 - t) + ear * t + np.array([sign * 5.0, 0, 0]) * np.sin(np.pi * np.minimum(1, t * 1.5))
-        temples.append(np.concatenate([hinge, bow]))
+        temples.append(np.concatenate([hinge, _temple(hinge[0], sign, posed, anatomy, kind)]))
     inner = [rim[np.argmin(np.abs(rim[:, 0]) + 0.35 * np.abs(rim[:, 1] - rim[:, 1].max() + 8))] for rim in rims]
     t = np.linspace(0, 1, 14)[:, None]
     return rims, inner[0] * (1 - t) + inner[1] * t + np.array([0.0, 2.5, 2.5]) * np.sin(np.pi * t), temples
+
+
+def _temple(hinge: np.ndarray, sign: float, posed: Posed, anatomy: Anatomy, kind: _Kind) -> np.ndarray:
+    """(24, 3) middle line of one temple, from its corner by the hinge to the root of the ear, head frame.
+
+    A bar that touches the head where that is widest and is straight between: seen from above it is the convex line
+    round the skin.
+    """
+    ear = posed.owner_mm[anatomy.mesh.is_piece("ear") & (sign * anatomy.mesh.points[:, 0] > 0)]
+    corner, t = hinge + np.array([2.0 * sign, 2.0, -1.0]), np.linspace(0, 1, 24)[:, None]
+    end = np.array([corner[0], ear[:, 1].max() - _BELOW_EAR_MM, ear[:, 2].max() - _BEHIND_EAR_MM])
+    line = corner * (1 - t) + end * t
+    skin = anatomy.mesh.is_piece("skin") & (sign * anatomy.mesh.points[:, 0] > 20)
+    wide = _half_width(line[:, 1:], sign * posed.owner_mm[skin][:, 0], posed.owner_mm[skin][:, 1:])
+    wide = wide + _bar_mm(kind)[1] + _TEMPLE_AIR_MM
+    wide[0] = max(wide[0], sign * corner[0])
+    line[:, 0] = sign * _convex(-line[:, 2], wide)
+    return line
+
+
+def _bar_mm(kind: _Kind) -> np.ndarray:
+    """(2,) half height and half width of a temple, mm."""
+    return np.array([kind.temple, max(1.4, 0.45 * kind.temple)]) / 2
+
+
+def _half_width(places: np.ndarray, outward: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """(n,) mm from the head's middle to its skin beside places (n, 2) of height and depth.
+
+    outward (V,): the skin's distances.  skin (V, 2): its heights and depths.
+    """
+    away = ((places[:, None] - skin[None]) ** 2).sum(2)
+    near = np.argpartition(away, 6, axis=1)[:, :6]
+    return outward[near].max(1)
+
+
+def _convex(way: np.ndarray, wide: np.ndarray) -> np.ndarray:
+    """Least concave line over (way, wide) (n,), way rising: what a thread drawn tight round the points would do."""
+    kept: list[int] = []
+    for k in range(len(way)):
+        while len(kept) > 1:
+            i, j = kept[-2:]
+            if (wide[j] - wide[i]) * (way[k] - way[i]) > (wide[k] - wide[i]) * (way[j] - way[i]):
+                break
+            kept.pop()
+        kept.append(k)
+    return np.interp(way, way[kept], wide[kept])
 
 
 def _pads(rims: list[np.ndarray]) -> Solid:
@@ -169,18 +212,27 @@ def cast(glasses: Glasses, posed: Posed, view: ShadowView, depth: np.ndarray) ->
 
 
 def draw(glasses: Glasses, colour: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, posed: Posed, rig: Rig) -> None:
-    """Draw the glasses over the samples, in place: soft shadow, lenses, frame."""
+    """Draw the glasses over the samples, in place: soft shadow, what the lenses show or hide, lenses, front."""
     camera = posed.camera.resized(len(ids))
     mm = camera.focal_px / float(posed.translation_mm[2])
     rims = [to_pixels(posed.to_world(rim.astype(np.float32)), camera) for rim in glasses.rims]
     _shade_below(glasses, colour, ids, rims, mm)
+    _draw_part(glasses.pads, colour, depth_mm, ids, posed, rig, 0.5)
+    _draw_part(glasses.temples, colour, depth_mm, ids, posed, rig, 1.5)
     for rim in rims:
-        _lens(glasses, colour, ids, rim, rig)
-    for solid, bias_mm in ((glasses.pads, 0.5), (glasses.temples, 1.5), (glasses.frame, 3.0)):
-        if solid is not None:
-            pixels = to_pixels(posed.to_world(solid.points), camera)
-            normals = solid.normals @ posed.turn.T.astype(np.float32)
-            draw_solid(colour, depth_mm, ids, solid, pixels, normals, rig, bias_mm, shading.ID_GLASSES)
+        _lens(glasses, colour, depth_mm, ids, rim, rig)
+    _draw_part(glasses.frame, colour, depth_mm, ids, posed, rig, 3.0)
+
+
+def _draw_part(
+    solid: Solid | None, colour: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, posed: Posed, rig: Rig,
+    bias_mm: float,
+) -> None:  # fmt: skip
+    """Draw one part over the samples, in place; bias_mm: how far it may lie behind what is there."""
+    if solid is not None:
+        pixels = to_pixels(posed.to_world(solid.points), posed.camera.resized(len(ids)))
+        normals = solid.normals @ posed.turn.T.astype(np.float32)
+        draw_solid(colour, depth_mm, ids, solid, pixels, normals, rig, bias_mm, shading.ID_GLASSES)
 
 
 def _shade_below(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rims: list[np.ndarray], mm: float) -> None:
@@ -196,25 +248,36 @@ def _shade_below(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rims: li
     soft_shadow(colour, cover, spared, 2.6 * mm, (0.0, 3.0 * mm), 0.42)
 
 
-def _lens(glasses: Glasses, colour: np.ndarray, ids: np.ndarray, rim: np.ndarray, rig: Rig) -> None:
-    """Tint what lies behind one lens and mirror the surroundings in it; a dark one hides it."""
-    window = window_of(rim, len(ids), 1.0)
+def _lens(
+    glasses: Glasses, colour: np.ndarray, depth_mm: np.ndarray, ids: np.ndarray, rim: np.ndarray, rig: Rig
+) -> None:
+    """Tint what lies behind one lens and mirror the surroundings in it; a dark one hides it. Hair may lie before it."""
+    window = window_of(rim, ids.shape, 1.0)
     if window is None:
         return
     part = window.part
     cover, owners, behind = np.zeros(ids[part].shape, np.uint8), ids[part], colour[part]
     corner = np.array([window.left, window.top])
     cv2.fillPoly(cover, [np.round((rim[:, :2] - corner) * 16 - 8).astype(np.int32)], 1, cv2.LINE_8, 4)
-    inside = (cover > 0) & (owners != shading.ID_HAIR)
+    low, high = rim[:, :2].min(0) - corner, rim[:, :2].max(0) - corner
+    y, x = np.mgrid[0 : window.bottom - window.top, 0 : window.right - window.left].astype(np.float32)
+    lens_mm = _plane_mm(rim - np.array([window.left, window.top, 0.0]), x, y)
+    inside = (cover > 0) & ((owners != shading.ID_HAIR) | (depth_mm[part] > lens_mm))
     if not glasses.dark:
         inside &= owners != shading.ID_NONE
-    low, high = rim[:, :2].min(0) - corner, rim[:, :2].max(0) - corner
-    y, x = np.mgrid[0 : inside.shape[0], 0 : inside.shape[1]].astype(np.float32)
     x, y = (2 * (x + 0.5 - low[0]) / (high - low)[0] - 1), (1 - 2 * (y + 0.5 - low[1]) / (high - low)[1])
     shown = _dark_lens(glasses, behind, x, y, rig) if glasses.dark else _clear_lens(glasses, behind, x, y, rig)
     behind[inside] = shown[inside]
     if glasses.dark:
         owners[inside] = shading.ID_GLASSES
+        depth_mm[part][inside] = np.minimum(depth_mm[part], lens_mm)[inside]
+
+
+def _plane_mm(rim: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Depth (H, W) at samples x, y (H, W) of the plane through a rim (n, 3) of samples right, down and depth in mm."""
+    places = np.column_stack([rim[:, :2], np.ones(len(rim))])
+    right, down, first = np.linalg.lstsq(places, 1.0 / rim[:, 2], rcond=None)[0]
+    return (1.0 / (right * x + down * y + first)).astype(np.float32)
 
 
 def _band(x: np.ndarray, y: np.ndarray, place: float, width: float) -> np.ndarray:

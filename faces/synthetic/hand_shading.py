@@ -9,11 +9,9 @@ from faces.synthetic.lighting import Rig, ShadowView
 from faces.synthetic.noise import NOISE_UNIT, noise_maps
 from faces.synthetic.numerics import smoothstep, unit
 from faces.synthetic.posing import Posed, to_pixels
-from faces.synthetic.solids import Window, soft_shadow, window_of
-
-#: How the colour of the skin changes with blood, red, green, blue (as skin_shading: absorbed light).
-_BLOOD = np.array([0.12, 1.0, 0.82])
-_MELANIN = np.array([0.55, 1.0, 1.45])
+from faces.synthetic.skin import with_pigment
+from faces.synthetic.solids import soft_shadow
+from faces.synthetic.windows import Window, window_of
 
 
 def cast(hand: Hand, posed: Posed, view: ShadowView, depth: np.ndarray) -> None:
@@ -30,7 +28,7 @@ def draw(
     camera = posed.camera.resized(len(ids))
     pixels = to_pixels(posed.to_world(hand.balls), camera)
     reach = hand.radius * camera.focal_px / pixels[:, 2]
-    window = window_of(pixels, len(ids), float(reach.max()) + 2)
+    window = window_of(pixels, ids.shape, float(reach.max()) + 2)
     if window is None:
         return
     mm = camera.focal_px / float(pixels[:, 2].mean())
@@ -82,7 +80,7 @@ def _paint(
     sky = np.exp(-hollow / 5.0)
     head = (places - posed.translation_mm * np.array([1.0, -1.0, -1.0])) @ posed.turn
     blood, melanin = _pigment(hand, owner, way, head, mm)
-    albedo = np.asarray(skin_linear) * hand.tone * np.exp(-(blood[..., None] * _BLOOD + melanin[..., None] * _MELANIN))
+    albedo = with_pigment(np.asarray(skin_linear) * hand.tone, melanin[..., None], blood[..., None])
     gloss, albedo, smooth = _nails(hand, owner, head, albedo, smooth, posed)
     return _light(unit(smooth), albedo, gloss, sky, _key_share(places, view, shadow), rig)
 

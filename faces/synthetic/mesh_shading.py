@@ -35,8 +35,8 @@ def shade_mesh(
     """Shade the one raster (1, H, W) into `picture` (H, W, 3) float32 and `ids` (H, W) uint8, in place; H, W are even.
 
     table: (V + G, COLUMNS) float32 of shading.py, the head's and the garment's vertices.  numbers: look.parameters.
-    cloth: outfit.cloth_numbers.  moles: (M, 3) float64.  focal_px: focal
-    length in samples; the principal point is the middle.
+    cloth: outfit.cloth_numbers.  moles: (M, 3) float64.  focal_px: focal length in samples; the principal point is the
+    middle.
     """
     width, faces = ids.shape[1], worn.triangles
     triangle, depth = raster.triangle[0].reshape(-1), raster.depth_mm[0].reshape(-1)

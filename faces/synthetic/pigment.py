@@ -11,6 +11,7 @@ from faces.compiled import kernel
 from faces.synthetic import shading as s
 from faces.synthetic.blocks import BLOCK, BLUE, DEPTH, GLOSS, GREEN, OUT0, PITCH, RED, ROW, SHARE
 from faces.synthetic.noise import NOISE_UNIT, packed_noise
+from faces.synthetic.skin import HAEMOGLOBIN, MELANIN
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
 # Columns of a block at work: its row, then the features, then these.
@@ -205,9 +206,8 @@ def _skin(
         _noise(w, q, n, noise[4], 4.0, 4.0, _STROKES)
     _pigment(w, n, p, moles)
     _covers(w, n, p)
-    _paint(w, n, p, 0, 0.55, 0.12)
-    _paint(w, n, p, 1, 1.0, 1.0)
-    _paint(w, n, p, 2, 1.45, 0.82)
+    for c in range(3):
+        _paint(w, n, p, c, MELANIN[c], HAEMOGLOBIN[c])
 
 
 @kernel

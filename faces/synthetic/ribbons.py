@@ -145,11 +145,11 @@ def veil_strands(
     """Draw thin or translucent ribbons over what is there, in place: the depths are read and not written.
 
     points, width_px, alpha, shown: as draw_strands takes them, the farthest strand first.  colours (n / c, P, 3): each
-    of c ribbons in a row.  veil (H, W) float32: share of each sample that such ribbons cover so far. A ribbon covers
-    the share of a sample that lies between its edges.
+    of c ribbons in a row.  veil (H, W, 2) float32: share of each sample that such ribbons cover so far, and that share
+    times the mean of their depths (mm). A ribbon covers the share of a sample that lies between its edges.
     """
     height, width = depth_mm.shape
-    depth, light, covered = depth_mm.reshape(-1), picture.reshape(-1, 3), veil.reshape(-1)
+    depth, light, covered = depth_mm.reshape(-1), picture.reshape(-1, 3), veil.reshape(-1, 2)
     steps, one, each = np.uint64(points.shape[1] - 1), np.uint64(1), np.uint64(max(points.shape[0] // len(colours), 1))
     for i in range(np.uint64(points.shape[0])):
         hue, part = np.uint64(i // each), alpha[i]
@@ -183,12 +183,16 @@ def veil_strands(
                     light[p, 0] += cover * (r - light[p, 0])
                     light[p, 1] += cover * (g - light[p, 1])
                     light[p, 2] += cover * (b - light[p, 2])
-                    covered[p] += cover * (f32(1) - covered[p])
+                    covered[p, 0] += cover * (f32(1) - covered[p, 0])
+                    covered[p, 1] += cover * (z - covered[p, 1])
 
 
 @kernel
-def own_veil(ids: np.ndarray, veil: np.ndarray, identity: int) -> None:
-    """ids (H, W) becomes `identity`, in place, where a veil (H, W) of 0..1 passes the sample's threshold.
+def own_veil(ids: np.ndarray, depth_mm: np.ndarray, veil: np.ndarray, bias_mm: float, identity: int) -> None:
+    """ids (H, W) becomes `identity`, in place, where a veil (H, W, 2) covers more than the sample's threshold.
+
+    There depth_mm (H, W) becomes the veil's own where that is nearer, so that what is drawn later knows it.  veil and
+    bias_mm: as veil_strands left and took them.
 
     The thresholds of a pixel's 2 x 2 samples are 1/8, 5/8, 7/8 and 3/8, so that the pixel's share of `identity` is its
     coverage in quarters.
@@ -196,8 +200,9 @@ def own_veil(ids: np.ndarray, veil: np.ndarray, identity: int) -> None:
     for y in range(np.uint64(ids.shape[0])):
         even, odd = (f32(0.875), f32(0.375)) if y & _U1 else (f32(0.125), f32(0.625))
         for x in range(np.uint64(ids.shape[1])):
-            if veil[y, x] > (odd if x & _U1 else even):
+            if veil[y, x, 0] > (odd if x & _U1 else even):
                 ids[y, x] = identity
+                depth_mm[y, x] = min(depth_mm[y, x], veil[y, x, 1] / veil[y, x, 0] + f32(bias_mm))
 
 
 @kernel

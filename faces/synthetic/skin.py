@@ -39,8 +39,8 @@ def skin_colour_linear(lightness: float, undertone_a: float = 0.0, undertone_b: 
     return lab_to_linear(lightness, a, b)
 
 
-def with_pigment(colour: np.ndarray, melanin: float, haemoglobin: float) -> np.ndarray:
-    """Linear RGB (..., 3) with more (or, negative, less) of the two pigments; stays positive."""
+def with_pigment(colour: np.ndarray, melanin: float | np.ndarray, haemoglobin: float | np.ndarray) -> np.ndarray:
+    """Linear RGB (..., 3) with more (or, negative, less) of the two pigments (one, or (..., 1)); stays positive."""
     return (colour * np.exp(-melanin * MELANIN - haemoglobin * HAEMOGLOBIN)).astype(np.float32)
 
 

@@ -13,6 +13,7 @@ from faces.compiled import kernel
 from faces.render.rasterize import rasterize
 from faces.synthetic.lighting import Rig
 from faces.synthetic.numerics import mesh_normals, unit
+from faces.synthetic.windows import window_of, window_of_mask
 
 #: Edges of a tube's section.
 SIDES = 8
@@ -32,29 +33,6 @@ class Solid:
     triangles: np.ndarray
     albedo: np.ndarray
     gloss: float
-
-
-@dataclass(frozen=True)
-class Window:
-    """Rows top..bottom and columns left..right (ends excluded) of the samples."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def part(self) -> tuple[slice, slice]:
-        """Index of the window in an array of samples."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-
-def window_of(pixels: np.ndarray, side: int, pad: float) -> Window | None:
-    """The window of `side`² samples round pixels (n, 2 or more), `pad` samples wider; None outside the picture."""
-    low, high = np.floor(pixels[:, :2].min(0) - pad), np.ceil(pixels[:, :2].max(0) + pad)
-    left, top = np.clip(low, 0, side).astype(int)
-    right, bottom = np.clip(high, 0, side).astype(int)
-    return Window(int(top), int(bottom), int(left), int(right)) if left < right and top < bottom else None
 
 
 def tube(
@@ -138,7 +116,7 @@ def draw_solid(
     rig: Rig, bias_mm: float, identity: int,
 ) -> None:  # fmt: skip
     """Draw a solid, in place. pixels (V, 3): u, v in samples and depth in mm; normals (V, 3): world frame."""
-    window = window_of(pixels, len(ids), 1.0)
+    window = window_of(pixels, ids.shape, 1.0)
     if window is None:
         return
     seen = pixels - np.array([window.left, window.top, 0.0], np.float32)
@@ -159,12 +137,9 @@ def soft_shadow(
     cover (H, W) uint8: 1 where the thing is.  spared (H, W) bool: samples that stay.  sigma, shift (right, down): in
     samples.  strength: 0..1 under the middle of a large thing.
     """
-    rows, columns = np.flatnonzero(cover.any(1)), np.flatnonzero(cover.any(0))
-    if not len(rows):
+    window = window_of_mask(cover, 3 * sigma + max(abs(shift[0]), abs(shift[1])))
+    if window is None:
         return
-    corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]])
-    window = window_of(corners, len(cover), 3 * sigma + max(abs(shift[0]), abs(shift[1])))
-    assert window is not None
     part = window.part
     soft = cv2.GaussianBlur(cover[part].astype(np.float32), (0, 0), sigma)
     move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)

@@ -92,7 +92,7 @@ def draw_veiled(
     light: StrandLight, identity: int, bias_mm: float,
 ) -> None:  # fmt: skip
     """Draw strands, outermost first, then their thin tips and `tufts` of wisps.py as a veil, in place on samples."""
-    seen, veil = _Seen.of(made, posed, len(ids)), np.zeros(ids.shape, np.float32)
+    seen, veil = _Seen.of(made, posed, len(ids)), np.zeros((*ids.shape, 2), np.float32)
     thin_px = np.minimum(_THIN_PX, _THIN_SHARE * seen.width_px[:, :1])
     solid = (np.minimum(seen.width_px[:, :-1], seen.width_px[:, 1:]) >= thin_px) & (made.alpha == 1)[:, None]
     if solid.any():
@@ -101,7 +101,7 @@ def draw_veiled(
     if tufts is not None:
         seen = _Seen.of(tufts, posed, len(ids), 99)
         _draw_veil(colour, veil, depth_mm, seen, seen.all_segments(), light, bias_mm, TUFT)
-    ribbons.own_veil(ids, veil, identity)
+    ribbons.own_veil(ids, depth_mm, veil, bias_mm, identity)
 
 
 def _draw_veil(

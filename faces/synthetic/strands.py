@@ -138,10 +138,9 @@ def grow(
     """Grow n strands. All vectors are relative to the skull's centre, mm.
 
     roots, start, comb: (n, 3) root, first direction, combed direction.  length, offset: (n,) mm; offset is the height
-    of
-    the strand's layer over the skin.  radial: map of the head.  gravity: (3,) unit.  weight: bend per 10 mm.
+    of the strand's layer over the skin.  radial: map of the head.  gravity: (3,) unit.  weight: bend per 10 mm.
     cling: 0..1, how closely hair follows the skull above the ears.  comb_hold: mm over which the comb's hold fades.
-     face_guard: 0..1, how firmly long hair is kept beside the face. Returns (n, steps, 3) float32.
+    face_guard: 0..1, how firmly long hair is kept beside the face. Returns (n, steps, 3) float32.
     """
     count = roots.shape[0]
     out = np.empty((count, steps, 3), np.float32)

@@ -3,20 +3,24 @@
 from dataclasses import replace
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import pytest
 
 from faces.morphable.registry import load_head
 from faces.render.shading import to_linear
 from faces.synthetic.anatomy import Anatomy, anatomy
-from faces.synthetic.garments import garment_of, worn_mm
+from faces.synthetic.garments import AXIS_Z, garment_of, worn_mm
+from faces.synthetic.glasses import draw as draw_glasses
 from faces.synthetic.glasses import glasses_of
 from faces.synthetic.hands import THUMB, Hand, hand_of
+from faces.synthetic.lighting import rig_of
 from faces.synthetic.outfit import C_PATTERN, cloth_numbers
 from faces.synthetic.person import Person, person_from_seed
 from faces.synthetic.portrait import Portrait, render_person, render_swaps
-from faces.synthetic.posing import Posed, pose
+from faces.synthetic.posing import Posed, pose, to_pixels
 from faces.synthetic.scene import CLOTHES, Scene, scene_from_seed
+from faces.synthetic.shading import ALBEDO, ID_GLASSES, ID_HAIR, REST
 from faces.synthetic.solids import SIDES, joined, soft_shadow, tube
 
 SIZE = 96
@@ -38,9 +42,9 @@ def shown(**changes: object) -> Portrait:
     return render_person(person, scene, SIZE)
 
 
-def posed_with(**changes: object) -> tuple[Posed, Scene, Anatomy]:
+def posed_with(number: int = 3, **changes: object) -> tuple[Posed, Scene, Anatomy]:
     head = load_head("builtin")
-    person, scene = scene_with(**changes)
+    scene, person = scene_with(**changes)[1], person_from_seed(0, number)
     return pose(head, anatomy(head), person, person, scene, SIZE), scene, anatomy(head)
 
 
@@ -98,6 +102,27 @@ def test_collars_stand_off_the_neck_and_follow_the_body(clothes: str) -> None:
     assert 35.0 < np.percentile(outer, 5) < np.percentile(outer, 95) < 130.0
 
 
+@pytest.mark.parametrize("clothes", [name for name in CLOTHES if name != "vneck"])
+def test_collars_are_hemmed_at_their_edges_and_seamless_where_they_are_closed(clothes: str) -> None:
+    posed, scene, body = posed_with(clothes=clothes, yaw_rad=0.3)
+    garment = garment_of(body, clothes)
+    world, normals = worn_mm(garment, posed, scene)
+    across, edge = garment.rows[:, REST], garment.rows[:, ALBEDO + 2]
+    ends = garment.first[garment.first != np.arange(len(world))]
+    if clothes in ("shirt", "jacket"):
+        assert len(ends) == 0
+        starts = np.flatnonzero(np.diff(across, prepend=np.inf) < 0)
+        np.testing.assert_allclose(edge[starts], 0.0, atol=1e-3)
+        assert edge[starts + 36].max() > 5.0
+    else:
+        twins = np.flatnonzero(garment.first != np.arange(len(world)))
+        np.testing.assert_array_equal(normals[twins], normals[ends])
+        np.testing.assert_array_equal(world[twins], world[ends])
+        # The twins are at the back, and no edge but the upper and the lower one is near the front.
+        assert (garment.offset + posed.owner_mm[garment.near].mean(1))[twins, 2].max() < AXIS_Z
+        assert edge[np.abs(across) < 5.0].max() > 3.0
+
+
 def test_vneck_is_the_heads_own_mesh_alone() -> None:
     posed, scene, body = posed_with(clothes="vneck")
     garment = garment_of(body, "vneck")
@@ -147,6 +172,56 @@ def test_temples_end_at_the_ears_and_dark_lenses_are_dark() -> None:
     for line in worn.lines[1:]:
         assert np.linalg.norm(ears - line[-1], axis=1).min() < 25.0
     assert glasses_of(*posed_with()) is None
+
+
+@pytest.mark.parametrize("number", [3, 7, 9])
+@pytest.mark.parametrize("kind", ["round", "square", "thin", "sunglasses"])
+def test_temples_lie_outside_the_skin_all_the_way_to_the_ear(kind: str, number: int) -> None:
+    posed, scene, body = posed_with(number, glasses=kind)
+    worn = glasses_of(posed, scene, body)
+    assert worn is not None
+    skin = np.flatnonzero(body.mesh.is_piece("skin"))
+    for line in worn.lines[1:]:
+        nearest = skin[np.linalg.norm(posed.owner_mm[skin][None] - line[:, None], axis=2).argmin(1)]
+        above = ((line - posed.owner_mm[nearest]) * posed.owner_normals[nearest]).sum(1)
+        assert above.min() > 1.0
+        assert above[-6:].max() < 14.0
+
+
+def test_a_dark_lens_hides_the_temple_behind_it() -> None:
+    posed, scene, body = posed_with(glasses="sunglasses", yaw_rad=0.7)
+    worn = glasses_of(posed, scene, body)
+    assert worn is not None
+    rig = rig_of(scene, np.full((8, 8, 3), 0.5, np.float32))
+    drawn = []
+    for albedo in (0.0, 1.0):
+        pale = replace(worn.temples, albedo=np.full_like(worn.temples.albedo, albedo))
+        colour, depth = np.full((192, 192, 3), 0.5, np.float32), np.full((192, 192), np.inf, np.float32)
+        draw_glasses(replace(worn, temples=pale), colour, depth, np.ones((192, 192), np.uint8), posed, rig)
+        drawn.append(colour)
+    told = np.abs(drawn[1] - drawn[0]).max(-1)
+    assert told.max() > 0.1
+    behind = np.zeros((192, 192), np.uint8)
+    for rim in worn.rims:
+        outline = to_pixels(posed.to_world(rim.astype(np.float32)), posed.camera.resized(192))[:, :2]
+        cv2.fillPoly(behind, [np.round(outline).astype(np.int32)], 1)
+    assert told[cv2.erode(behind, np.ones((5, 5))) > 0].max() < 0.1 * told.max()
+
+
+@pytest.mark.parametrize(("hair_mm", "hidden"), [(-200.0, False), (200.0, True)])
+def test_a_dark_lens_hides_hair_behind_it_and_none_before_it(hair_mm: float, hidden: bool) -> None:
+    posed, scene, body = posed_with(glasses="sunglasses", yaw_rad=0.4)
+    worn = glasses_of(posed, scene, body)
+    assert worn is not None
+    distance = float(posed.translation_mm[2])
+    ids, colour = np.full((192, 192), ID_HAIR, np.uint8), np.ones((192, 192, 3), np.float32)
+    depth = np.full((192, 192), distance + hair_mm, np.float32)
+    draw_glasses(worn, colour, depth, ids, posed, rig_of(scene, np.full((8, 8, 3), 0.5, np.float32)))
+    centres = [np.append(rim.mean(0)[:2], rim[:, 2].max()).astype(np.float32) for rim in worn.rims]
+    for centre in centres:
+        u, v, _ = to_pixels(posed.to_world(centre[None]), posed.camera.resized(192))[0]
+        assert (ids[int(v), int(u)] == ID_GLASSES) == hidden
+        assert (depth[int(v), int(u)] < distance + hair_mm) == hidden
 
 
 @pytest.mark.parametrize("closed", [False, True])
