@@ -274,13 +274,37 @@ def _is_interruption(error: BaseException) -> bool:
 
 
 def _terminated(*_: object) -> None:
-    """SIGTERM is an orderly end too: workers and scratch go before the process."""
+    """SIGTERM is an orderly end too: workers and scratch go before the process, and a second one disturbs nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print(f"samae: {STOPPED}", file=sys.stderr)
     sys.exit(128 + signal.SIGTERM)
 
 
+def _tell_signals() -> int:
+    """A descriptor that gives the number of every signal that this process handles from now on.
+
+    During a run Dagster handles SIGTERM as it does Ctrl-C, and does not say which of them it was.
+    """
+    told, tell = os.pipe()
+    for end in (told, tell):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))  # a worker's signals are its own
+    return told
+
+
+def _ending_signal(told: int) -> int:
+    """The first signal that was to end this process."""
+    try:
+        numbers = os.read(told, 4096)
+    except BlockingIOError:
+        numbers = b""
+    return next((number for number in numbers if number in (signal.SIGINT, signal.SIGTERM)), signal.SIGINT)
+
+
 def main() -> None:
-    """Entry point of the `samae` script."""
+    """Entry point of the `samae` script. Exit codes: 2 a SamaeError, 130 Ctrl-C, 143 SIGTERM."""
+    told = _tell_signals()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
@@ -293,8 +317,9 @@ def main() -> None:
             sys.exit(2)
         if not _is_interruption(error):
             raise
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print(f"samae: {STOPPED}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + _ending_signal(told))
 
 
 if __name__ == "__main__":
