@@ -5,7 +5,8 @@ silent for a minute (2.60: QuickExit in its core worker, `_Exit` in its client o
 So the driver is no Dagster run but a child of it, which `pipelines.ray_pool` starts and whose end it turns into a
 sentence. It talks over one connection, and ends when its pool hangs up.
 
-The pool sends how many items there are, the function and the items (pickled, and not looked at here). The answers:
+The pool sends how many items there are, the function and the items (pickled, and not looked at here); of no items, to
+hear whether all is well. The answers:
 ("connected",), ("answer", number, pickled), ("again", how many), ("done",), ("refused", sentence of a SamaeError),
 ("failed", traceback of a worker), ("lost", why).
 """
@@ -35,6 +36,8 @@ from pipelines.ray_worker import call_shared
 JOIN = "join:"
 #: How long a head may take to answer, and a node that joined its cluster to leave it, seconds.
 NODE_GRACE_S = 10.0
+#: What `pipelines.node` has on top of that to end it, seconds.
+HAND_GRACE_S = 2.0
 #: Tasks in flight a core: enough to keep workers busy, few enough to keep the object store small.
 IN_FLIGHT_PER_CORE = 2
 #: So often the driver looks whether its pool and its node are still there, seconds.
@@ -52,50 +55,83 @@ class WorkerLost(SamaeError):
 def main(descriptor: int, order: dict[str, Any]) -> None:
     """Connect, and serve the pool at the other end of the descriptor until it hangs up."""
     os.set_inheritable(descriptor, False)  # whoever else held it would keep this process's end from its pool
-    pool: Connection = Connection(descriptor)
+    pool = PoolLine(Connection(descriptor))
     try:
-        ray = connect(order["address"], order["cores"], order["variables"])
-    except SamaeError as error:
-        pool.send(("refused", str(error)))
-        return
-    try:
+        try:
+            ray = connect(order["address"], order["cores"], order["variables"], order["paths"])
+        except SamaeError as error:
+            pool.tell("refused", str(error))
+            return
         node = local_node(ray)
-        pool.send(("connected",))
+        pool.tell("connected")
         while True:
             _serve(ray, node, pool, order["look_round_s"])
-    except (EOFError, BrokenPipeError, ConnectionResetError):  # the pool has hung up: Ray ends with this process
+    except HungUp:  # Ray ends with this process
         return
     except Exception as error:
         first = str(error).strip().split("\n")[0]
         why = first if isinstance(error, NodeLost) else f"{type(error).__name__}: {first}"
         if not isinstance(error, NodeLost):
             traceback.print_exc()
-        with contextlib.suppress(OSError):
-            pool.send(("lost", why))
+        with contextlib.suppress(HungUp):
+            pool.tell("lost", why)
         os._exit(1)  # without Ray's destructors, which wait for or crash on what is gone
 
 
-def _serve(ray: Any, node: psutil.Process | None, pool: Connection, look_round_s: float) -> None:
+class HungUp(Exception):
+    """The pool is gone."""
+
+
+class PoolLine:
+    """The connection to the pool. Every method raises HungUp where nobody is at its other end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def tell(self, *message: Any) -> None:
+        """One of the answers above."""
+        with self._or_hung_up():
+            self.connection.send(message)
+
+    def order(self) -> tuple[bytes, list[bytes]]:
+        """Function and items of the next map, waited for."""
+        with self._or_hung_up():
+            count = self.connection.recv()
+            return self.connection.recv_bytes(), [self.connection.recv_bytes() for _ in range(count)]
+
+    def require(self) -> None:
+        """The pool says nothing while it waits for answers: what is to be read then is its end."""
+        with self._or_hung_up():
+            if self.connection.poll():
+                raise EOFError
+
+    @contextlib.contextmanager
+    def _or_hung_up(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError):
+            raise HungUp from None
+
+
+def _serve(ray: Any, node: psutil.Process | None, pool: PoolLine, look_round_s: float) -> None:
     """One map, from its order to its last answer."""
-    count = pool.recv()
-    function, items = pool.recv_bytes(), [pool.recv_bytes() for _ in range(count)]
+    function, items = pool.order()
     require_node(node)
     work = Work(ray, node, function, items)
     looked = time.monotonic()
     try:
         while work.left:
             for number, answer in work.answers():
-                pool.send(("answer", number, answer))
-            if pool.poll():  # it says nothing before the last answer
-                raise EOFError
+                pool.tell("answer", number, answer)
+            pool.require()
             if time.monotonic() - looked >= look_round_s:
                 looked = time.monotonic()
                 if again := work.give_again():
-                    pool.send(("again", again))
-        pool.send(("done",))
+                    pool.tell("again", again)
+        pool.tell("done")
     except (SamaeError, TaskFailed) as error:
         work.cancel()
-        pool.send(("refused" if isinstance(error, SamaeError) else "failed", str(error)))
+        pool.tell("refused" if isinstance(error, SamaeError) else "failed", str(error))
 
 
 class TaskFailed(Exception):
@@ -186,27 +222,36 @@ def require_node(node: psutil.Process | None) -> None:
         raise NodeLost("its node process on this host was killed, or memory ran out")
 
 
-def connect(address: str, cores: int, variables: dict[str, str]) -> Any:
+def connect(address: str, cores: int, variables: dict[str, str], paths: list[str]) -> Any:
     """Connect to (or start) the cluster; the ray module. SamaeError when none answers.
 
-    variables: of the environment, for the workers.
+    variables: of the environment, for the workers.  paths: where they look for modules first.
     """
-    import ray
-
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": variables}}
     try:
+        import ray
+        from ray.job_config import JobConfig
+
+        job = JobConfig(_py_driver_sys_path=paths[::-1])  # a worker puts each before the last
+        quiet = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": variables}}
         if address == "local":
-            ray.init(address="local", num_cpus=cores or None, include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=cores or None, include_dashboard=False, job_config=job, **quiet)
         elif address.startswith(JOIN):
-            ray.init(address=join_cluster(address.removeprefix(JOIN)), **quiet)
+            ray.init(address=join_cluster(address.removeprefix(JOIN)), job_config=job, **quiet)
         else:
-            ray.init(address=address, **quiet)
+            ray.init(address=address, job_config=job, **quiet)
     except Exception as error:  # a node that is too slow to start is a plain one
-        first = str(error).strip().split("\n")[0]
-        raise SamaeError(
-            f"no Ray cluster answers at {address!r} ({first}); start it, or set SAMAE_RAY=local or serial"
-        ) from None
+        if not isinstance(error, ConnectionError):
+            traceback.print_exc()
+        raise SamaeError(no_cluster(address, error)) from None
     return ray
+
+
+def no_cluster(address: str, error: Exception) -> str:
+    """The sentence of a cluster that could not be started or reached."""
+    first = str(error).strip().split("\n")[0] or type(error).__name__
+    if address == "local":
+        return f"Ray could not start here ({first}): make room in memory and on the disk, or set SAMAE_RAY=serial"
+    return f"no Ray cluster answers at {address!r} ({first}); start it, or set SAMAE_RAY=local or serial"
 
 
 def join_cluster(head: str) -> str:
@@ -223,10 +268,15 @@ def join_cluster(head: str) -> str:
     program = str(Path(sys.executable).parent / "ray")
     command = [program, "start", "--block", f"--address={head}", "--num-cpus=0", "--disable-usage-stats"]
     node = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    atexit.register(end_group, node, NODE_GRACE_S)
+        [sys.executable, "-P", "-m", "pipelines.node"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    atexit.register(leave, node)
+    assert node.stdin is not None
     assert node.stdout is not None
+    order = {"command": command, "environment": {}, "grace_seconds": NODE_GRACE_S, "slots": 1}
+    node.stdin.write(json.dumps(order).encode() + b"\n")
+    node.stdin.flush()  # and it stays open: its end, whatever ends this process, is the node's
     last = b""
     for line in node.stdout:
         if b"Ray runtime started" in line:
@@ -235,6 +285,14 @@ def join_cluster(head: str) -> str:
             return head
         last = line if line.strip() else last
     raise ConnectionError(last.decode(errors="replace").strip() or "the node ended at once")
+
+
+def leave(node: "subprocess.Popen[bytes]") -> None:
+    """Leave the cluster that was joined: first this driver, then its node, which has to live for that."""
+    import ray
+
+    ray.shutdown()
+    end_group(node, NODE_GRACE_S + HAND_GRACE_S)
 
 
 def working_nodes(ray: Any) -> set[str]:

@@ -3,8 +3,8 @@
 `Pool.map` keeps the order of its items, reports progress as answers arrive, and turns an exception in a worker into the
 same SamaeError (a sentence for the user) or into a RuntimeError that holds the worker's traceback.
 
-The connection to Ray is a child process's (`pipelines.ray_driver`, which says why). When Ray ends it, `map` says so by
-RayLost, and the next `map` starts another.
+The connection to Ray is a child process's (`pipelines.ray_driver`, which says why). When Ray ends it during a `map`,
+that says so by RayLost; the next `map` starts another, and so does one that finds it gone before any work was out.
 """
 
 import atexit
@@ -12,14 +12,19 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import sysconfig
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 from pydantic import PrivateAttr
 
 from assets.ports import Progress
@@ -54,10 +59,12 @@ LEAVE_S = 15.0
 class RayLost(SamaeError):
     """The cluster, or what ties this process to it, ended during the work."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, address: str) -> None:
+        """address: of the pool; one that others may have ended is named."""
+        head = "" if address == "local" else f"see that Ray's head lives (SAMAE_RAY is {address}); "
         super().__init__(
-            f"Ray has ended under this run ({why}): start again, what is finished stays; where memory ran out set "
-            "SAMAE_CORES lower, or SAMAE_RAY=serial"
+            f"Ray has ended under this run ({why}): start again, what is finished stays; {head}where memory ran out "
+            "set SAMAE_CORES lower, or SAMAE_RAY=serial"
         )
 
 
@@ -65,37 +72,48 @@ class Driver:
     """The child process that is connected to Ray, as its pool sees it."""
 
     def __init__(self, address: str, cores: int) -> None:
-        """Start it; SamaeError when no cluster answers."""
-        ours, theirs = Pipe()
+        """Start it. SamaeError when no cluster answers, RayLost when it ends before it is connected."""
         order = {
             "address": address,
             "cores": cores,
+            "paths": own_paths(),
             "variables": WORKER_ENVIRONMENT | deciding_environment(),
             "look_round_s": LOOK_ROUND_S,
         }
         paths = filter(None, (os.environ.get("PYTHONPATH"), str(Path(__file__).parents[1])))
         variables = QUIET_ENVIRONMENT | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        self.address, self.is_idle = address, False
+        self.family: list[psutil.Process] = []
+        self.connection, theirs = Pipe()
         with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.ray_driver", str(theirs.fileno()), json.dumps(order)],
+            self.process = subprocess.Popen(  # -P: no module of the folder that the user happens to be in
+                [sys.executable, "-P", "-m", "pipelines.ray_driver", str(theirs.fileno()), json.dumps(order)],
                 env=variables, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=sys.__stderr__,
                 start_new_session=True,
             )  # fmt: skip
-        import ray  # noqa: F401  # the pool's pickles need it; seconds, while the driver imports it too
+        try:
+            import ray  # noqa: F401  # the pool's pickles need it; seconds, while the driver imports it too
 
-        self.connection = ours
-        self.is_idle = False
-        kind, *rest = self._hear()
-        self.family = descendants(self.process.pid)
-        if kind == "refused":
+            kind, *rest = self._hear()
+            self.family = descendants(self.process.pid)
+            if kind != "connected":
+                raise SamaeError(rest[0]) if kind == "refused" else RayLost(rest[0], address)
+        except BaseException:
             self.end()
-            raise SamaeError(rest[0])
+            raise
         self.is_idle = True
 
+    def answers(self) -> bool:
+        """Whether it and its cluster still work: a map of nothing goes through."""
+        try:
+            return not list(self.map(b"", 0, (), lambda _: None))
+        except RayLost:
+            return False
+
     def map(
-        self, function: bytes, items: Sequence[bytes], on_again: Callable[[int], None]
+        self, function: bytes, count: int, items: Iterable[bytes], on_again: Callable[[int], None]
     ) -> Iterator[tuple[int, bytes]]:
-        """Number and answer of every item, as they come; `on_again` hears how many were given out once more.
+        """Number and answer of each of `count` items, as they come; `on_again` hears how many were given out once more.
 
         Whoever leaves this before its end must `end` the driver, as `is_idle` says.
 
@@ -105,8 +123,9 @@ class Driver:
         """
         self.is_idle = False
         with self._or_lost():
-            self.connection.send(len(items))
-            for one in (function, *items):
+            self.connection.send(count)
+        for one in chain((function,), items):
+            with self._or_lost():
                 self.connection.send_bytes(one)
         while True:
             kind, *rest = self._hear()
@@ -115,7 +134,7 @@ class Driver:
             elif kind == "again":
                 on_again(rest[0])
             elif kind == "lost":
-                raise RayLost(rest[0])
+                raise RayLost(rest[0], self.address)
             else:
                 self.is_idle = True
                 if kind == "refused":
@@ -135,12 +154,12 @@ class Driver:
         except (EOFError, OSError):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(LEAVE_S)
-            code = self.process.returncode
-            raise RayLost(f"its driver ended with code {code}, as Ray does when its node or head is gone") from None
+            raise RayLost(f"its driver {ending(self.process.returncode)}", self.address) from None
 
     def end(self) -> None:
         """Let it leave its cluster, and end whatever is left of it and of a cluster of our own."""
         self.connection.close()
+        self.family = self.family or descendants(self.process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(LEAVE_S)
         end_group(self.process, 1.0, self.family)
@@ -148,6 +167,17 @@ class Driver:
 
 #: The drivers of this process, by address and cores: every pool of the same ones works through the same.
 _DRIVERS: dict[tuple[str, int], Driver] = {}
+#: Held for a whole map: one connection carries one map at a time, so threads take turns.
+_TURN = threading.RLock()
+
+
+def _leave_to_the_parent() -> None:
+    global _TURN
+    _DRIVERS.clear()
+    _TURN = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 @atexit.register
@@ -158,7 +188,7 @@ def _end_all() -> None:
 
 class RayPool(dg.ConfigurableResource):
     """`address`: "serial", "local" (a cluster of our own with `cores` cores, 0 for all), "auto", host:port of a cluster
-    that this host belongs to, or "join:host:port" of one that it joins for as long as this process lives."""
+    that this host belongs to, or "join:host:port" of one that it joins for as long as the pool's driver lives."""
 
     address: str = "local"
     cores: int = 0
@@ -170,10 +200,14 @@ class RayPool(dg.ConfigurableResource):
         return self._given_again
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None = None) -> list[Any]:
-        """`[function(item) for item in items]`, spread over the cluster; `function` is a module's, not a closure."""
+        """`[function(item) for item in items]`, spread over the cluster; `function` is a module's, not a closure.
+
+        Workers look for modules where this process does (`own_paths`). Threads take turns.
+        """
         if self.address == "serial" or len(items) <= 1:
             return self._map_serial(function, items, progress)
-        return self._map_ray(function, items, progress)
+        with _TURN:
+            return self._map_ray(function, items, progress)
 
     def _map_serial(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
         answers = []
@@ -184,14 +218,14 @@ class RayPool(dg.ConfigurableResource):
         return answers
 
     def _map_ray(self, function: Callable[[Any], Any], items: Sequence[Any], progress: Progress | None) -> list[Any]:
-        from ray import cloudpickle
-
         driver = self._driver()
+        from ray import cloudpickle  # after the driver, which imports it at the same time
+
         answers: list[Any] = [None] * len(items)
         done = 0
         try:
-            packed = [cloudpickle.dumps(item) for item in items]
-            for number, answer in driver.map(cloudpickle.dumps(function), packed, self._on_again):
+            packed = (cloudpickle.dumps(item) for item in items)
+            for number, answer in driver.map(cloudpickle.dumps(function), len(items), packed, self._on_again):
                 answers[number] = cloudpickle.loads(answer)
                 done += 1
                 if progress:
@@ -206,15 +240,37 @@ class RayPool(dg.ConfigurableResource):
         self._given_again += count
 
     def _driver(self) -> Driver:
+        """The one that runs, or another where it was lost while it had nothing to do."""
         key = (self.address, self.cores)
+        if (driver := _DRIVERS.get(key)) and not (driver.is_idle and driver.answers()):
+            self.stop()
         if key not in _DRIVERS:
             _DRIVERS[key] = Driver(*key)
         return _DRIVERS[key]
 
     def stop(self) -> None:
         """Leave the cluster; one of our own ends with it."""
-        if driver := _DRIVERS.pop((self.address, self.cores), None):
-            driver.end()
+        with _TURN:
+            if driver := _DRIVERS.pop((self.address, self.cores), None):
+                driver.end()
+
+
+def ending(code: int | None) -> str:
+    """What a driver's exit code tells; None where it has not ended."""
+    if code is None:
+        return "does not answer"
+    if code == signal.SIGTERM:  # Ray's handler of that signal exits with its number
+        code = -code
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with code {code}" + (", as Ray does when its node or head is gone" if code else "")
+
+
+def own_paths() -> list[str]:
+    """Where this process looks for modules, but for Python's own folders and its packages', which hosts have."""
+    pythons = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    paths = dict.fromkeys(Path(path).absolute() for path in sys.path)
+    return [str(path) for path in paths if path.is_dir() and not any(map(path.is_relative_to, pythons))]
 
 
 def deciding_environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A driver for the kill tests: judges a fake swapper by Ray and keeps rows, log and result in a folder.
+"""A judgement for the kill tests, with Ray's driver as its child: a fake swapper by Ray; rows, log, result in a folder.
 
     python -m tests.pipelines.judged_by_ray FOLDER [ray|serial]
 

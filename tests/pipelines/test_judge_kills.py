@@ -14,6 +14,7 @@ import pytest
 
 from tests.evaluation.fakes import pairs
 from tests.pipelines.judged_by_ray import CHUNK, main
+from tests.processes import kill_commanded
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -98,7 +99,9 @@ def test_a_driver_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path, seri
     goes_on(tmp_path, serial)
 
 
-@pytest.mark.parametrize("killed", [("raylet",), ("gcs_server",), ("raylet", "gcs_server")], ids="+".join)
+@pytest.mark.parametrize(
+    "killed", [("raylet/raylet",), ("gcs_server",), ("raylet/raylet", "gcs_server")], ids=["node", "head", "both"]
+)
 def test_ray_killed_in_the_middle_is_a_sentence_and_the_next_start_goes_on(
     killed: tuple[str, ...], tmp_path: Path, serial: pa.Table
 ) -> None:
@@ -107,10 +110,9 @@ def test_ray_killed_in_the_middle_is_a_sentence_and_the_next_start_goes_on(
     wait_for_rows(tmp_path, judging)
     (tmp_path / "wait").touch()
     family = psutil.Process(judging.pid).children(recursive=True)
-    for process in [one for one in family if one.name() in killed]:
-        process.kill()
+    kill_commanded(family, *killed)
     assert judging.wait(300) == 1
     (tmp_path / "wait").unlink()
-    assert "RayLost: Ray has ended under this run (" in (tmp_path / "said").read_text().splitlines()[-1]
+    assert "RayLost: Ray has ended under this run (" in (tmp_path / "said").read_text()
     assert psutil.wait_procs(family, timeout=60)[1] == []
     goes_on(tmp_path, serial)

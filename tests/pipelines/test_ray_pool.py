@@ -9,15 +9,18 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from faces.errors import SamaeError
 from pipelines import ray_pool
+from pipelines.group import runs
 from pipelines.ray_driver import join_cluster
-from pipelines.ray_pool import QUIET_ENVIRONMENT, RayPool
+from pipelines.ray_pool import QUIET_ENVIRONMENT, Driver, RayLost, RayPool, ending
 from pipelines.ray_worker import call
+from tests.browser import until
+from tests.processes import commanded, kill_commanded, kill_family
 
-PATHS = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[2])))
 #: Two steps of Dagster: the cluster of the first loses processes after two answers, the second gets another cluster.
 LOSES_ITS_CLUSTER = """
 import sys, time
@@ -25,15 +28,15 @@ import dagster as dg
 import numpy as np
 import psutil
 from pipelines.ray_pool import RayPool
+from tests.processes import kill_commanded
 
 def arrays(count: int) -> np.ndarray:  # large enough for the object store; 200 of them outlast Ray's patience
     time.sleep(0.2)
     return np.zeros(count)
 
 def kill(done: float, *_: object) -> None:
-    family = psutil.Process().children(recursive=True) if done == 2 else []
-    for one in [one for one in family if any(name in ' '.join(one.cmdline()[:3]) for name in sys.argv[1:])]:
-        one.kill()
+    if done == 2:
+        kill_commanded(psutil.Process().children(recursive=True), *sys.argv[1:])
 
 @dg.asset
 def step() -> None:
@@ -105,10 +108,126 @@ def test_a_lost_cluster_is_a_sentence_and_not_the_end_of_the_program(killed: str
         check=False, env=os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    lost, *rest = filter(None, done.stdout.splitlines())
-    assert "RayLost: Ray has ended under this run (" in lost, done.stderr[-3000:]
-    assert "start again, what is finished stays" in lost
-    assert rest == ["[1, 2]", "the program goes on"]
+    assert "RayLost: Ray has ended under this run (" in done.stdout, done.stderr[-3000:]
+    assert "start again, what is finished stays" in done.stdout
+    assert done.stdout.splitlines()[-2:] == ["[1, 2]", "the program goes on"]
+    assert ("its driver was killed by SIGKILL" in done.stdout) == (killed == "pipelines.ray_driver")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (None, "does not answer"),
+        (-9, "killed by SIGKILL"),
+        (15, "killed by SIGTERM"),
+        (1, "node or head"),
+        (0, "code 0"),
+    ],
+)
+def test_the_end_of_a_driver_is_told_by_its_exit_code(code: int | None, told: str) -> None:
+    assert told in ending(code)
+    assert ("node or head" in ending(code)) == (code == 1)
+    assert "head:6379" in str(RayLost(ending(code), "head:6379"))
+
+
+@pytest.mark.slow
+def test_a_cluster_that_was_lost_between_two_maps_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No work was out, so none is lost."""
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    pool = RayPool(address="local", cores=1)
+    try:
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+        for killed in ("raylet/raylet", "pipelines.ray_driver", "gcs_server"):
+            kill_commanded(psutil.Process().children(recursive=True), killed)
+            assert pool.map(abs, [-1, -2]) == [1, 2], killed
+    finally:
+        pool.stop()
+
+
+@pytest.mark.slow
+def test_a_driver_that_does_not_come_to_connect_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while Ray starts: what was started then belongs to nobody else."""
+
+    def interrupted(_: Driver) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Driver, "_hear", interrupted)
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(KeyboardInterrupt):
+        RayPool(address="local", cores=1).map(abs, [-1, -2])
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+#: Threads use one pool; then a forked child ends in order, and the driver must live on.
+SHARES_A_POOL = """
+import os, sys, threading
+from pipelines import ray_pool
+pool = ray_pool.RayPool(address='local', cores=2)
+pool.map(abs, [-1, -2])
+(driver,) = ray_pool._DRIVERS.values()
+answers = {}
+
+def work(first: int) -> None:
+    answers[first] = pool.map(abs, range(-first, -first - 40, -1))
+
+threads = [threading.Thread(target=work, args=(first,)) for first in (100, 200, 300, 400)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert answers == {first: list(range(first, first + 40)) for first in (100, 200, 300, 400)}, answers
+if not (child := os.fork()):
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+assert driver.process.poll() is None
+assert pool.map(abs, [-3, -4]) == [3, 4]
+assert list(ray_pool._DRIVERS.values()) == [driver]
+"""
+
+
+@pytest.mark.slow
+def test_threads_take_turns_and_a_forked_child_leaves_the_driver_to_its_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", SHARES_A_POOL], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+#: Joins a cluster, and waits to be killed.
+JOINS = """
+import sys, time
+from pipelines.ray_pool import RayPool
+print(RayPool(address=sys.argv[1]).map(abs, [-1, -2]), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_node_that_joined_ends_with_its_driver_however_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed with its pool, or asked to leave: then in order, which takes a node that lives."""
+    for name, value in QUIET_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    join = f"join:{cluster.address}"
+    joined = subprocess.Popen([sys.executable, "-c", JOINS, join], stdout=subprocess.PIPE, text=True)
+    pool = RayPool(address=join)
+    try:
+        assert joined.stdout is not None
+        assert joined.stdout.readline() == "[1, 2]\n"
+        family = psutil.Process(joined.pid).children(recursive=True)
+        assert commanded(family, "raylet/raylet")
+        for one in (psutil.Process(joined.pid), *commanded(family, "pipelines.ray_driver")):
+            one.kill()
+        until(lambda: not any(map(runs, family)), "the end of the node that joined", 60)
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+        driver = pool._driver()
+        pool.stop()
+        assert driver.process.returncode == 0
+        assert not any(map(runs, driver.family))
+    finally:
+        pool.stop()
+        kill_family(joined)
+        cluster.shutdown()
 
 
 def who_reads_by_what(_: int) -> tuple[str, str]:
@@ -122,10 +241,13 @@ def who_reads_by_what(_: int) -> tuple[str, str]:
 def test_workers_of_a_running_cluster_read_as_their_driver_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cluster was started with other settings; "auto" is settled by the driver, and a path is whole."""
+    """The cluster was started with other settings; "auto" is settled by the driver, and a path is whole.
+
+    It has no PYTHONPATH either: the workers find the function of this module where this process does.
+    """
     for name, value in QUIET_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", PATHS)  # workers import the function of this module
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))  # no weights of InsightFace's
     from ray.cluster_utils import Cluster
 
@@ -159,7 +281,6 @@ def test_tasks_of_a_lost_node_are_given_out_again_and_counted(
     """Two nodes of one core on this host; one is killed while both work."""
     for name, value in QUIET_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", PATHS)  # workers import the function of this module
     monkeypatch.setattr(ray_pool, "LOOK_ROUND_S", 0.5)
     from ray.cluster_utils import Cluster
 
