@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,9 +76,9 @@ class Day:
         return MlflowTracking(uri=store, home=str(self.home / "mlflow"))
 
     def judged(self) -> dict[str, int]:
-        """The files of what was judged so far, and when each was written."""
+        """The files of rows that were judged so far, and when each was written."""
         folder = self.home / "cache" / "judged"
-        return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*")}
+        return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.parquet")}
 
     def verdict(self) -> dict[str, Any]:
         return read_json(self.home / "assets" / "champion" / "all" / "verdict.json")
@@ -162,10 +161,9 @@ def resumed_and_dead_ray(day: Day) -> None:
     the rest alone is done, and the model is promoted."""
     interrupted, seen, old = day.runs()[-1], samples_seen(day.runs()[-1]), day.judged()
     with ray_cluster(day) as head:
-        monday = day.start("tests.integration.tick", "--monday")
-        try:
-            while monday.poll() is None and not day.judged().keys() - old.keys():
-                time.sleep(0.1)
+        monday = day.start("tests.integration.tick", "--monday", "--hold", str(day.raw.parent))
+        try:  # one task of the judgement ends and the others wait, so that work is left whatever the speed
+            until(lambda: monday.poll() is not None or day.judged().keys() - old.keys(), "the first rows", 1800)
             kill_family(head)
             out, err = monday.communicate()
         finally:

@@ -2,7 +2,7 @@
 
 A run that failed is the last one.
 
-    python -m tests.integration.tick [--monday]
+    python -m tests.integration.tick [--monday] [--hold FOLDER]    # of a judgement one task alone ends, as held.py says
 
 What Dagster's daemon does with the answers is done here in one process, without its half minute between two ticks:
 partitions are added, a run key is honoured once, every run is executed. Prints a JSON line a run.
@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,6 +25,7 @@ from pipelines.resources import Samae
 from pipelines.schedules import weekly_retraining
 from pipelines.sensors import follow_up, new_folders
 from pipelines.settings import Settings, load_settings
+from tests.integration.held import hold_judgements
 
 
 def main(is_monday: bool) -> None:
@@ -97,4 +99,6 @@ def execute(instance: dg.DagsterInstance, request: dg.RunRequest) -> dict[str, A
 
 
 if __name__ == "__main__":
+    if "--hold" in sys.argv[1:]:
+        hold_judgements(Path(sys.argv[sys.argv.index("--hold") + 1]))
     main("--monday" in sys.argv[1:])
