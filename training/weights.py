@@ -59,7 +59,12 @@ def shipped_names() -> list[str]:
 
 def shipped_families() -> set[str]:
     """Families of recipes (growing.family) that weights come with."""
-    return {family(read_json(SHIPPED_FOLDER / name / CONFIG)["recipe"]["name"]) for name in shipped_names()}
+    return {family(shipped_recipe(name)) for name in shipped_names()}
+
+
+def shipped_recipe(name: str) -> str:
+    """The recipe of weights that come with the project, as their config.json says it; nothing is verified."""
+    return str(read_json(SHIPPED_FOLDER / name / CONFIG)["recipe"]["name"])
 
 
 def find_weights(name: str) -> StartingWeights:

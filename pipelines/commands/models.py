@@ -41,14 +41,13 @@ def export_of(settings: Settings, model: str) -> Path:
 def shipped_export(model: str) -> Path:
     """The folder of weights that come with the project, for a name, a recipe or `champion`; the terminal says so."""
     from training.growing import family
-    from training.weights import find_weights, shipped_names
+    from training.weights import find_weights, shipped_names, shipped_recipe
 
     for name in shipped_names():
-        weights = find_weights(name)
-        recipe = weights.config["recipe"]["name"]
+        recipe = shipped_recipe(name)
         if model in (name, recipe, family(recipe), "champion"):
             print(f"{model}: the weights {name} that come with Samae (nothing of that name was trained here)")
-            return weights.folder
+            return find_weights(name).folder
     raise SamaeError(
         f"no model, alias, trained recipe or folder is called {model!r}; `samae models list` shows what there is, and "
         f"{', '.join(shipped_names()) or 'nothing'} comes with Samae"
@@ -87,10 +86,13 @@ def list_versions(as_json: bool) -> None:
 
 
 def shipped() -> list[dict[str, Any]]:
-    """The weights that come with the project, as `describe` tells of a version: their name is the version."""
-    from training.weights import find_weights, shipped_names
+    """The weights that come with the project, as `describe` tells of a version: their name is the version.
 
-    recipes = {name: find_weights(name).config["recipe"]["name"] for name in shipped_names()}
+    Nothing is verified for a list: whoever uses weights does that, and a damaged file of them hides no others.
+    """
+    from training.weights import shipped_names, shipped_recipe
+
+    recipes = {name: shipped_recipe(name) for name in shipped_names()}
     return [
         {"version": name, "aliases": [], "run_id": "", "tags": {"samae.kind": "shipped", "recipe": recipe}}
         for name, recipe in recipes.items()

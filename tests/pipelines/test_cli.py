@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from faces.errors import SamaeError
 from faces.synthetic.dataset import JSON_NAME
 from pipelines.cli import app, main, models_app
+from pipelines.commands import models
 from tests.browser import until
 from tests.processes import kill_family
+from training import weights
 
 #: Command -> its options and arguments. A change here is a change of the interface: say so in the commit.
 COMMANDS = {
@@ -209,6 +213,17 @@ def test_models_of_an_empty_registry(samae: Callable[..., Done], tmp_path: Path)
     back = samae("models", "rollback", home=tmp_path)
     assert back.returncode == 2
     assert "nothing to roll back to" in back.stderr
+
+
+def test_damaged_weights_do_not_hide_the_others_from_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = tmp_path / "weights"
+    shutil.copytree(weights.SHIPPED_FOLDER, shipped)
+    monkeypatch.setattr(weights, "SHIPPED_FOLDER", shipped)
+    with (shipped / "samae-people" / weights.WEIGHTS).open("ab") as stream:
+        stream.write(b"more")
+    assert [one["version"] for one in models.shipped()] == weights.shipped_names()
+    with pytest.raises(SamaeError, match="samae-people"):
+        models.shipped_export("samae-people")
 
 
 def test_a_dry_run_hides_no_setting(samae: Callable[..., Done], tmp_path: Path) -> None:
