@@ -45,7 +45,8 @@ TRAINING_ENVIRONMENT = {
 USUAL_GRACE_S = 60.0
 #: What a node has on top of the grace that it gives its ranks, seconds.
 NODE_GRACE_S = 5.0
-NODE = [sys.executable, "-m", "pipelines.node"]
+#: -P: no module of the folder that the user happens to be in.
+NODE = [sys.executable, "-P", "-m", "pipelines.node"]
 HOSTS, RAY = "hosts:", "ray:"
 #: What ssh ends with when it does not reach its host, or loses it.
 SSH_LOST = 255
@@ -163,7 +164,7 @@ def training_command(recipe: str, overrides: list[str], shards: Path, run_dir: P
 
 def local_command(arguments: list[str], ranks: int) -> list[str]:
     """This interpreter for one rank, torchrun (which finds a free port) for more."""
-    start = [sys.executable, "-m"]
+    start = [sys.executable, "-P", "-m"]
     if ranks > 1:
         start += ["pipelines.torchrun", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=0", "-m"]
     return [*start, "pipelines.rank", *arguments]

@@ -164,7 +164,7 @@ def test_a_training_that_was_stopped_is_not_begun_again_unless_a_host_was_lost(
 def test_commands_for_one_rank_and_for_two(tmp_path: Path) -> None:
     one = launcher.training_command("samae", ["a.b=1"], tmp_path / "s", tmp_path / "r", 1)
     two = launcher.training_command("samae", [], tmp_path / "s", tmp_path / "r", 2)
-    assert one[:3] == [sys.executable, "-m", "pipelines.rank"]
+    assert one[:4] == [sys.executable, "-P", "-m", "pipelines.rank"]
     assert one[-2:] == ["--set", "a.b=1"]
     assert "pipelines.torchrun" in two
     assert "--nproc-per-node=2" in two
