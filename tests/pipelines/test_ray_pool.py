@@ -202,7 +202,7 @@ time.sleep(600)
 
 @pytest.mark.slow
 def test_a_node_that_joined_ends_with_its_driver_however_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed with its pool, or asked to leave: then in order, which takes a node that lives."""
+    """Killed with its pool, or asked to leave."""
     for name, value in QUIET_ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     from ray.cluster_utils import Cluster
