@@ -123,7 +123,7 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("colour cast", "%", (3, 10, 30), _cast, {**_WORSE, "skin_delta_e": UP, "background_psnr_db": DOWN}),
     Corruption("side light", "%", (10, 25, 60), _side_light,
                {**_WORSE, "light_distance": UP, "background_psnr_db": DOWN}),
-    Corruption("smile", "% of the eye distance", (6, 12, 18), _smile,
+    Corruption("smile", "% of the eye distance", (9, 14, 20), _smile,
                {**_WORSE, "expression_mm": UP, "truth_landmark_nme": UP}),
     Corruption("glance", "% of the eye distance", (1.5, 2.5, 3.5), _glance, {**_WORSE, "gaze_degrees": UP}),
     Corruption("hard edge", "levels", (6, 20, 60), _edge, {**_WORSE, "seam": UP, "skin_delta_e": UP}),

@@ -128,4 +128,5 @@ def test_commands_on_what_was_made(whole: Whole, tmp_path: Path) -> None:
     assert answer["figures"]["total_s"] > 0
     assert {"bench", "commit", "machine", "settings", "figures"} == set(answer)
     listed = json.loads(samae("models", "list", "--json", home=whole.home))
-    assert len(listed) == 2
+    assert [one["version"] for one in listed if one["tags"].get("samae.kind") == "shipped"] == ["samae-people"]
+    assert len(listed) == 3  # and two registered ones
