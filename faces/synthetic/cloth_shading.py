@@ -18,6 +18,7 @@ from faces.synthetic.blocks import BLOCK, DEPTH, GLOSS, LIT, PITCH, RED, SHARE, 
 from faces.synthetic.garments import AXIS_Z
 from faces.synthetic.noise import NOISE_UNIT
 from faces.synthetic.posing import SHRUG_MM
+from faces.synthetic.ramps import step
 from faces.synthetic.sampling import survey_blocks
 from faces.synthetic.skin_shading import TOGETHER, light_blocks
 
@@ -30,7 +31,7 @@ _REST, _ALBEDO, _WORN = s.REST * PITCH, s.ALBEDO * PITCH, s.SCALP_MM * PITCH
 def _band(x: float, share: float, soft: float) -> float:
     """1 on a `share` of every repeat of length 1, with soft edges."""
     away = abs(x - math.floor(x) - 0.5)
-    return s._step(0.5 * share + soft, 0.5 * share - soft, away)
+    return step(0.5 * share + soft, 0.5 * share - soft, away)
 
 
 @kernel
@@ -87,7 +88,7 @@ def _place(w: np.ndarray, i: int, c: np.ndarray) -> tuple[float, float, float, f
     layer = 0.0
     if c[o.C_OUTER_DEPTH] > 0:
         outer = s.neckline(x, z, c[o.C_OUTER_DEPTH], c[o.C_OUTER_TOP], 0.0) - y
-        layer = s._step(0.5, -0.5, outer)
+        layer = step(0.5, -0.5, outer)
         edge = abs(outer)
     return x, y + 0.6 * z, layer, 0.0, edge
 
@@ -102,9 +103,9 @@ def _under_collar(c: np.ndarray, x: float, y: float, z: float) -> float:
     front = max(0.0, 0.5 + 0.5 * ahead) ** 1.3
     edge = c[o.C_EDGE_BACK] + (c[o.C_EDGE_FRONT] - c[o.C_EDGE_BACK]) * front + c[o.C_EDGE_SIDE] * (1.0 - ahead * ahead)
     angle = math.acos(max(-1.0, min(1.0, ahead)))
-    covered = s._step(c[o.C_EDGE_GAP] - 0.12, c[o.C_EDGE_GAP] + 0.05, angle) if c[o.C_EDGE_GAP] > 0 else 1.0
-    raised = y + SHRUG_MM * s._step(-125.0, -190.0, y)
-    return 1.0 - 0.55 * covered * s._step(8.0, -1.0, edge - raised)
+    covered = step(c[o.C_EDGE_GAP] - 0.12, c[o.C_EDGE_GAP] + 0.05, angle) if c[o.C_EDGE_GAP] > 0 else 1.0
+    raised = y + SHRUG_MM * step(-125.0, -190.0, y)
+    return 1.0 - 0.55 * covered * step(8.0, -1.0, edge - raised)
 
 
 @kernel
@@ -130,8 +131,8 @@ def _weave(w: np.ndarray, n: int, noise: np.ndarray, c: np.ndarray, focal_px: fl
         w[_NX + i], w[_NY + i], w[_NZ + i] = bx / norm, by / norm, bz / norm
         grain = s._noise(noise, 3, across * 2.2, along * 2.2)
         shade = kept * (1.0 + 0.05 * fold * folds) * (1.0 + (0.20 if c[o.C_PATTERN] == o.HEATHER else 0.05) * grain)
-        seam = c[o.C_SEAM] * s._step(0.9 + 0.5 * px_mm, 0.4, abs(edge - 4.5)) * min(1.0, 1.2 / px_mm)
-        hem = s._step(1.6, 0.0, edge) + s._step(1.2, 0.2, abs(edge - c[o.C_BAND])) * min(1.0, c[o.C_BAND])
+        seam = c[o.C_SEAM] * step(0.9 + 0.5 * px_mm, 0.4, abs(edge - 4.5)) * min(1.0, 1.2 / px_mm)
+        hem = step(1.6, 0.0, edge) + step(1.2, 0.2, abs(edge - c[o.C_BAND])) * min(1.0, c[o.C_BAND])
         shade *= (1.0 - 0.22 * seam) * (1.0 - 0.18 * hem)
         line = _line_share(c, across, along, px_mm) * (1.0 - layer)
         for k in range(3):

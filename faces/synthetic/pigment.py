@@ -11,6 +11,7 @@ from faces.compiled import kernel
 from faces.synthetic import shading as s
 from faces.synthetic.blocks import BLOCK, BLUE, DEPTH, GLOSS, GREEN, OUT0, PITCH, RED, ROW, SHARE
 from faces.synthetic.noise import NOISE_UNIT, packed_noise
+from faces.synthetic.ramps import fade, step
 from faces.synthetic.skin import HAEMOGLOBIN, MELANIN
 
 i32, i64, u64 = np.int32, np.int64, np.uint64
@@ -21,24 +22,6 @@ _FEATURES = ROW
 ) = range(_FEATURES + s.N_FEATURES * PITCH, _FEATURES + (s.N_FEATURES + 15) * PITCH, PITCH)  # fmt: skip
 _WORK = _FEATURES + (s.N_FEATURES + 15) * PITCH
 _RX, _RY, _RZ = s.REST * PITCH, (s.REST + 1) * PITCH, (s.REST + 2) * PITCH
-
-
-@kernel
-def _step(low: float, high: float, x: float) -> float:
-    t = min(1.0, max(0.0, (x - low) / (high - low)))
-    return t * t * (3 - 2 * t)
-
-
-@kernel
-def _fade(x: float) -> float:
-    """About exp(-x) for x in -2..10, without a call: (1 - x / 64)^64, at most 2 % low at x = 1.6."""
-    t = max(0.0, 1.0 - x * 0.015625)
-    t *= t
-    t *= t
-    t *= t
-    t *= t
-    t *= t
-    return t * t
 
 
 @kernel
@@ -108,7 +91,7 @@ def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray) -> None:
         melanin = melanin + lines * w[u64(_FEATURES + s.LINES * PITCH) + i]
         blood = ruddy * w[u64(_FEATURES + s.RUDDY * PITCH) + i] + patchy * w[u64(_BLOTCH) + i] + tired * of_shade
         spots = w[u64(_SPOTS) + i] + 0.35 * clouds
-        more = melanin + spotted * w[u64(_FEATURES + s.FRECKLE * PITCH) + i] * _step(1.1, 2.0, spots)
+        more = melanin + spotted * w[u64(_FEATURES + s.FRECKLE * PITCH) + i] * step(1.1, 2.0, spots)
         w[u64(_MELANIN) + i] = more if freckled else melanin
         w[u64(_BLOOD) + i] = blood
     for m in range(moles.shape[0]):
@@ -116,10 +99,10 @@ def _pigment(w: np.ndarray, n: int, p: np.ndarray, moles: np.ndarray) -> None:
         for i in range(u64(n)):
             dx, dy, melanin = w[u64(_RX) + i] - mx, w[u64(_RY) + i] - my, w[u64(_MELANIN) + i]
             away = dx * dx + dy * dy
-            more = melanin + 0.9 * _step(radius + 0.5, radius - 0.3, math.sqrt(away))
+            more = melanin + 0.9 * step(radius + 0.5, radius - 0.3, math.sqrt(away))
             w[u64(_MELANIN) + i] = more if (away < 9.0) & (w[u64(_RZ) + i] > -40.0) else melanin
     for i in range(u64(n)):
-        lip = _step(-0.7, 0.9, w[u64(_FEATURES + s.LIP * PITCH) + i])
+        lip = step(-0.7, 0.9, w[u64(_FEATURES + s.LIP * PITCH) + i])
         melanin = w[u64(_MELANIN) + i] + lip * (dark_lip + 0.04 * w[u64(_BLOTCH) + i])
         w[u64(_MELANIN) + i] = melanin + shadowed * w[u64(_FEATURES + s.SHADOW_LID * PITCH) + i]
         w[u64(_BLOOD) + i] = w[u64(_BLOOD) + i] + lip * red_lip
@@ -135,7 +118,7 @@ def _covers(w: np.ndarray, n: int, p: np.ndarray) -> None:
         lip, grain, at = w[u64(_LIPS) + i], w[u64(_STROKES) + i], w[u64(s.SCALP_MM * PITCH) + i]
         thin = stubbly * w[u64(_FEATURES + s.BEARD * PITCH) + i] * (1 - lip)
         stubble = thin * (0.75 + 0.25 * w[u64(_FINE) + i]) if thin > 0.005 else thin
-        scalp = haired * _step(-2.5, 6.0, at + 2.2 * grain + 2.0 * w[u64(_CLOUDS) + i])
+        scalp = haired * step(-2.5, 6.0, at + 2.2 * grain + 2.0 * w[u64(_CLOUDS) + i])
         scalp = scalp if (at > -14.0) & (haired > 0) else 0.0
         gloss = shine * (0.35 + 0.65 * w[u64(_FEATURES + s.OIL * PITCH) + i])
         gloss = gloss * (1 + 0.4 * w[u64(_PORES) + i] + 0.2 * w[u64(_BLOTCH) + i]) * (1 - lip) + lip * painted
@@ -152,12 +135,12 @@ def _paint(w: np.ndarray, n: int, p: np.ndarray, c: int, melanin_share: float, b
     base, out = u64((s.ALBEDO + c) * PITCH), u64(RED + c * PITCH)
     for i in range(u64(n)):
         absorb = melanin_share * w[u64(_MELANIN) + i] + blood_share * w[u64(_BLOOD) + i]
-        colour = w[base + i] * _fade(absorb)
+        colour = w[base + i] * fade(absorb)
         colour += w[u64(_LIPS) + i] * rouge * (lipstick - colour)
-        colour *= 1.0 - 0.8 * (lined * _step(1.1, 0.1, w[u64(_FEATURES + s.LID * PITCH) + i]))
+        colour *= 1.0 - 0.8 * (lined * step(1.1, 0.1, w[u64(_FEATURES + s.LID * PITCH) + i]))
         colour += w[u64(_STUBBLE) + i] * (0.6 * brow + 0.25 * colour - colour)
         colour += w[u64(_SCALP) + i] * (hair * (0.8 + 0.2 * w[u64(_STROKES) + i]) - colour)
-        colour += browed * _step(0.0, 1.0, w[u64(_FEATURES + s.BROW * PITCH) + i]) * (brow - colour)
+        colour += browed * step(0.0, 1.0, w[u64(_FEATURES + s.BROW * PITCH) + i]) * (brow - colour)
         w[out + i] = colour
 
 
@@ -172,11 +155,11 @@ def _fine_detail(w: np.ndarray, q: np.ndarray, n: int, noise: np.ndarray, focal_
         _noise(w, q, n, noise[1], 2.3, 2.3, _SPOTS)
         for i in range(u64(n)):
             per_mm = focal_px / w[u64(DEPTH) + i]
-            w[u64(_BLOTCH) + i] += 0.35 * (_step(1.2, 2.2, per_mm) + _step(2.5, 5.0, per_mm)) * w[u64(_SPOTS) + i]
+            w[u64(_BLOTCH) + i] += 0.35 * (step(1.2, 2.2, per_mm) + step(2.5, 5.0, per_mm)) * w[u64(_SPOTS) + i]
     if densest > 2.5:
         _noise(w, q, n, noise[2], 3.1, 3.1, _PORES)
         for i in range(u64(n)):
-            w[u64(_PORES) + i] *= _step(2.5, 5.0, focal_px / w[u64(DEPTH) + i])
+            w[u64(_PORES) + i] *= step(2.5, 5.0, focal_px / w[u64(DEPTH) + i])
             w[u64(_BLOTCH) + i] += 0.25 * w[u64(_PORES) + i]
 
 
@@ -221,7 +204,7 @@ def _wet(w: np.ndarray, n: int, listed: np.ndarray, first: int, triangle: np.nda
         red, green, blue = (
             w[u64(s.ALBEDO * PITCH) + i], w[u64((s.ALBEDO + 1) * PITCH) + i], w[u64((s.ALBEDO + 2) * PITCH) + i]
         )  # fmt: skip
-        soft = 0.45 * _step(0.5, 0.85, green / (red + 1e-6)) if teeth else 0.0
+        soft = 0.45 * step(0.5, 0.85, green / (red + 1e-6)) if teeth else 0.0
         w[u64(RED) + i], w[u64(GREEN) + i] = max(0.09, red + soft * (0.55 - red)), green + soft * (0.49 - green)
         w[u64(BLUE) + i] = blue + soft * (0.40 - blue)
         behind, aside = max(0.0, 23.0 - w[u64(_RZ) + i]), w[u64(_RX) + i] / 22.0

@@ -9,6 +9,7 @@ import numpy as np
 
 from faces.compiled import kernel
 from faces.synthetic.noise import NOISE_UNIT
+from faces.synthetic.ramps import step
 
 # Columns of the vertex table.
 NORMAL, UV, OCCLUSION, ALBEDO, REST, SCALP_MM = 0, 3, 5, 6, 9, 12
@@ -36,12 +37,6 @@ SKIN_LIST, CLOTH_LIST, WET_LIST, EYE_LIST = range(4)
 
 
 @kernel
-def _step(low: float, high: float, x: float) -> float:
-    t = min(1.0, max(0.0, (x - low) / (high - low)))
-    return t * t * (3 - 2 * t)
-
-
-@kernel
 def _noise(noise: np.ndarray, layer: int, u: float, v: float) -> float:
     """Bilinear, wrapping sample of a 512² noise map, standard deviations; u, v in texels."""
     ix, iy = math.floor(u), math.floor(v)
@@ -62,7 +57,7 @@ def _eyeball(a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, rgb: np
     angle = math.atan2(y, x)
     iris, pupil = 5.85, p[P_PUPIL]
     veins = max(0.0, _noise(noise, 0, x * 260 + 90, y * 260 + 70 * side))
-    inner = _step(7.0, 11.5, ring)
+    inner = step(7.0, 11.5, ring)
     rgb[0] = p[P_SCLERA] * (1.0 - 0.05 * inner)
     rgb[1] = p[P_SCLERA] * (0.925 - 0.20 * inner - 0.035 * veins)
     rgb[2] = p[P_SCLERA] * (0.885 - 0.22 * inner - 0.035 * veins)
@@ -70,11 +65,11 @@ def _eyeball(a: np.ndarray, side: int, noise: np.ndarray, p: np.ndarray, rgb: np
     fibre = (
         _noise(noise, 4, angle * 82.0 + 31 * side, t * 40.0) * 0.22 + _noise(noise, 2, angle * 30.0, t * 60.0) * 0.10
     )
-    mix = _step(0.85, 0.38, t + 0.12 * fibre)
-    limb = 1.0 - (0.52 + 0.4 * p[P_LIMBAL]) * _step(0.70, 1.0, t)
+    mix = step(0.85, 0.38, t + 0.12 * fibre)
+    limb = 1.0 - (0.52 + 0.4 * p[P_LIMBAL]) * step(0.70, 1.0, t)
     shade = (1.0 + fibre) * limb
-    in_iris = _step(iris + 0.45, iris - 0.35, ring)
-    in_pupil = _step(pupil + 0.3, pupil - 0.25, ring)
+    in_iris = step(iris + 0.45, iris - 0.35, ring)
+    in_pupil = step(pupil + 0.3, pupil - 0.25, ring)
     for c in range(3):
         iris_rgb = p[P_IRIS_OUT + c] + mix * (p[P_IRIS_IN + c] - p[P_IRIS_OUT + c])
         iris_rgb = iris_rgb * shade * (1 - in_pupil) + 0.004
@@ -97,7 +92,7 @@ def _eye(
     base = P_EYE_AXIS_R if side == 0 else P_EYE_AXIS_L
     ax, ay, az = p[base], p[base + 1], p[base + 2]
     along = nx * ax + ny * ay + nz * az
-    bend = 1.0 + 0.56 * _step(6.45, 5.05, ring)
+    bend = 1.0 + 0.56 * step(6.45, 5.05, ring)
     cx, cy, cz = (nx - along * ax) * bend, (ny - along * ay) * bend, (nz - along * az) * bend
     rest = math.sqrt(max(0.0, 1 - cx * cx - cy * cy - cz * cz))
     cx, cy, cz = cx + rest * ax, cy + rest * ay, cz + rest * az
@@ -111,7 +106,7 @@ def _eye(
         norm = math.sqrt(hx * hx + hy * hy + hz * hz)
         half = max(0.0, (cx * hx + cy * hy + cz * hz) / norm)
         width = 0.006 + 0.006 * lamps[j, 6]
-        spot = _step(width, 0.45 * width, 1.0 - half) * (0.3 + 0.6 * lit if j == 0 else 0.2)
+        spot = step(width, 0.45 * width, 1.0 - half) * (0.3 + 0.6 * lit if j == 0 else 0.2)
         for c in range(3):
             out[c] += lamps[j, 3 + c] * (cosine * (rgb[c] + 0.006) + spot)
     for c in range(3):
@@ -125,7 +120,7 @@ def neckline(x: float, z: float, depth: float, height: float, rounded: float) ->
     rounded: 0 for a V, 1 for a round opening.
     """
     away = min(1.0, abs(x) / 62.0)
-    front = _step(-95.0, -45.0, z) * (1.0 - away) * (1.0 + rounded * away)
+    front = step(-95.0, -45.0, z) * (1.0 - away) * (1.0 + rounded * away)
     return height - depth * front
 
 

@@ -18,28 +18,11 @@ from faces.compiled import kernel
 from faces.synthetic import shading as s
 from faces.synthetic.blocks import BLOCK, BLUE, GLOSS, GREEN, LIT, OUT0, OUT1, OUT2, PITCH, RED, SHARE, empty_rows
 from faces.synthetic.pigment import colour_blocks
+from faces.synthetic.ramps import fade, step
 from faces.synthetic.sampling import survey_blocks
 
 u64 = np.uint64
 _NX, _NY, _NZ = s.NORMAL * PITCH, (s.NORMAL + 1) * PITCH, (s.NORMAL + 2) * PITCH
-
-
-@kernel
-def _step(low: float, high: float, x: float) -> float:
-    t = min(1.0, max(0.0, (x - low) / (high - low)))
-    return t * t * (3 - 2 * t)
-
-
-@kernel
-def _fade(x: float) -> float:
-    """About exp(-x) for x in -2..10, without a call: (1 - x / 64)^64, at most 2 % low at x = 1.6."""
-    t = max(0.0, 1.0 - x * 0.015625)
-    t *= t
-    t *= t
-    t *= t
-    t *= t
-    t *= t
-    return t * t
 
 
 @kernel
@@ -66,9 +49,9 @@ def _lamp(w: np.ndarray, n: int, lamps: np.ndarray, j: int, wraps: tuple[float, 
         b1 = a1 + w[u64(GREEN) + i] * green * d1 * reach
         b2 = a2 + w[u64(BLUE) + i] * blue * d2 * reach
         half = nx * hx + ny * hy + nz * hz
-        broad = _fade((1 - half) * (14 - 6 * soft)) * 1.6
-        sharp = _fade((1 - half) * (60 - 34 * soft)) * 3.0
-        sheen = w[u64(GLOSS) + i] * fresnel * (broad + sharp) * reach * _step(-0.1, 0.25, cosine)
+        broad = fade((1 - half) * (14 - 6 * soft)) * 1.6
+        sharp = fade((1 - half) * (60 - 34 * soft)) * 3.0
+        sheen = w[u64(GLOSS) + i] * fresnel * (broad + sharp) * reach * step(-0.1, 0.25, cosine)
         glossy, seen = (half > 0.6) & (cosine > -0.1), cosine >= -0.4
         b0, b1 = b0 + red * sheen if glossy else b0, b1 + green * sheen if glossy else b1
         b2 = b2 + blue * sheen if glossy else b2
