@@ -64,8 +64,10 @@ def wait_for(what: Callable[[], bool], process: "subprocess.Popen[bytes]", run_d
 
 
 def events(run_dir: Path) -> list[dict[str, object]]:
-    path = run_dir / "progress.jsonl"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    try:
+        lines = (run_dir / "progress.jsonl").read_text().splitlines()
+    except FileNotFoundError:  # not begun, or just begun anew
+        lines = []
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
