@@ -42,7 +42,7 @@ class Day:
         self.settings = {
             "SAMAE_RAW": str(self.raw), "SAMAE_RECIPES": "samae", "SAMAE_PAIRS": "60", "SAMAE_RANKS": "1",
             "SAMAE_KIMG": "samae=0.064", "SAMAE_GRACE_SECONDS": "60",
-            "SAMAE_OVERRIDES": "mask.feather_px=40",  # the first champion leaves much of the target: it can lose
+            "SAMAE_OVERRIDES": "mask.feather_px=36,mask.swap_dilate_px=36",  # a first champion that can lose
         }  # fmt: skip
 
     def photographs(self, count: int, first: int = 0) -> None:
