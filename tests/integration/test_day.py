@@ -96,9 +96,7 @@ def day(tmp_path: Path) -> Day:
     return made
 
 
-@pytest.mark.xfail(
-    reason="on people-5 the gate refuses the day's better model, its leak is noise", strict=False
-)
+@pytest.mark.xfail(reason="on people-5 the gate refuses the day's better model, its leak is noise", strict=False)
 def test_a_day_in_the_life(day: Day) -> None:
     start_on_nothing(day)
     new_folder(day)
