@@ -151,6 +151,7 @@ class Work:
         self.nodes = working_nodes(ray)
 
     def give_out(self, number: int) -> None:
+        """Start the task of one item, by its number; it may be out already, and the first answer counts."""
         self.waiting[self.task.remote(self.shared, self.items[number])] = number
 
     def answers(self) -> Iterator[tuple[int, bytes]]:
