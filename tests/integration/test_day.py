@@ -29,6 +29,11 @@ from tests.integration.ray_head import start_head
 from tests.processes import kill_family
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
+QUICK = "train.batch_size=8,train.log_every_steps=1"
+#: The first champion shows much of its target through a soft edge, and the better model keeps inside the face, so that
+#: the gate's every floor is clear of noise on the few people of the day.
+FIRST = f"{QUICK},mask.feather_px=32"
+BETTER = f"{QUICK},mask.feather_px=10,mask.swap_dilate_px=0,train.init_from=samae-people"
 FOLDER_ASSETS = [
     "aligned_faces", "face_coefficients", "face_masks", "identity_embeddings", "neutral_albedo", "raw_faces",
 ]  # fmt: skip
@@ -41,7 +46,7 @@ class Day:
         self.home, self.raw = folder / "home", folder / "photographs"
         self.settings = {
             "SAMAE_RAW": str(self.raw), "SAMAE_RECIPES": "samae", "SAMAE_PAIRS": "60", "SAMAE_RANKS": "1",
-            "SAMAE_KIMG": "samae=0.064", "SAMAE_GRACE_SECONDS": "60",
+            "SAMAE_KIMG": "samae=0.064", "SAMAE_GRACE_SECONDS": "60", "SAMAE_OVERRIDES": FIRST,
         }  # fmt: skip
 
     def photographs(self, count: int, first: int = 0) -> None:
@@ -96,7 +101,6 @@ def day(tmp_path: Path) -> Day:
     return made
 
 
-@pytest.mark.xfail(reason="on people-5 the gate refuses the day's better model, its leak is noise", strict=False)
 def test_a_day_in_the_life(day: Day) -> None:
     start_on_nothing(day)
     new_folder(day)
@@ -135,10 +139,7 @@ def new_folder(day: Day) -> None:
 
 def cancelled(day: Day) -> None:
     """A training from better weights is interrupted, and leaves a checkpoint and a closed MLflow run."""
-    day.settings |= {
-        "SAMAE_OVERRIDES": "train.batch_size=8,train.log_every_steps=1,train.init_from=samae-people",
-        "SAMAE_KIMG": "samae=0.4",
-    }
+    day.settings |= {"SAMAE_OVERRIDES": BETTER, "SAMAE_KIMG": "samae=0.4"}
     training = day.start("pipelines.cli", "train", "--recipe", "samae")
     until(lambda: any(line["kimg"] >= 0.016 for line in day.progress(2) if "kimg" in line), "a training step", 240)
     family = psutil.Process(training.pid).children(recursive=True)
@@ -215,7 +216,7 @@ def dead_mlflow(day: Day) -> None:
 def worse_is_refused(day: Day) -> None:
     """Weights from nothing do not replace the champion, and the verdict says why."""
     before = day.tracking().aliases()[CHAMPION]
-    day.settings |= {"SAMAE_OVERRIDES": "train.batch_size=8,train.log_every_steps=1", "SAMAE_KIMG": "samae=0.032"}
+    day.settings |= {"SAMAE_OVERRIDES": QUICK, "SAMAE_KIMG": "samae=0.032"}
     done = day.tick("--monday")
     assert [run["job"] for run in done] == ["train_recipe", "promote"], done
     assert day.verdict()["promoted"] is None
