@@ -146,6 +146,8 @@ class IdentitySettings:
         encoder: name or path for faces.identity.load_encoder; never one of the judge's.
         brightness, contrast, saturation, hue: half-widths of the colour jitter before the encoder.
         skin_colour: True feeds the three-number skin colour to the generator.
+        other_picture: True shows SAMAE's generator the embedding of another picture of the person, where there is one,
+            as a swap does (ours; the paper embeds the picture). The identity loss asks for the picture's own as before.
     """
 
     encoder: str = "builtin"
@@ -154,6 +156,7 @@ class IdentitySettings:
     saturation: float = 0.4
     hue: float = 0.1
     skin_colour: bool = True
+    other_picture: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,6 +420,11 @@ def _check_training(recipe: Recipe) -> None:
         for name in names:
             if recipe.method != method and getattr(recipe.losses, name) != 0:
                 raise SamaeError(f"recipe key 'losses.{name}' does nothing in {recipe.method}: that loss is {method}'s")
+    if recipe.identity.other_picture and recipe.method != "samae":
+        raise SamaeError(
+            f"recipe key 'identity.other_picture' does nothing in {recipe.method}, which always uses "
+            "another picture of a person where there is one"
+        )
     if recipe.method == "samae":
         for key, value, only in (
             ("losses.reconstruction_form", recipe.losses.reconstruction_form, "l1"),

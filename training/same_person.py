@@ -26,7 +26,8 @@ class SecondPictures:
         if len(people) == 1 and people[0] >= 0:
             raise SamaeError(
                 f"all {len(persons)} training pictures show one person (label {people[0]}), and a swapper that learns "
-                "from pairs needs two people at least: add pictures of others, or train a recipe of the method samae"
+                "from pairs needs two people at least: add pictures of others, or train a recipe of the method samae "
+                "with identity.other_picture=false"
             )
         #: Places of the split sorted by person; where each picture's person begins there, and its own rank from there.
         self._sorted = np.argsort(persons, kind="stable")
@@ -51,9 +52,9 @@ class SecondPictures:
     def note(self) -> str:
         """One sentence: for whom there is no second picture."""
         if not self.people:
-            return "no picture has an identity label: same-identity updates use the picture itself, augmented"
+            return "no picture has an identity label: the picture itself, augmented, stands for another of its person"
         unknown = f" and {self.unlabelled} pictures without a label" if self.unlabelled else ""
         return (
-            f"same-identity updates use another picture of the person, and the picture itself, augmented, for "
-            f"{self.single} of {self.people} people, who have one picture{unknown}"
+            f"a person's second picture is another one of theirs, and the picture itself, augmented, for {self.single} "
+            f"of {self.people} people, who have one picture{unknown}"
         )

@@ -89,6 +89,7 @@ def test_a_wrong_setting_is_refused_with_its_mend(override: str, words: str) -> 
         ("simswap", ["discriminator.layers=9"], "choose at most 5, or fewer scales"),
         ("simswap-script", ["losses.r1=1"], "losses.r1 needs a PatchGAN"),
         ("blendface", ["losses.feature_matching=10"], "does nothing in blendface"),
+        ("simswap", ["identity.other_picture=true"], "does nothing in simswap, which always uses another picture"),
     ],
 )
 def test_what_a_training_would_fail_at_or_ignore_is_refused(recipe: str, overrides: list[str], words: str) -> None:

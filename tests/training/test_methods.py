@@ -75,6 +75,24 @@ def test_preparation_is_pure_and_does_not_depend_on_the_split_into_ranks() -> No
     assert not torch.equal(other.conditions.hole, whole.conditions.hole)
 
 
+def test_the_generator_may_see_another_picture_of_the_person_and_the_loss_asks_for_its_own() -> None:
+    own, other = samae(), samae("identity.other_picture=true")
+    assert (own.second_every, other.second_every) == (0, 1)
+    batch = tiny_batch()
+    second = torch.nn.functional.normalize(
+        torch.randn(batch.embedding.shape, generator=torch.Generator().manual_seed(4))
+    )
+    second[[2, 5]] = 0  # these two people have one picture
+    plain = prepared(own)
+    seen = other.prepare(replace(batch, second=second), seed=1, positions=range(8), step=0)
+    dim = second.shape[1]
+    shown = seen.conditions.vector[:, :dim] / dim**0.5
+    torch.testing.assert_close(shown[[0, 1, 3, 4, 6, 7]], second[[0, 1, 3, 4, 6, 7]])
+    torch.testing.assert_close(shown[[2, 5]], plain.identity[[2, 5]])
+    torch.testing.assert_close(seen.identity, plain.identity)
+    assert torch.equal(prepared(other).conditions.vector, plain.conditions.vector)  # a set without labels
+
+
 def test_the_hidden_face_does_not_leak_into_pictures_that_the_generator_sees() -> None:
     method, batch = samae("flip=false"), tiny_batch()
     seen = method.prepare(batch, seed=1, positions=range(8), step=0).conditions

@@ -101,13 +101,13 @@ def test_a_run_goes_on_with_the_encoder_that_it_began_with_alone(shards: Path, t
     assert train(begun, shards, tmp_path / "run", device="cpu").resumed_from == 8
 
 
-@pytest.mark.parametrize("recipe", ["simswap", "blendface"])
-def test_pair_methods_learn_from_second_pictures_of_labelled_people(
+@pytest.mark.parametrize("recipe", ["simswap", "blendface", "samae"])
+def test_methods_learn_from_second_pictures_of_labelled_people(
     shards: Path, tmp_path: Path, recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A session's own inputs of two even updates, and the sentence of the whole run."""
-    levels = ["generator.multipliers=[1, 2, 2, 2]"] if recipe == "blendface" else []
-    made = load_recipe(recipe, [*SMALL, *levels, "train.total_kimg=0.008", "train.engine=ddp"])
+    own = {"blendface": ["generator.multipliers=[1, 2, 2, 2]"], "samae": ["identity.other_picture=true"]}
+    made = load_recipe(recipe, [*SMALL, *own.get(recipe, []), "train.total_kimg=0.008", "train.engine=ddp"])
     shard_set = ShardSet.open(shards)
     method = build_method(made, *fitting_parts(made, shard_set, "cpu"))
     session = Session(made, method, method.encoder, shard_set, tmp_path / "a", World("cpu"), NoTracker())
@@ -118,7 +118,10 @@ def test_pair_methods_learn_from_second_pictures_of_labelled_people(
         positions = session.stream.positions(4 * step)
         others = [str(session.stream.second_key_at(p)) for p in positions]
         assert all(key != session.stream.key_at(p) for p, key in zip(positions, others, strict=True))
-        torch.testing.assert_close(ready[step].inputs[0].identity, load_faces(shard_set, others).embedding)
+        inputs, stored = ready[step].inputs[0], load_faces(shard_set, others).embedding
+        dim = stored.shape[1]
+        seen = inputs.conditions.vector[:, :dim] / dim**0.5 if recipe == "samae" else inputs.identity
+        torch.testing.assert_close(seen, stored)
     train(made, shards, tmp_path / "b", device="cpu")
     assert "for 0 of 4 people, who have one picture" in capsys.readouterr().err
 

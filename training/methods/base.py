@@ -193,6 +193,11 @@ def partners(positions: Sequence[int], seed: int) -> list[int]:
 Builder = Callable[[Recipe, MorphableHead, EncoderLike, torch.device], Method]
 
 
+def second_or(second: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """(N, M) twice: `FaceBatch.second` where there is one, elsewhere (zeros) the row of `own`."""
+    return torch.where(second.abs().sum(1, keepdim=True) == 0, own, second)
+
+
 def _builders() -> dict[str, Builder]:
     from training.methods.blendface import BlendFace
     from training.methods.samae import Samae

@@ -10,6 +10,7 @@ Where each choice comes from (P paper or its page, S second-hand notes, O ours):
 - random mesh scaling against over-reliance on the pixel-aligned mesh (P); U(0.9, 1.1) with probability 0.8 (O).
 - I_ras is an image input, better than the vector of coefficients (S); neutral albedo = the head's mean (O).
 - colour jitter before the encoder so that c_id carries no tone (S), its strength (O); skin colour restores tone (S).
+- `identity.other_picture`: c_id of another picture of the person, so that it carries nothing of this one (O; off).
 - losses L1 + perceptual + identity + adversarial (S); weights, `detail`, and the face term (O).
 - the generator predicts a residual over the tinted render, and what is not hidden passes unchanged (O).
 - test mask: target's union swapped silhouette (S), minus occluders, dilated and feathered (O).
@@ -31,7 +32,7 @@ from training.augment import colour_jitter, flips, jitter_factors, mirror, mirro
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
 from training.methods.adversary import adversary_is_on, discriminator_step, frozen
-from training.methods.base import EncoderLike, MethodBase, StepLosses, generators_at, partners
+from training.methods.base import EncoderLike, MethodBase, StepLosses, generators_at, partners, second_or
 from training.methods.mesh_inputs import (
     MeshPictures,
     MeshRenderer,
@@ -118,6 +119,7 @@ class Samae(MethodBase):
         size = recipe.discriminator
         judge = MultiScaleDiscriminator(3, width=size.width, layers=size.layers, scales=size.scales) if wanted else None
         super().__init__(recipe, head, encoder, SamaeGenerator(recipe, width), judge, device)
+        self.second_every = int(recipe.identity.other_picture)
         self.renderer = MeshRenderer(head, recipe.size_px, recipe.mesh, device)
         self.features = frozen_features(encoder, recipe, device)
         self.notes += [f"perceptual loss: features of {self.features.source}"]
@@ -138,7 +140,8 @@ class Samae(MethodBase):
         jittered = colour_jitter(image, jitter_factors(self.recipe.identity, seed, positions))
         with self.autocast():
             identity = self.encoder.embed_tensor(jittered, landmarks).float()
-        conditions = self.conditions(image, hole, own, identity, batch.skin, batch.coefficients, quick=True)
+        seen = identity if batch.second is None else second_or(batch.second.float(), identity)
+        conditions = self.conditions(image, hole, own, seen, batch.skin, batch.coefficients, quick=True)
         return SamaeInputs(conditions, image, face, landmarks, identity, tuple(positions), step)
 
     def conditions(
