@@ -1,13 +1,15 @@
 """`samae evaluate --recipe NAME [--protocol P]`: judge a trained recipe on frozen pairs, beside the baselines.
 
-Protocol "cross" is the asset swap_evaluation[NAME], made when it is out of date; the others are judged here and now,
-in the same pool and with the same kept rows, and leave the assets as they are. `video` draws sequences;
-`faceforensics` and `celeba-hq` read the folders that SAMAE_FACEFORENSICS and SAMAE_CELEBA_HQ name. By these three the
-weights that come with the project can be judged, too (--recipe samae-people): nothing has to be trained for that.
+Protocol "cross" is the asset swap_evaluation[NAME], made when it is out of date, also for another number of pairs than
+it was made with: --pairs counts as SAMAE_PAIRS. The others are judged here and now, in the same pool and with the same
+kept rows, and leave the assets as they are. `video` draws sequences; `faceforensics` and `celeba-hq` read the folders
+that SAMAE_FACEFORENSICS and SAMAE_CELEBA_HQ name. By these three the weights that come with the project can be judged,
+too (--recipe samae-people): nothing has to be trained for that.
 """
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,9 @@ def run(
     every = (*PROTOCOLS, *SET_PROTOCOLS)
     if protocol not in every:
         raise SamaeError(f"there is no pair protocol {protocol!r}; choose one of {', '.join(every)}")
-    settings = load_settings(**({} if pairs is None else {"pairs": pairs}))
+    if pairs is not None:
+        os.environ["SAMAE_PAIRS"] = str(pairs)  # the asset's run reads the environment anew
+    settings = load_settings()
     pictures = picture_set(settings, protocol) if protocol in SET_PROTOCOLS else None
     export = export_of(settings, recipe)
     if protocol == "cross":

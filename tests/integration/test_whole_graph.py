@@ -10,6 +10,7 @@ import pytest
 
 from assets.graph import STAGES
 from assets.promotion import CHALLENGER, CHAMPION
+from evaluation.evaluation import read_evaluation
 from faces.files import read_json, read_manifest
 from pipelines.tracking import MlflowTracking
 from tests.integration.conftest import Whole, samae
@@ -130,3 +131,11 @@ def test_commands_on_what_was_made(whole: Whole, tmp_path: Path) -> None:
     listed = json.loads(samae("models", "list", "--json", home=whole.home))
     assert [one["version"] for one in listed if one["tags"].get("samae.kind") == "shipped"] == ["samae-people"]
     assert len(listed) == 3  # and two registered ones
+
+
+def test_evaluate_judges_as_many_pairs_as_it_is_told(whole: Whole) -> None:
+    """The kept judgement is then of these pairs; without the option it is of SAMAE_PAIRS again."""
+    place = whole.home / "assets" / "swap_evaluation" / "samae" / "evaluation"
+    for asked, count in ((("--pairs", "6"), 6), ((), 8)):
+        samae("evaluate", "--recipe", "samae", *asked, home=whole.home, SAMAE_RECIPES="samae", SAMAE_RANKS="1")
+        assert len(read_evaluation(place).pairs) == count
