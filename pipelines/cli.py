@@ -67,13 +67,15 @@ Landmarks = Annotated[
         "weights are yours to get), auto (insightface where its weights are, else own). Default: SAMAE_LANDMARKS, auto."
     ),
 ]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; may be repeated.")]
 
 
 @app.command()
 def demo(
     plain: Annotated[bool, typer.Option(help="Plain lines in place of bars.")] = False,
-    settings: Set = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting SAMAE_NAME as name=value; may be repeated."),
+    ] = None,
 ) -> None:
     """Make the whole graph: faces in, a trained, judged and registered swapper out. Skips what is up to date."""
     from pipelines.commands import demo as command
@@ -108,7 +110,10 @@ def doctor(
 def bench(
     name: Annotated[str | None, typer.Argument(help="Which benchmark.")] = None,
     as_json: Json = False,
-    settings: Set = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of this benchmark; may be repeated."),
+    ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
 ) -> None:
     """Run one benchmark and print its figures, with their units in their names."""
@@ -126,7 +131,12 @@ def train(
             "training/recipes/encoders/NAME.yaml (settings: training/encoder/recipe.py)."
         ),
     ] = "samae",
-    settings: Set = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A key of the recipe, such as train.total_kimg=20; may be repeated."
+        ),
+    ] = None,
     ranks: Annotated[int | None, typer.Option(min=1, help="Training processes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
 ) -> None:
@@ -155,6 +165,9 @@ def evaluate(
     command.run(recipe, as_json, protocol, pairs, report)
 
 
+MODEL_HELP = "champion, another alias, a version, a recipe trained here, weights that come with Samae, or a folder."
+
+
 @app.command(cls=WithArguments)
 def swap(
     source: Annotated[str, typer.Argument(help="Picture with the source face, or a key of the shards.")],
@@ -163,7 +176,7 @@ def swap(
         Path | None,
         typer.Option("--out", "-o", help="Picture to write (swap.png), or folder (swapped) for a folder of targets."),
     ] = None,
-    model: Annotated[str, typer.Option(help="champion, a version, a recipe, or a folder.")] = "champion",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "champion",
     landmarks: Landmarks = None,
 ) -> None:
     """Put the source's face into the target's picture, or into every picture of a folder."""

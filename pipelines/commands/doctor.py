@@ -16,7 +16,7 @@ from faces.morphable.registry import HEAD_FILES
 from pipelines.selftest import Outcome, outcome_of, self_test
 from pipelines.servers import servers
 from pipelines.settings import load_settings
-from training.networks import alexnet, inception, lpips, vgg
+from training.networks import alexnet, efficientnet, inception, lpips, vgg
 from training.networks.weight_files import file_digest
 
 PACKAGES = ("torch", "numba", "numpy", "dagster", "ray", "deepspeed", "mlflow", "webdataset", "pyarrow", "insightface")
@@ -84,6 +84,13 @@ OPTIONAL: tuple[OptionalWeights, ...] = (
         inception.FILES[::-1],
         "FID and KID",
         "github.com/mseitzer/pytorch-fid, releases",
+        "Apache-2.0",
+    ),
+    OptionalWeights(
+        "EfficientNet-lite0",
+        efficientnet.FILES[::-1],
+        "the projected discriminator of the recipe simswap-script",
+        "github.com/huggingface/pytorch-image-models, release v0.1-weights",
         "Apache-2.0",
     ),
 )

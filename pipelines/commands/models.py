@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from assets.promotion import ROLLED_BACK_TAG, VERDICT_TAG
+from assets.promotion import CHAMPION, ROLLED_BACK_TAG, VERDICT_TAG
 from faces.errors import SamaeError
 from pipelines.commands.demo import quieten
 from pipelines.settings import Settings, load_settings
@@ -23,7 +23,7 @@ def export_of(settings: Settings, model: str) -> Path:
     """The folder of a model: one named, a recipe trained here, an alias or version, or weights of the project.
 
     Shipped weights answer to their own name, to their recipes' where these were not trained here, and to `champion`
-    where nothing was registered here.
+    where no version has that alias.
     """
     for named in (Path(model), Path(model) / "export"):
         if (named / "config.json").is_file():
@@ -46,7 +46,7 @@ def shipped_export(model: str) -> Path:
     for name in shipped_names():
         recipe = shipped_recipe(name)
         if model in (name, recipe, family(recipe), "champion"):
-            print(f"{model}: the weights {name} that come with Samae (nothing of that name was trained here)")
+            print(f"{model}: the weights {name} that come with Samae (no other model of that name is here)")
             return find_weights(name).folder
     raise SamaeError(
         f"no model, alias, trained recipe or folder is called {model!r}; `samae models list` shows what there is, and "
@@ -82,7 +82,7 @@ def list_versions(as_json: bool) -> None:
             said = taken_back + tags.get(VERDICT_TAG, "")
             print(f"{version['version']:>4}  {names:<22} {tags.get('recipe', ''):<12} {said}".rstrip(" ;"))
     if not as_json:
-        print("\n".join(shipped_lines(not versions)))
+        print("\n".join(shipped_lines(not any(CHAMPION in version["aliases"] for version in versions))))
 
 
 def shipped() -> list[dict[str, Any]]:
@@ -100,8 +100,8 @@ def shipped() -> list[dict[str, Any]]:
 
 
 def shipped_lines(used: bool) -> list[str]:
-    """A line for each of the weights that come with the project. used: nothing was registered."""
-    use = "; `samae swap` uses them until a model is registered" if used else ""
+    """A line for each of the weights that come with the project. used: no version is champion."""
+    use = "; `samae swap` uses them until a model is champion" if used else ""
     return [f"   -  {one['version']:<22} {one['tags']['recipe']:<12} come with Samae{use}" for one in shipped()]
 
 

@@ -1,6 +1,6 @@
 """`samae pictures`: the pictures of docs/images that show people, heads, fits and landmarks, drawn by their rooms.
 
-The others are of results and pages: docs/results.md and docs/identity.md name the command of each, and pages
+The others are of results and pages: docs/results.md and docs/identity.md say where they are from, and pages
 (dagster-*, mlflow-*) are photographs of a browser (`python -m tests.integration.shoot_pages`).
 """
 

@@ -72,9 +72,13 @@ def test_every_command_explains_itself(name: str) -> None:
         (["ingest"], ["Folder of photographs: PNG, JPEG or WebP", "Where to write the set in FFHQ layout."]),
         (["bench"], ["Which benchmark."]),
         (["models", "show"], ["A number, an alias, or the name of weights"]),
+        (["demo"], ["A setting SAMAE_NAME as name=value"]),
+        (["train"], ["A key of the recipe"]),
+        (["bench"], ["A setting of this benchmark"]),
+        (["swap"], ["champion, another alias, a version, a recipe trained here"]),
     ],
 )
-def test_arguments_are_explained(arguments: list[str], texts: list[str]) -> None:
+def test_arguments_and_settings_are_explained(arguments: list[str], texts: list[str]) -> None:
     shown = CliRunner().invoke(app, [*arguments, "--help"]).stdout
     for text in texts:
         assert text in shown
@@ -171,6 +175,7 @@ def test_doctor_without_a_gpu(samae: Callable[..., Done], tmp_path: Path) -> Non
     assert found["rasteriser_backends"]["numba"] == "ready"
     optional = {weights["name"] for weights in found["optional_weights"]}
     assert optional >= {"ArcFace w600k_r50", "VGG16", "AlexNet", "LPIPS heads (vgg)", "Inception v3 (FID)"}
+    assert "EfficientNet-lite0" in optional
     assert all(weights["licence"] and weights["where"] for weights in found["optional_weights"])
     assert done.returncode == (2 if found["problems"] else 0)
 
@@ -224,6 +229,15 @@ def test_damaged_weights_do_not_hide_the_others_from_the_list(tmp_path: Path, mo
     assert [one["version"] for one in models.shipped()] == weights.shipped_names()
     with pytest.raises(SamaeError, match="samae-people"):
         models.shipped_export("samae-people")
+
+
+def test_shipped_weights_in_the_champions_place_do_not_say_that_nothing_was_trained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Something may have been trained and refused by the gate."""
+    assert models.shipped_export("champion").name == "samae-people"
+    said = capsys.readouterr().out
+    assert said == "champion: the weights samae-people that come with Samae (no other model of that name is here)\n"
 
 
 def test_a_dry_run_hides_no_setting(samae: Callable[..., Done], tmp_path: Path) -> None:
