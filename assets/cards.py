@@ -20,7 +20,7 @@ from faces.errors import SamaeError
 from faces.files import read_json, read_manifest
 
 UNKNOWN = "not known"
-#: Terms of torchvision's VGG-16, which the perceptual loss uses where a user put it (docs/training.md).
+#: Terms of torchvision's VGG-16, which the perceptual loss uses where a user put it (docs/methods.md).
 VGG_LICENCE = "BSD-3-Clause (torchvision)"
 #: Baselines beside each figure, in this order, where they were judged.
 BESIDE = ("copy-target", "true-swap")

@@ -260,7 +260,7 @@ STAGES: dict[str, Stage] = {
             "folder",
             ("aligned_faces", "face_coefficients"),
             frozenset({"numpy"}),
-            "Every picture with its light taken away and its skin tone neutralised.",
+            "The head's mean albedo on every face's own geometry, without light: nothing of the person's skin.",
             settings=_head,
         ),
         Stage(

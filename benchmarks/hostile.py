@@ -86,7 +86,7 @@ def prepare(folder: Path, name: str, ray: str, kills: int, seed: int) -> int:
     most = max(3, len(read_json(folder / "raw" / LISTING)) // (60 * max(kills, 1)))
     home = folder / name
     environment = {
-        # One thread each way: with more, the serial fit's last bits differ (docs/data.md).
+        # One thread each way, as Ray's workers have.
         **clean_environment(**WORKER_ENVIRONMENT), "SAMAE_HOME": str(home), "SAMAE_RAW": str(folder / "raw"),
         "SAMAE_RAY": ray, "SAMAE_ALIGNED_PX": "64", "SAMAE_PICTURE_PX": "64",
         "SAMAE_DENY_LIST": str(folder / "deny.json"),

@@ -3,7 +3,7 @@
 A list is a pure function of (protocol, count, seed, keys with their persons and coefficients, shard digest): the same
 inputs give the same list on every machine, and two evaluations can be compared only when their digests are equal.
 
-Protocols (ours, after the habits collected in docs): `cross` random pairs of different people; `same` two pictures of
+Protocols (ours, after habits of the field): `cross` random pairs of different people; `same` two pictures of
 one person (reconstruction of attributes); `large-pose`, `large-shape` and `skin-tone`: the eighth of random cross
 pairs with the largest rotation between the heads, distance between the identity coefficients, or distance between
 skin colours; `occlusion`: the eighth whose TARGET's face is hidden most; `consistency`: every drawn source onto

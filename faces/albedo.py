@@ -1,4 +1,4 @@
-"""Neutral albedo and skin colour: what SAMAE's generator may know of a face's surface (docs/methods.md).
+"""Neutral albedo and skin colour: what SAMAE's generator may know of a face's surface (docs/faces.md).
 
 The albedo of a face mixes identity (texture) with skin tone. It is neutralised in one of two readings, and the tone
 returns as three numbers only: more would leak identity.

@@ -8,7 +8,7 @@ function of (seed, pictures seen). SIGTERM ends the step, saves and leaves with 
 stops the run before the update, code 3. A rank that hears nothing of another for train.patience_s ends with code 4.
 What the user can mend is one sentence, code 2.
 
-RUN gets recipe.json, stats.jsonl, samples/*.png, checkpoints/, warnings.json and at the end export/.
+RUN gets recipe.json, stats.jsonl, samples/*.png, checkpoints/, warnings.json, tracking/ and at the end export/.
 """
 
 import argparse

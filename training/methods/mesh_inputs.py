@@ -39,7 +39,7 @@ class MeshPictures:
 
 
 class MeshRenderer:
-    """Renders one head's face region with the neutral albedo (gamma_neu, reading a of docs/methods.md: the mean).
+    """Renders one head's face region with the neutral albedo (gamma_neu, in the reading "mean" of docs/faces.md).
 
     A picture's own render is made once, `antialias` times as large, and remembered up to `cache_mb`; random mesh
     scaling then is a resampling about the face's centroid: exactly a change of a weak-perspective camera's scale, and
