@@ -3,8 +3,8 @@
     python -m training.reading.people people --count 9000 --size-px 192 --seed 7000
     python -m training.reading.occluders people --cache covers --parts 34 --covered-from 0 --steps 3000 \
         --out first.safetensors
-    python -m training.reading.occluders people --cache covers --parts 34 --steps 1200 --seed 12 --learning-rate 1.2e-3 \
-        --start-from first.safetensors
+    python -m training.reading.occluders people --cache covers --parts 34 --steps 1200 --seed 12 \
+        --learning-rate 1.2e-3 --start-from first.safetensors
 
 made the weights that are shipped (people-5). Short (three quarters of an hour of one core in all), so a run that was
 interrupted starts again; its data stay.
