@@ -139,7 +139,7 @@ def geometry_figures(found: np.ndarray, truth: np.ndarray, head: MorphableHead) 
     take = head.layout.take
     turns = [rotation_matrices(take(c, "rotation_rad")) for c in (found, truth)]
     face = np.unique(head.triangles[head.face_triangles])
-    shapes = [head.decode(take(c, "identity"), take(c, "expression"))[:, face] for c in (found, truth)]
+    shapes = [head.vertices(take(c, "identity"), take(c, "expression"))[:, face] for c in (found, truth)]
     depth = [take(c, "translation_mm")[:, 2] for c in (found, truth)]
     return {
         "pose": np.degrees(np.arccos(np.clip((np.einsum("nij,nij->n", *turns) - 1) / 2, -1, 1))),

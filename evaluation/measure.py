@@ -20,7 +20,7 @@ from faces.morphable.base import MorphableHead
 def project_landmarks(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> np.ndarray:
     """(N, D) -> (N, 68, 2) float32 px of the head's landmark vertices, Camera.centred(size_px)."""
     take = head.layout.take
-    vertices = head.decode(take(coefficients, "identity"), take(coefficients, "expression"))[:, head.landmarks]
+    vertices = head.vertices(take(coefficients, "identity"), take(coefficients, "expression"))[:, head.landmarks]
     seen = head_to_camera(vertices, take(coefficients, "rotation_rad"), take(coefficients, "translation_mm"))
     return project(seen, Camera.centred(size_px))[..., :2].astype(np.float32)
 

@@ -157,7 +157,7 @@ class SelfTest:
         """Coefficients -> vertices."""
         layout = self.head.layout.slices
         zeros = {name: np.zeros((1, part.stop - part.start), np.float32) for name, part in layout.items()}
-        points = self.head.decode(zeros["identity"], zeros["expression"])
+        points = self.head.vertices(zeros["identity"], zeros["expression"])
         _require(points.shape[-1] == 3 and bool(np.isfinite(np.asarray(points)).all()), "vertices are not numbers")
 
     def rasteriser(self) -> None:

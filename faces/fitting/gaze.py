@@ -93,7 +93,7 @@ def read_gaze(
 def eyeballs(coefficients: np.ndarray, head: MorphableHead) -> list[tuple[np.ndarray, np.ndarray]]:
     """(N, D) -> centre (N, 3) in the camera frame and radius (N,), mm, of the right and of the left eyeball."""
     take, both = head.layout.take, []
-    vertices = head.decode(take(coefficients, "identity"), take(coefficients, "expression"))
+    vertices = head.vertices(take(coefficients, "identity"), take(coefficients, "expression"))
     for eye in (head.eye_right, head.eye_left):
         ball = vertices[:, eye]
         centre = (ball.max(1, keepdims=True) + ball.min(1, keepdims=True)) / 2

@@ -5,12 +5,12 @@ vertices = mean + identity · B_id + expression · B_exp, in millimetres in the 
 albedo = mean + albedo · B_alb, per vertex, linear RGB (not sRGB) in 0..1. Every coefficient is about N(0, 1), except
 expressions, which are activations in 0..1 (ARKit's convention) unless the head gives `expression_limits` of its own.
 Gaze turns the eyeballs about their centres. Heads that are not linear (FLAME's jaw) or whose colours are not (BFM)
-override `decode` and `albedo`; their tables are then the derivatives at rest.
+override `vertices` and `albedo`; their tables are then the derivatives at rest.
 """
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -74,6 +74,21 @@ class CoefficientLayout:
                 "they come from another edition; fit them again with this head"
             )
         return coefficients[..., self.slices[name]]
+
+
+@dataclass(frozen=True)
+class DecodedHead:
+    """What coefficients say about the heads of N people, in the head frame; arrays or tensors, as what went in.
+
+    Attributes:
+        vertices: (N, V, 3) millimetres.  normals: (N, V, 3) unit, outward.  albedo: (N, V, 3) linear RGB 0..1.
+        landmarks: (N, 68, 3) millimetres, the iBUG points on the surface.
+    """
+
+    vertices: Any
+    normals: Any
+    albedo: Any
+    landmarks: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +165,29 @@ class MorphableHead:
             _torch={},
         )
 
-    def decode(self, identity: np.ndarray, expression: np.ndarray, gaze_rad: np.ndarray | None = None) -> np.ndarray:
+    def decode(self, coefficients: np.ndarray | torch.Tensor) -> DecodedHead:
+        """(N, `layout.size`) -> vertices, normals, albedo and landmarks; of tensors with gradients, on their device.
+
+        Rotation, translation and light do not count here: the head stays in its own frame (faces/camera.py).
+        Raises:
+            SamaeError: vectors of another length, which are another head's.
+        """
+        if coefficients.ndim != 2 or coefficients.shape[1] != self.layout.size:
+            raise SamaeError(
+                f"coefficients of shape {tuple(coefficients.shape)} are not the head {self.edition}'s, which takes "
+                f"(faces, {self.layout.size})"
+            )
+        shape = [self.layout.take(coefficients, name) for name in ("identity", "expression", "gaze_rad")]
+        if isinstance(coefficients, torch.Tensor):
+            moved = self.vertices_torch(*shape)  # type: ignore[arg-type]
+            normals: Any = vertex_normals_torch(moved, torch.from_numpy(self.triangles).to(moved.device))
+        else:
+            moved = self.vertices(*shape)  # type: ignore[arg-type, assignment]
+            normals = vertex_normals(moved, self.triangles)  # type: ignore[arg-type]
+        albedo = self.albedo(self.layout.take(coefficients, "albedo"))
+        return DecodedHead(moved, normals, albedo, moved[:, self.landmarks])
+
+    def vertices(self, identity: np.ndarray, expression: np.ndarray, gaze_rad: np.ndarray | None = None) -> np.ndarray:
         """(N, K), (N, E), (N, 2) or None -> (N, V, 3) float32 vertices, head frame, millimetres.
 
         Fewer identity numbers than K are allowed (the rest is zero). gaze_rad is (yaw, pitch) in the head frame:
@@ -177,11 +214,27 @@ class MorphableHead:
                 centre = (ball.max(axis=1, keepdims=True) + ball.min(axis=1, keepdims=True)) / 2
                 vertices[:, eye] = (ball - centre) @ turn.transpose(0, 2, 1) + centre
 
-    def decode_torch(self, identity: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
-        """(N, K), (N, E) -> (N, V, 3) vertices, differentiable, on the device of `identity`; eyes look ahead."""
+    def vertices_torch(
+        self, identity: torch.Tensor, expression: torch.Tensor, gaze_rad: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """As `vertices`, differentiable, on the device of `identity`."""
         tables = self._tables_on(identity.device)
         moved = identity @ tables["identity"][: identity.shape[1]] + expression @ tables["expression"]
-        return moved.reshape(len(identity), -1, 3) + tables["mean"]
+        vertices = moved.reshape(len(identity), -1, 3) + tables["mean"]
+        return vertices if gaze_rad is None else self._turn_eyes_torch(vertices, gaze_rad)
+
+    def _turn_eyes_torch(self, vertices: torch.Tensor, gaze_rad: torch.Tensor) -> torch.Tensor:
+        from faces.camera import rotation_matrices_torch
+
+        angles = torch.cat([gaze_rad[:, 1:2], gaze_rad[:, 0:1], torch.zeros_like(gaze_rad[:, :1])], 1)
+        turn = rotation_matrices_torch(angles)
+        for eye in (self.eye_left, self.eye_right):
+            if len(eye):
+                index = torch.from_numpy(np.asarray(eye, np.int64)).to(vertices.device)
+                ball = vertices[:, index]
+                centre = (ball.amax(dim=1, keepdim=True) + ball.amin(dim=1, keepdim=True)) / 2
+                vertices = vertices.index_copy(1, index, (ball - centre) @ turn.transpose(1, 2) + centre)
+        return vertices
 
     def _tables_on(self, device: torch.device) -> dict[str, torch.Tensor]:
         if device not in self._torch:
@@ -189,11 +242,17 @@ class MorphableHead:
                 "mean": torch.from_numpy(self.mean_mm).to(device),
                 "identity": torch.from_numpy(self.identity_mm.reshape(len(self.identity_mm), -1)).to(device),
                 "expression": torch.from_numpy(self.expression_mm.reshape(len(self.expression_mm), -1)).to(device),
+                "albedo": torch.from_numpy(self.albedo_mean.reshape(-1)).to(device),
+                "albedo_modes": torch.from_numpy(self.albedo_modes.reshape(-1, self.albedo_mean.size)).to(device),
             }
         return self._torch[device]
 
-    def albedo(self, coefficients: np.ndarray) -> np.ndarray:
-        """(N, A) -> (N, V, 3) float32 linear RGB in 0..1."""
+    def albedo(self, coefficients: Any) -> Any:
+        """(N, A) array or tensor -> (N, V, 3) float32 linear RGB in 0..1, of the same kind."""
+        if isinstance(coefficients, torch.Tensor):
+            tables = self._tables_on(coefficients.device)
+            shown = coefficients @ tables["albedo_modes"][: coefficients.shape[1]] + tables["albedo"]
+            return shown.reshape(len(coefficients), -1, 3).clamp(0, 1)
         coefficients = np.atleast_2d(coefficients).astype(np.float32)
         modes = self.albedo_modes[: coefficients.shape[1]].reshape(coefficients.shape[1], self.albedo_mean.size)
         colours = (coefficients @ modes).reshape(len(coefficients), -1, 3) + self.albedo_mean
@@ -206,3 +265,17 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     The frame is that of the vertices. A vertex without triangles gets (0, 0, 1).
     """
     return normals_of(vertices, triangles)
+
+
+def vertex_normals_torch(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
+    """As `vertex_normals`, differentiable: (N, V, 3), (T, 3) -> (N, V, 3), on the device of `vertices`."""
+    corners = triangles.long()
+    a, b, c = (vertices[:, corners[:, k]] for k in range(3))
+    faces = torch.linalg.cross(b - a, c - a)
+    sums = torch.zeros_like(vertices)
+    for k in range(3):
+        sums = sums.index_add(1, corners[:, k], faces)
+    length = sums.norm(dim=-1, keepdim=True)
+    none = torch.zeros_like(sums)
+    none[..., 2] = 1
+    return torch.where(length > 1e-12, sums / length.clamp_min(1e-12), none)

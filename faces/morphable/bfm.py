@@ -11,9 +11,10 @@ multiply linear RGB (`light_from_deep3d`).
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+import torch
 
 from faces.camera import AXIS_SIGNS, rotation_matrices
 from faces.errors import SamaeError
@@ -58,8 +59,12 @@ class BfmHead(MorphableHead):
     skin: np.ndarray | None = None
     origin_mm: np.ndarray | None = None
 
-    def albedo(self, coefficients: np.ndarray) -> np.ndarray:
-        """(N, A) -> (N, V, 3) float32 linear RGB: Deep3D's texture, made linear exactly."""
+    def albedo(self, coefficients: Any) -> Any:
+        """(N, A) -> (N, V, 3) float32 linear RGB: Deep3D's texture, made linear exactly; torch in, torch out."""
+        if isinstance(coefficients, torch.Tensor):
+            assert self.texture is not None
+            tables = torch.from_numpy(self.texture[: 1 + coefficients.shape[1]]).to(coefficients.device)
+            return to_linear(tables[0] + torch.tensordot(coefficients, tables[1:], 1))
         return to_linear(deep3d_albedo(self, coefficients)).astype(np.float32)
 
     def part(self, kept: np.ndarray, drawn: np.ndarray) -> Self:

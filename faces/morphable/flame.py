@@ -57,15 +57,17 @@ class FlameHead(MorphableHead):
     skin: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     picked: np.ndarray | None = None
 
-    def decode(self, identity: np.ndarray, expression: np.ndarray, gaze_rad: np.ndarray | None = None) -> np.ndarray:
-        """See MorphableHead.decode; exact skinning, the eyeballs turn about their joints."""
+    def vertices(self, identity: np.ndarray, expression: np.ndarray, gaze_rad: np.ndarray | None = None) -> np.ndarray:
+        """See MorphableHead.vertices; exact skinning, the eyeballs turn about their joints."""
         shape, moved = (torch.from_numpy(np.atleast_2d(np.asarray(a, np.float32))) for a in (identity, expression))
         gaze = None if gaze_rad is None else torch.from_numpy(np.atleast_2d(np.asarray(gaze_rad, np.float32)))
         return self._posed(shape, moved, gaze).numpy()
 
-    def decode_torch(self, identity: torch.Tensor, expression: torch.Tensor) -> torch.Tensor:
-        """See MorphableHead.decode_torch; exact skinning."""
-        return self._posed(identity, expression, None)
+    def vertices_torch(
+        self, identity: torch.Tensor, expression: torch.Tensor, gaze_rad: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See MorphableHead.vertices_torch; exact skinning, the eyeballs turn about their joints."""
+        return self._posed(identity, expression, gaze_rad)
 
     def part(self, kept: np.ndarray, drawn: np.ndarray) -> Self:
         """See MorphableHead.part."""

@@ -76,7 +76,7 @@ def render_mesh(
     if antialias < 1:
         raise SamaeError(f"antialias is {antialias}, but must be a whole number of at least 1")
     take, size_px = head.layout.take, camera.size_px
-    vertices = head.decode(
+    vertices = head.vertices(
         take(coefficients, "identity"), take(coefficients, "expression"), take(coefficients, "gaze_rad")
     )
     translation = take(coefficients, "translation_mm")
@@ -139,7 +139,7 @@ def posed_vertices(
     """(N, D) -> (N, V, 3) u_px, v_px, depth_mm and (N, V, 3) unit normals in the world frame of shading.py."""
     take = head.layout.take
     rotation = take(coefficients, "rotation_rad")
-    vertices = head.decode(
+    vertices = head.vertices(
         take(coefficients, "identity"), take(coefficients, "expression"), take(coefficients, "gaze_rad")
     )
     turn = rotation_matrices(rotation).astype(np.float32)
@@ -164,7 +164,7 @@ def scaled_translation(
         raise SamaeError(f"mesh scales must be positive, but the smallest is {np.min(scale)}")
     take = head.layout.take
     if vertices is None:
-        vertices = head.decode(take(coefficients, "identity"), take(coefficients, "expression"))
+        vertices = head.vertices(take(coefficients, "identity"), take(coefficients, "expression"))
     region = vertices[:, head.face_region] if head.face_region.any() else vertices
     translation = take(coefficients, "translation_mm")
     centroid = head_to_camera(region.mean(1, keepdims=True), take(coefficients, "rotation_rad"), translation)[:, 0]

@@ -118,7 +118,7 @@ def pose(head: MorphableHead, anatomy: Anatomy, owner: Person, wearer: Person, s
     shapes = np.array([person.shape[:count] for person in (owner, wearer)], np.float32)
     if owner is wearer:
         shapes = shapes[:1]
-    decoded = head.decode(shapes, np.repeat(expression[None], len(shapes), 0), np.repeat(gaze[None], len(shapes), 0))
+    decoded = head.vertices(shapes, np.repeat(expression[None], len(shapes), 0), np.repeat(gaze[None], len(shapes), 0))
     mine, shown = decoded[0], decoded[-1]
     if owner is not wearer:
         shown = mine + anatomy.face_weight[:, None] * (shown - mine)

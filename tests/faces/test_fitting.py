@@ -267,7 +267,7 @@ def test_line_tables_agree_with_the_whole_head():
     tables = landmark_tables(head, 80)
     coefficients = toy_coefficients(head, 3)
     both = np.concatenate([head.layout.take(coefficients, g) for g in ("identity", "expression")], 1)
-    vertices = head.decode(*(head.layout.take(coefficients, g) for g in ("identity", "expression")))
+    vertices = head.vertices(*(head.layout.take(coefficients, g) for g in ("identity", "expression")))
     mean, basis = points_at(tables, np.full((3, 17), float(HOME)))
     here = mean + (basis @ both.astype(np.float64)[:, None, :, None])[..., 0]
     np.testing.assert_allclose(here, vertices[:, head.landmarks[:17]], atol=1e-3)

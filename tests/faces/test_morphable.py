@@ -31,7 +31,7 @@ def expressed(head: MorphableHead, **activations: float) -> np.ndarray:
         for i, known in enumerate(head.expression_names):
             if known == name or known.rpartition("_")[0] == name:
                 expression[0, i] = value
-    return head.decode(np.zeros((1, 1)), expression)[0]
+    return head.vertices(np.zeros((1, 1)), expression)[0]
 
 
 def lid_gap_mm(head: MorphableHead, vertices: np.ndarray) -> float:
@@ -94,11 +94,45 @@ def test_decoding_is_linear_and_torch_agrees(head: MorphableHead) -> None:
     zero = np.zeros((1, head.layout.n_expression), np.float32)
     smile = zero.copy()
     smile[0, NAMES.index("mouthSmile_L")] = 0.7
-    both = head.decode(one + two, smile) - head.mean_mm
-    apart = head.decode(one, zero) + head.decode(two, zero) + head.decode(0 * one, smile) - 3 * head.mean_mm
+    both = head.vertices(one + two, smile) - head.mean_mm
+    apart = head.vertices(one, zero) + head.vertices(two, zero) + head.vertices(0 * one, smile) - 3 * head.mean_mm
     np.testing.assert_allclose(both, apart, atol=2e-3)
-    decoded = head.decode_torch(torch.from_numpy(one), torch.from_numpy(smile)).numpy()
-    np.testing.assert_allclose(decoded, head.decode(one, smile), atol=2e-3)
+    decoded = head.vertices_torch(torch.from_numpy(one), torch.from_numpy(smile)).numpy()
+    np.testing.assert_allclose(decoded, head.vertices(one, smile), atol=2e-3)
+
+
+def test_one_call_decodes_everything_and_tensors_agree_with_gradients(head: MorphableHead) -> None:
+    rng, layout = np.random.default_rng(2), head.layout
+    coefficients = layout.pack(
+        identity=rng.standard_normal((2, layout.n_identity)), expression=rng.uniform(0, 0.5, (2, layout.n_expression)),
+        albedo=0.3 * rng.standard_normal((2, layout.n_albedo)), gaze_rad=np.array([[0.2, -0.1], [0.0, 0.15]]),
+        rotation_rad=rng.standard_normal((2, 3)), light=rng.standard_normal((2, 27)),
+    )  # fmt: skip
+    take, made = layout.take, head.decode(coefficients)
+    wanted = head.vertices(*(take(coefficients, name) for name in ("identity", "expression", "gaze_rad")))
+    np.testing.assert_array_equal(made.vertices, wanted)
+    np.testing.assert_array_equal(made.landmarks, wanted[:, head.landmarks])
+    np.testing.assert_array_equal(made.normals, vertex_normals(wanted, head.triangles))
+    np.testing.assert_array_equal(made.albedo, head.albedo(take(coefficients, "albedo")))
+    leaf = torch.from_numpy(coefficients).requires_grad_(True)
+    same = head.decode(leaf)
+    for name, atol in (("vertices", 2e-3), ("landmarks", 2e-3), ("normals", 2e-3), ("albedo", 1e-5)):
+        np.testing.assert_allclose(getattr(same, name).detach().numpy(), getattr(made, name), atol=atol)
+    (
+        same.normals.square()[..., 0].sum()
+        + same.landmarks.sum()
+        + same.vertices[..., 2].square().sum()
+        + same.albedo.sum()
+    ).backward()
+    gradient = leaf.grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    for name in ("identity", "expression", "albedo", "gaze_rad"):
+        assert take(gradient, name).abs().amax(0).gt(0).float().mean() > 0.9, name  # type: ignore[union-attr]
+    for name in ("rotation_rad", "translation_mm", "light"):
+        assert not take(gradient, name).any()
+    with pytest.raises(SamaeError, match=r"not the head builtin.*takes \(faces, "):
+        head.decode(coefficients[:, 1:])
 
 
 def test_the_mean_head_is_symmetric_and_centred_on_the_eyes(head: MorphableHead) -> None:
@@ -175,7 +209,7 @@ def test_random_people_have_no_turned_triangles_in_the_face(head: MorphableHead)
     part = np.array([head.part_names[i] for i in head.parts])
     face = head.triangles[head.face_triangles & np.isin(part, ("skin", "lips"))]
     rng = np.random.default_rng(5)
-    people = head.decode(rng.standard_normal((16, head.layout.n_identity)), np.zeros((16, head.layout.n_expression)))
+    people = head.vertices(rng.standard_normal((16, head.layout.n_identity)), np.zeros((16, head.layout.n_expression)))
 
     def turn(vertices: np.ndarray) -> np.ndarray:
         a, b, c = (vertices[face[:, k]] for k in range(3))
@@ -205,7 +239,7 @@ def test_blinking_closes_everybodys_eyes(head: MorphableHead) -> None:
     rng = np.random.default_rng(3)
     expression = np.zeros((40, 52), np.float32)
     expression[:, [NAMES.index("eyeBlink_L"), NAMES.index("eyeBlink_R")]] = 1
-    people = head.decode(rng.standard_normal((40, head.layout.n_identity)), expression)
+    people = head.vertices(rng.standard_normal((40, head.layout.n_identity)), expression)
     gaps = np.array([lid_gap_mm(head, person) for person in people])
     assert (gaps < 0.4).mean() > 0.9
     assert gaps.max() < 1.6
@@ -214,7 +248,7 @@ def test_blinking_closes_everybodys_eyes(head: MorphableHead) -> None:
 def test_blinking_one_eye_leaves_the_other(head: MorphableHead) -> None:
     expression = np.zeros((1, 52), np.float32)
     expression[0, NAMES.index("eyeBlink_L")] = 1
-    points = head.decode(np.zeros((1, 1)), expression)[0][head.landmarks]
+    points = head.vertices(np.zeros((1, 1)), expression)[0][head.landmarks]
     assert points[44, 1] - points[46, 1] < 1
     assert points[37, 1] - points[41, 1] > 8
 
@@ -233,7 +267,7 @@ def test_the_jaw_opens_the_mouth_with_the_lower_teeth(head: MorphableHead) -> No
 
 def test_the_mouth_is_shut_at_rest_for_everybody(head: MorphableHead) -> None:
     rng = np.random.default_rng(8)
-    people = head.decode(rng.standard_normal((24, head.layout.n_identity)), np.zeros((24, head.layout.n_expression)))
+    people = head.vertices(rng.standard_normal((24, head.layout.n_identity)), np.zeros((24, head.layout.n_expression)))
     points = people[:, head.landmarks]
     for upper, lower in ((61, 67), (62, 66), (63, 65)):
         assert (np.abs(points[:, upper, 1] - points[:, lower, 1]) < 1.6).all()
@@ -254,7 +288,7 @@ def test_every_expression_moves_something_and_no_expression_tears_eyes(head: Mor
 
 def test_identity_keeps_eyeballs_round(head: MorphableHead) -> None:
     rng = np.random.default_rng(2)
-    person = head.decode(rng.standard_normal((1, head.layout.n_identity)), np.zeros((1, 52)))[0]
+    person = head.vertices(rng.standard_normal((1, head.layout.n_identity)), np.zeros((1, 52)))[0]
     ball = person[head.eye_left]
     centre = (ball.max(0) + ball.min(0)) / 2
     np.testing.assert_allclose(np.linalg.norm(ball - centre, axis=1), 12.2, atol=1e-3)
@@ -298,7 +332,7 @@ def test_colour_modes_stay_on_their_part(head: MorphableHead) -> None:
 
 def test_gaze_turns_the_balls_only(head: MorphableHead) -> None:
     zero = np.zeros((1, 1)), np.zeros((1, head.layout.n_expression))
-    turned = head.decode(*zero, gaze_rad=np.array([[0.3, 0.0]]))[0]
+    turned = head.vertices(*zero, gaze_rad=np.array([[0.3, 0.0]]))[0]
     still = np.ones(len(turned), bool)
     still[np.concatenate([head.eye_left, head.eye_right])] = False
     np.testing.assert_array_equal(turned[still], head.mean_mm[still])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.io import savemat
 
 from faces.camera import Camera, head_to_camera, project, rotation_matrices
@@ -102,7 +103,7 @@ def test_imported_coefficients_project_as_deep3d_does(path: Path) -> None:
     theirs = deep3d_coefficients(np.random.default_rng(0), 3)
     ours = import_deep3d(head, theirs)
     take = head.layout.take
-    vertices = head.decode(take(ours, "identity"), take(ours, "expression"))
+    vertices = head.vertices(take(ours, "identity"), take(ours, "expression"))
     placed = head_to_camera(vertices, take(ours, "rotation_rad"), take(ours, "translation_mm"))
     pixels = project(placed, Camera.centred(224))[..., :2]
     np.testing.assert_allclose(deep3d_landmarks(pixels), deep3d_projection(arrays, theirs), atol=2e-3)
@@ -114,6 +115,8 @@ def test_texture_normals_and_shading_to_the_letter(path: Path) -> None:
     expected = (arrays["meantex"] + texture @ arrays["texBase"].T).reshape(2, -1, 3) / 255
     np.testing.assert_allclose(deep3d_albedo(head, texture), np.clip(expected, 0, 1), atol=1e-5)
     np.testing.assert_allclose(to_srgb(head.albedo(texture)), np.clip(expected, 0, 1), atol=1e-4)
+    shown = head.albedo(torch.from_numpy(texture.astype(np.float32)))
+    np.testing.assert_allclose(shown.numpy(), head.albedo(texture), atol=1e-5)
     normals = deep3d_normals(head, head.mean_mm[None])
     usual = vertex_normals(head.mean_mm[None], head.triangles)
     assert np.degrees(np.arccos(np.clip((normals * usual).sum(-1), -1, 1)))[0, head.face_region].mean() < 3
@@ -170,7 +173,7 @@ def test_signed_expressions_are_fitted_from_landmarks(path: Path) -> None:
     truth = import_deep3d(head, deep3d_coefficients(np.random.default_rng(5), 4))
     take = head.layout.take
     truth[:, head.layout.slices["expression"]][:, :8] = [-1, 1, -1, 0.5, -0.5, 0.8, -0.8, 0]
-    vertices = head.decode(take(truth, "identity"), take(truth, "expression"))[:, head.landmarks]
+    vertices = head.vertices(take(truth, "identity"), take(truth, "expression"))[:, head.landmarks]
     placed = head_to_camera(vertices, take(truth, "rotation_rad"), take(truth, "translation_mm"))
     found = fit(None, project(placed, Camera.centred(224))[..., :2], head, 224)
     assert found.landmark_nme_percent.max() < 1.0

@@ -132,7 +132,12 @@ def test_skinning_equals_a_plain_loop(files: tuple[Path, Path, Path]) -> None:
         [np.eye(3), Rotation.from_rotvec(neck).as_matrix(), Rotation.from_rotvec(jaw).as_matrix(), eye, eye]
     )
     expected = plain_skinning(model, identity, expression, turns)
-    found = head.decode(identity[None], np.concatenate([expression, jaw, neck])[None], gaze[None])[0]
+    found = head.vertices(identity[None], np.concatenate([expression, jaw, neck])[None], gaze[None])[0]
+    packed = head.layout.pack(
+        identity=identity[None], expression=np.concatenate([expression, jaw, neck])[None], gaze_rad=gaze[None]
+    )
+    for decoded in (head.decode(packed), head.decode(torch.from_numpy(packed))):
+        np.testing.assert_allclose(np.asarray(decoded.vertices[0]), found, atol=1e-3)
     count = len(expected)
     rest = np.asarray(model["v_template"])
     origin = rest[0] - head.mean_mm[0] / 1000
@@ -156,10 +161,10 @@ def test_tables_are_the_derivatives_at_rest_and_gradients_flow(files: tuple[Path
     )
     step = np.zeros((2, n))
     step[0, -6], step[1, -6] = 1e-2, -1e-2
-    ends = head.decode(np.zeros((2, 300)), step)
+    ends = head.vertices(np.zeros((2, 300)), step)
     np.testing.assert_allclose((ends[0] - ends[1]) / 2e-2, head.expression_mm[-6], atol=0.05)
     expression = torch.zeros(1, n, requires_grad=True)
-    head.decode_torch(torch.zeros(1, 300), expression)[0, :, 1].min().backward()
+    head.vertices_torch(torch.zeros(1, 300), expression)[0, :, 1].min().backward()
     assert expression.grad is not None
     assert torch.isfinite(expression.grad).all()
     assert float(expression.grad.abs().sum()) > 0
@@ -172,7 +177,7 @@ def test_landmarks_of_a_posed_flame_are_fitted(files: tuple[Path, Path, Path]) -
     identity[:, :20] = rng.normal(0, 0.7, (3, 20))
     expression = np.zeros((3, len(head.expression_mm)))
     expression[:, :N_EXPRESSION], expression[:, -6] = rng.normal(0, 0.5, (3, N_EXPRESSION)), 0.1
-    vertices = head.decode(identity, expression)[:, head.landmarks]
+    vertices = head.vertices(identity, expression)[:, head.landmarks]
     placed = head_to_camera(vertices, rng.normal(0, 0.15, (3, 3)), np.array([[0, 0, 1100.0]] * 3))
     points = project(placed, Camera.centred(224))[..., :2]
     found = fit(None, points, head, 224)
@@ -191,7 +196,7 @@ def test_edition_digest_and_parts(files: tuple[Path, Path, Path], monkeypatch: p
     kept = head.face_region.copy()
     part = head.part(kept, head.face_triangles)
     zero = np.zeros((1, 300)), np.zeros((1, len(head.expression_mm)))
-    np.testing.assert_array_equal(part.decode(*zero)[0], head.decode(*zero)[0][kept])
+    np.testing.assert_array_equal(part.vertices(*zero)[0], head.vertices(*zero)[0][kept])
 
 
 def test_embeddings_in_three_containers(files: tuple[Path, Path, Path], tmp_path: Path) -> None:

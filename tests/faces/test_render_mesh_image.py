@@ -119,7 +119,7 @@ def test_mesh_scaling_keeps_the_centroid_and_rotation(head: MorphableHead) -> No
 
 def region_in_camera(head: MorphableHead, coefficients: np.ndarray) -> np.ndarray:
     take = head.layout.take
-    vertices = head.decode(take(coefficients, "identity"), take(coefficients, "expression"))[:, head.face_region]
+    vertices = head.vertices(take(coefficients, "identity"), take(coefficients, "expression"))[:, head.face_region]
     return head_to_camera(vertices, take(coefficients, "rotation_rad"), take(coefficients, "translation_mm"))
 
 

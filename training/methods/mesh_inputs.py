@@ -101,7 +101,7 @@ class MeshRenderer:
     def _cover(self, rows: np.ndarray) -> np.ndarray:
         """(N, D) -> (N, S, S) uint8 coverage 0..255."""
         take, side = self.face.layout.take, 2 * self.size_px
-        vertices = self.face.decode(take(rows, "identity"), take(rows, "expression"))
+        vertices = self.face.vertices(take(rows, "identity"), take(rows, "expression"))
         placed = head_to_camera(vertices, take(rows, "rotation_rad"), take(rows, "translation_mm"))
         shown = covered(project(placed, Camera.centred(side)), self.face.triangles, side, side)
         filled = fill_all_holes(shown).view(np.uint8)
