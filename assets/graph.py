@@ -200,9 +200,11 @@ def _shards(plan: Plan, _: str) -> dict[str, Any]:
 def _judging(plan: Plan, _: str) -> dict[str, Any]:
     from evaluation.metrics import METRIC_VERSION
     from evaluation.networks import find_networks
+    from training.export import SWAP_VERSION
 
     return {
         "metric_version": METRIC_VERSION,
+        "swap_version": SWAP_VERSION,
         "pairs": plan.pairs,
         "seed": plan.seed,
         "judges": [encoder_identity(name) for name in plan.judges],

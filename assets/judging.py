@@ -75,11 +75,18 @@ def judge_export(
         true_swaps(plan, store.home / "cache" / "true_swaps"),
         head,
         trained_with=swapper.trained_with,
-        system_digest=read_manifest(export).digest,
+        system_digest=_system_digest(export),
         map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
         chunk_pairs=PAIRS_PER_TASK,
         rows_folder=store.home / "cache" / "judged",
     )
+
+
+def _system_digest(export: Path) -> str:
+    """Of the weights and of how they swap today: rows of another code's swaps are not reused."""
+    from training.export import SWAP_VERSION
+
+    return digest_of([read_manifest(export).digest, SWAP_VERSION])
 
 
 def judge_set(
@@ -107,7 +114,7 @@ def judge_set(
     return judge(
         swapper, pairs, faces, [load_encoder(name) for name in plan.judges],
         faces.truth if pictures.has_truth else None, head, trained_with=swapper.trained_with,
-        system_digest=read_manifest(export).digest,
+        system_digest=_system_digest(export),
         map_chunks=lambda function, chunks: pool.map(function, chunks, progress),
         chunk_pairs=pictures.pairs_a_chunk, rows_folder=store.home / "cache" / "judged", faces_digest=faces.made_by,
     )  # fmt: skip

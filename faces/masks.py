@@ -25,6 +25,9 @@ __all__ = [
     "occluder_mask", "perforate", "silhouette", "swap_mask",
 ]  # fmt: skip
 
+#: From which share of the way from the ends of the jaw line to the chin a swap's mask is dilated (ours).
+JAW_FROM = 0.5
+
 
 @on_one_blas_thread
 def silhouette(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> np.ndarray:
@@ -103,8 +106,12 @@ def swap_mask(
     swapped_silhouette: np.ndarray | torch.Tensor,
     occluders: np.ndarray | torch.Tensor | None = None,
     dilate_px: float = 6.0,
+    landmarks_px: np.ndarray | torch.Tensor | None = None,
 ) -> np.ndarray | torch.Tensor:
     """What a swap may change: (M_ras^tgt u M_ras^swap) - M_occ^tgt, dilated (docs/methods.md; nothing random).
+
+    With landmarks it is dilated round the jaw alone, where beards stand out beyond the mesh: at temples and forehead a
+    wider hole takes hair for skin (ours; docs/results.md has what it is worth).
 
     Args:
         target_mask: silhouette or visible face of the target.
@@ -112,6 +119,7 @@ def swap_mask(
         occluders: what lies in front of the target's face; taken out before and, because it must stay in front, again
             after the dilation (ours).
         dilate_px: 4..8 px at 256 (ours); scales with the size.
+        landmarks_px: (N, 68, 2) of the target, px of the masks.
     Returns:
         Like `target_mask`, 0 or 1 (0 or 255 for uint8).
     """
@@ -120,7 +128,19 @@ def swap_mask(
     radius = dilate_px * union.shape[1] / REFERENCE_PX
     open_ = ((union >= 0.5) & (hidden < 0.5)).astype(np.uint8)
     grown = np.stack([dilate(one, radius) for one in open_]) if len(open_) else open_
+    if landmarks_px is not None:
+        grown = np.where(_by_the_jaw(np.asarray(landmarks_px, np.float64), open_.shape[1]), grown, open_)
     return like((grown * (hidden < 0.5)).astype(np.float32), target_mask)
+
+
+def _by_the_jaw(landmarks_px: np.ndarray, size_px: int) -> np.ndarray:
+    """(N, 68, 2) -> (N, S, S) bool: pixels past JAW_FROM of the way from the ends of the jaw line to the chin."""
+    ends, chin = landmarks_px[:, [0, 16]].mean(1), landmarks_px[:, 8]
+    way = chin - ends
+    way /= np.maximum((way**2).sum(1, keepdims=True), 1e-6)
+    y, x = np.mgrid[:size_px, :size_px] + 0.5
+    across, down = (way[:, None, None, k] * (axis - ends[:, None, None, k]) for k, axis in enumerate((x, y)))
+    return across + down > JAW_FROM
 
 
 def feather(mask: np.ndarray | torch.Tensor, px: float) -> np.ndarray | torch.Tensor:

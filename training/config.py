@@ -111,7 +111,7 @@ class MaskSettings:
     Attributes:
         perforation: False switches every random part off (ablation).
         dilate_px: largest random dilation in training.
-        swap_dilate_px: dilation at a swap.  feather_px: width of the soft edge at a swap.
+        swap_dilate_px: dilation at a swap, round the jaw alone.  feather_px: width of the soft edge at a swap.
     """
 
     perforation: bool = True

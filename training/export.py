@@ -25,6 +25,8 @@ from training.methods.base import Method, build_method
 
 #: Raise when a reader of this version could misread an older export.
 FORMAT = 1
+#: Raise when the same weights give another swap: what was judged by older code is then judged again.
+SWAP_VERSION = 2
 
 
 @dataclass(frozen=True)

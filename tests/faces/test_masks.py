@@ -93,6 +93,21 @@ def test_swap_mask_is_the_dilated_union_without_occluders():
     np.testing.assert_array_equal(swap_mask(target, source, None, 0.0), union)
 
 
+def test_with_landmarks_a_swap_mask_is_dilated_round_the_jaw_alone():
+    target = np.zeros((2, 64, 64), np.float32)
+    target[:, 20:40, 20:40] = 1
+    marks = np.zeros((2, 68, 2), np.float32)
+    marks[0, [0, 16, 8]] = [[20, 20], [40, 20], [30, 40]]  # upright: from the middle, row 30, downwards
+    marks[1, [0, 16, 8]] = [[40, 20], [40, 40], [20, 30]]  # lying: from column 30 to the left
+    plain, jaw = swap_mask(target, target, None, 8.0), swap_mask(target, target, None, 8.0, marks)
+    rows, columns = np.mgrid[:64, :64] + 0.5
+    for index, below in enumerate((rows > 30, columns < 30)):
+        np.testing.assert_array_equal(jaw[index], np.where(below, plain[index], target[index]))
+        assert plain[index][below].sum() > target[index][below].sum()
+    nowhere = swap_mask(target[:1], target[:1], None, 8.0, np.zeros((1, 68, 2), np.float32))
+    np.testing.assert_array_equal(nowhere, target[:1])
+
+
 def test_kinds_of_masks_go_in_and_come_out():
     mask = np.zeros((2, 32, 32), np.uint8)
     mask[:, 8:24, 8:24] = 255

@@ -13,7 +13,7 @@ Where each choice comes from (P paper or its page, S second-hand notes, O ours):
 - `identity.other_picture`: c_id of another picture of the person, so that it carries nothing of this one (O; off).
 - losses L1 + perceptual + identity + adversarial (S); weights, `detail`, and the face term (O).
 - the generator predicts a residual over the tinted render, and what is not hidden passes unchanged (O).
-- test mask: target's union swapped silhouette (S), minus occluders, dilated and feathered (O).
+- test mask: target's union swapped silhouette (S), minus occluders, dilated round the jaw and feathered (O).
 """
 
 from collections.abc import Sequence
@@ -258,7 +258,8 @@ class Samae(MethodBase):
         settings, unit = self.recipe.mask, self.size_px / 256
         own = self.renderer.silhouette(target.coefficients)
         occluders = occluders_beyond(own, target.mask)
-        open_ = torch.as_tensor(swap_mask(target.mask, swapped, occluders, settings.swap_dilate_px))
+        marks = target.landmarks.cpu().numpy()
+        open_ = torch.as_tensor(swap_mask(target.mask, swapped, occluders, settings.swap_dilate_px, marks))
         hole, rim = without_slits(open_, own)
         seen = (own > 0.5) & (rim < 0.5)
         bare = torch.where(seen, (target.mask / own.clamp_min(0.5)).clamp(0, 1), torch.ones_like(own))
