@@ -143,7 +143,11 @@ def continuation(plan: Plan, recipe: str, overrides: list[str]) -> list[str]:
         return []  # the user's own choice; an empty one means: from the beginning
     encoder = encoder_identity(settings.identity.encoder)["digest"]
     weights = shipped_for(settings, head_identity(plan.head)["digest"], encoder)
-    return [f"train.init_from={weights.name}", *CONTINUED] if weights else []
+    if weights is None:
+        return []
+    sees_other = weights.config["recipe"]["identity"].get("other_picture", False)
+    kept = ["identity.other_picture=true"] if sees_other else []  # or the run would unlearn what they learned by it
+    return [f"train.init_from={weights.name}", *CONTINUED, *kept]
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,10 @@ def test_the_demo_goes_on_from_them_unless_told_otherwise(tmp_path: Path) -> Non
     assert "init_from" not in recipe_identity(Plan(from_scratch=True), "samae")
     assert "init_from" not in recipe_identity(Plan(overrides=("train.init_from=",)), "samae")
     assert start not in recipe_overrides(Plan(), "samae-no-perforation")
+    for plan, sees_other in (
+        (Plan(), True), (Plan(from_scratch=True), False), (Plan(overrides=("identity.other_picture=false",)), False)
+    ):  # fmt: skip
+        assert load_recipe("samae", recipe_overrides(plan, "samae")).identity.other_picture is sees_other
     assert start not in recipe_overrides(Plan(overrides=("generator.width=32",)), "samae")
 
 
