@@ -25,8 +25,8 @@ __all__ = [
     "occluder_mask", "perforate", "silhouette", "swap_mask",
 ]  # fmt: skip
 
-#: From which share of the way from the ends of the jaw line to the chin a swap's mask is dilated (ours).
-JAW_FROM = 0.5
+#: Over which shares of the way from the ends of the jaw line to the chin the dilation of a swap's mask sets in (ours).
+JAW_SHARES = (0.3, 0.7)
 
 
 @on_one_blas_thread
@@ -127,20 +127,23 @@ def swap_mask(
     hidden = np.zeros_like(union) if occluders is None else numpy_masks(occluders)
     radius = dilate_px * union.shape[1] / REFERENCE_PX
     open_ = ((union >= 0.5) & (hidden < 0.5)).astype(np.uint8)
-    grown = np.stack([dilate(one, radius) for one in open_]) if len(open_) else open_
-    if landmarks_px is not None:
-        grown = np.where(_by_the_jaw(np.asarray(landmarks_px, np.float64), open_.shape[1]), grown, open_)
+    if landmarks_px is None:
+        grown = np.stack([dilate(one, radius) for one in open_]) if len(open_) else open_
+    else:
+        reach = radius * _by_the_jaw(np.asarray(landmarks_px, np.float64), open_.shape[1])
+        away = [cv2.distanceTransform(1 - one, cv2.DIST_L2, 5) for one in open_]
+        grown = np.array([far <= one for far, one in zip(away, reach, strict=True)]).reshape(open_.shape)
     return like((grown * (hidden < 0.5)).astype(np.float32), target_mask)
 
 
 def _by_the_jaw(landmarks_px: np.ndarray, size_px: int) -> np.ndarray:
-    """(N, 68, 2) -> (N, S, S) bool: pixels past JAW_FROM of the way from the ends of the jaw line to the chin."""
+    """(N, 68, 2) -> (N, S, S) 0..1: rises over JAW_SHARES of the way from the ends of the jaw line to the chin."""
     ends, chin = landmarks_px[:, [0, 16]].mean(1), landmarks_px[:, 8]
     way = chin - ends
     way /= np.maximum((way**2).sum(1, keepdims=True), 1e-6)
     y, x = np.mgrid[:size_px, :size_px] + 0.5
     across, down = (way[:, None, None, k] * (axis - ends[:, None, None, k]) for k, axis in enumerate((x, y)))
-    return across + down > JAW_FROM
+    return np.clip((across + down - JAW_SHARES[0]) / (JAW_SHARES[1] - JAW_SHARES[0]), 0, 1)
 
 
 def feather(mask: np.ndarray | torch.Tensor, px: float) -> np.ndarray | torch.Tensor:

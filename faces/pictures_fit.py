@@ -50,7 +50,7 @@ def draw_pictures(out_dir: Path, count: int = 6) -> list[Path]:
     found = fit(images, landmarks, head, SIZE_PX)
     sheets = {
         "fits.jpg": fit_rows(images, landmarks, found, head),
-        "masks.jpg": mask_rows(images, found.coefficients, head),
+        "masks.jpg": mask_rows(images, landmarks, found.coefficients, head),
         "occluders.jpg": occluder_rows(head),
         "perforation.jpg": perforation_rows(images, found.coefficients, head),
         "photograph.jpg": photograph_row(head),
@@ -78,13 +78,15 @@ def photograph_row(head: MorphableHead) -> list[np.ndarray]:
     return [np.concatenate([images, dots, mesh, own, tinted(images, visible)])]
 
 
-def mask_rows(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead) -> list[np.ndarray]:
+def mask_rows(
+    images: np.ndarray, landmarks: np.ndarray, coefficients: np.ndarray, head: MorphableHead
+) -> list[np.ndarray]:
     """Photograph; the visible face (silhouette minus occluders); the mask of a swap with the neighbour's shape."""
     visible = face_mask(images, coefficients, head) / np.float32(255)
     whole = silhouette(coefficients, head, SIZE_PX)
     neighbour = silhouette(exchanged(coefficients, head), head, SIZE_PX)
-    swap = swap_mask(visible, neighbour, np.clip(whole - visible, 0, 1))
-    soft = feather(swap, 8.0)
+    swap = swap_mask(visible, neighbour, np.clip(whole - visible, 0, 1), landmarks_px=landmarks)
+    soft = feather(swap, 6.0)
     return [images, tinted(images, visible), outlined(images, whole, neighbour, swap), tinted(images, soft)]
 
 

@@ -97,13 +97,17 @@ def test_with_landmarks_a_swap_mask_is_dilated_round_the_jaw_alone():
     target = np.zeros((2, 64, 64), np.float32)
     target[:, 20:40, 20:40] = 1
     marks = np.zeros((2, 68, 2), np.float32)
-    marks[0, [0, 16, 8]] = [[20, 20], [40, 20], [30, 40]]  # upright: from the middle, row 30, downwards
-    marks[1, [0, 16, 8]] = [[40, 20], [40, 40], [20, 30]]  # lying: from column 30 to the left
-    plain, jaw = swap_mask(target, target, None, 8.0), swap_mask(target, target, None, 8.0, marks)
+    marks[0, [0, 16, 8]] = [[20, 20], [40, 20], [30, 40]]  # upright: sets in from row 26 to row 34
+    marks[1, [0, 16, 8]] = [[40, 20], [40, 40], [20, 30]]  # lying: from column 34 down to column 26
+    plain, jaw = swap_mask(target, target, None, 16.0), swap_mask(target, target, None, 16.0, marks)
     rows, columns = np.mgrid[:64, :64] + 0.5
-    for index, below in enumerate((rows > 30, columns < 30)):
-        np.testing.assert_array_equal(jaw[index], np.where(below, plain[index], target[index]))
-        assert plain[index][below].sum() > target[index][below].sum()
+    for index, (above, below) in enumerate(((rows < 26, rows > 34), (columns > 34, columns < 26))):
+        np.testing.assert_array_equal(jaw[index][above], target[index][above])
+        away = cv2.distanceTransform((target[index] < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+        np.testing.assert_array_equal(jaw[index][below] > 0, (away <= 4.0)[below])
+        assert (jaw[index] <= np.maximum(plain[index], away <= 4.0)).all()
+        between = ~above & ~below & (target[index] < 0.5)
+        assert 0 < jaw[index][between].sum() < (away <= 4.0)[between].sum()
     nowhere = swap_mask(target[:1], target[:1], None, 8.0, np.zeros((1, 68, 2), np.float32))
     np.testing.assert_array_equal(nowhere, target[:1])
 
