@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.integration]
 QUICK = "train.batch_size=8,train.log_every_steps=1"
 #: The first champion shows much of its target through a soft edge, and the better model keeps inside the face, so that
 #: the gate's every floor is clear of noise on the few people of the day.
-FIRST = f"{QUICK},mask.feather_px=32"
+FIRST = f"{QUICK},mask.feather_px=40,mask.swap_dilate_px=12"
 BETTER = f"{QUICK},mask.feather_px=10,mask.swap_dilate_px=0,train.init_from=samae-people"
 FOLDER_ASSETS = [
     "aligned_faces", "face_coefficients", "face_masks", "identity_embeddings", "neutral_albedo", "raw_faces",
