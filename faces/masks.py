@@ -16,7 +16,7 @@ from faces.errors import SamaeError
 from faces.fitting.view import CHUNK, check_images, fill_holes
 from faces.morphable.base import MorphableHead
 from faces.occluders import OccluderSettings, find_occluders
-from faces.perforation import REFERENCE_PX, PerforationSettings, dilate, like, numpy_masks, perforate
+from faces.perforation import REFERENCE_PX, PerforationSettings, like, numpy_masks, perforate
 from faces.render.mesh_image import check_coefficients, posed_vertices
 from faces.render.rasterize import rasterize
 
@@ -127,12 +127,9 @@ def swap_mask(
     hidden = np.zeros_like(union) if occluders is None else numpy_masks(occluders)
     radius = dilate_px * union.shape[1] / REFERENCE_PX
     open_ = ((union >= 0.5) & (hidden < 0.5)).astype(np.uint8)
-    if landmarks_px is None:
-        grown = np.stack([dilate(one, radius) for one in open_]) if len(open_) else open_
-    else:
-        reach = radius * _by_the_jaw(np.asarray(landmarks_px, np.float64), open_.shape[1])
-        away = [cv2.distanceTransform(1 - one, cv2.DIST_L2, 5) for one in open_]
-        grown = np.array([far <= one for far, one in zip(away, reach, strict=True)]).reshape(open_.shape)
+    away = np.array([cv2.distanceTransform(1 - one, cv2.DIST_L2, 5) for one in open_]).reshape(open_.shape)
+    share = 1.0 if landmarks_px is None else _by_the_jaw(np.asarray(landmarks_px, np.float64), open_.shape[1])
+    grown = away <= radius * share
     return like((grown * (hidden < 0.5)).astype(np.float32), target_mask)
 
 

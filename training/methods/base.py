@@ -190,12 +190,17 @@ def partners(positions: Sequence[int], seed: int) -> list[int]:
     return chosen
 
 
-Builder = Callable[[Recipe, MorphableHead, EncoderLike, torch.device], Method]
+def lacks_second(second: torch.Tensor) -> torch.Tensor:
+    """(N, M) `FaceBatch.second` -> (N,) bool: the person has no other picture (zeros)."""
+    return second.abs().sum(1) == 0
 
 
 def second_or(second: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-    """(N, M) twice: `FaceBatch.second` where there is one, elsewhere (zeros) the row of `own`."""
-    return torch.where(second.abs().sum(1, keepdim=True) == 0, own, second)
+    """(N, M) twice: `FaceBatch.second` where there is one, elsewhere the row of `own`."""
+    return torch.where(lacks_second(second)[:, None], own, second)
+
+
+Builder = Callable[[Recipe, MorphableHead, EncoderLike, torch.device], Method]
 
 
 def _builders() -> dict[str, Builder]:

@@ -19,7 +19,7 @@ from training.augment import colour_jitter, flips, jitter_factors, mirror, mirro
 from training.batch import FaceBatch
 from training.config import Recipe
 from training.methods.adversary import discriminator_for, discriminator_step
-from training.methods.base import EncoderLike, MethodBase, StepLosses, partners
+from training.methods.base import EncoderLike, MethodBase, StepLosses, lacks_second, partners
 from training.perceptual import FrozenFeatures, frozen_features
 
 
@@ -71,7 +71,7 @@ def paired(method: MethodBase, batch: FaceBatch, seed: int, positions: Sequence[
 def _same_identity(method: MethodBase, batch: FaceBatch, seed: int, positions: Sequence[int]) -> torch.Tensor:
     """(N, M): the embedding of another picture of the person, or of the picture itself, augmented, without one."""
     second = torch.zeros_like(batch.embedding) if batch.second is None else batch.second
-    rows = torch.nonzero(second.abs().sum(1) == 0).flatten().tolist()
+    rows = torch.nonzero(lacks_second(second)).flatten().tolist()
     if not rows:
         return second.float()
     alone, places = batch.select(rows), [positions[row] for row in rows]
