@@ -13,8 +13,9 @@ import dagster as dg
 import numpy as np
 
 from assets.common import PHOTOGRAPHS_PER_TASK, make_folders, result
-from assets.graph import STAGES, encoder_overrides, provenance
+from assets.graph import STAGES, provenance
 from assets.parts import Parts
+from assets.planned import encoder_overrides
 from assets.ports import Pool, Samae
 from assets.room import bytes_below, encoder_workers, require_room
 from assets.tables import OK, chunks, matrix, read_array, read_rows, write_rows

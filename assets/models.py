@@ -11,8 +11,9 @@ from typing import Any
 import dagster as dg
 
 from assets.common import result
-from assets.graph import STAGES, provenance, recipe_overrides, require_own_size
+from assets.graph import STAGES, provenance
 from assets.machine import cores
+from assets.planned import recipe_overrides, require_own_size
 from assets.ports import Launcher, Samae, Tracking
 from assets.room import bytes_below, free_here, ranks_that_fit, require_room
 from assets.store import Store

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.graph import STAGES, encoder_overrides, recipe_overrides
+from assets.graph import STAGES
 from assets.machine import cores
+from assets.planned import encoder_overrides, recipe_overrides
 from assets.ports import Samae
 from faces.errors import SamaeError
 

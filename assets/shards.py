@@ -17,7 +17,8 @@ import numpy as np
 
 from assets.aligned import resize
 from assets.common import contact_sheet, counts_table, result
-from assets.graph import STAGES, encoder_identity, head_identity, provenance
+from assets.graph import STAGES, provenance
+from assets.identities import encoder_identity, head_identity
 from assets.listing import folder_names, photograph_counts
 from assets.plan import Plan
 from assets.ports import Pool, Samae

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from assets.graph import recipe_overrides
 from assets.listing import folder_entries, photograph_counts
 from assets.plan import Plan
+from assets.planned import recipe_overrides
 from assets.raw import empty_row
 from assets.store import Store
 from evaluation.pairs import LEAST_PAIRS

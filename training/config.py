@@ -5,23 +5,15 @@ recipe it `extends` (if any) and over the defaults below, and lays the overrides
 states is our own; the YAML files mark such values with the comment `ours`.
 """
 
-import dataclasses
-import difflib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from faces.errors import SamaeError
 from faces.files import digest_of
+from training.settings_tree import LATER, build_settings, plain, read_tree, require_one_of
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
-#: Marks a setting that came after the first recipes: left at its default it is left out of `as_dict`, so that recipes
-#: and runs that do not use it keep their digests.
-LATER = {"later": True}
 #: Settings that divide, count steps or build layers, and their least values.
 LEAST = {
     "losses.feature_stride": 1, "losses.r1_every_steps": 1, "train.log_every_steps": 1, "mesh.antialias": 1,
@@ -233,22 +225,12 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, nested as in the YAML file; settings marked LATER only where they were changed."""
-        return _plain(self)
+        return plain(self)
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits over every setting (the name and the description left out)."""
         return digest_of({key: value for key, value in self.as_dict().items() if key not in ("name", "description")})
-
-
-def _plain(settings: Any) -> dict[str, Any]:
-    tree = {}
-    for entry in dataclasses.fields(settings):
-        value = getattr(settings, entry.name)
-        if entry.metadata.get("later") and value == entry.default:
-            continue
-        tree[entry.name] = _plain(value) if dataclasses.is_dataclass(value) else value
-    return tree
 
 
 def recipe_names() -> list[str]:
@@ -274,124 +256,14 @@ def recipe_from_dict(tree: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def read_tree(name_or_path: str | Path, folder: Path, overrides: list[str]) -> dict[str, Any]:
-    """The settings of folder/NAME.yaml, or of a path with a suffix, over what it extends, with "a.b=value" over all."""
-    named = Path(str(name_or_path))
-    tree = _read_tree(named if named.suffix else folder / f"{name_or_path}.yaml", folder)
-    for override in overrides:
-        _apply(tree, override)
-    return tree
-
-
-def build_settings(cls: type, tree: dict[str, Any]) -> Any:
-    """Nested plain values -> a frozen dataclass of settings; SamaeError names an unknown key or a wrong type."""
-    return _build(cls, tree, "")
-
-
-def _read_tree(path: Path, folder: Path, depth: int = 0) -> dict[str, Any]:
-    if not path.is_file():
-        names = sorted(found.stem for found in folder.glob("*.yaml"))
-        near = difflib.get_close_matches(path.stem, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the recipes here are {names}"
-        raise SamaeError(f"there is no recipe {path.stem!r} ({path}); {hint}")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise SamaeError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise SamaeError(f"{path} holds no settings; a recipe is a list of `key: value` lines")
-    parent = tree.pop("extends", None)
-    tree.setdefault("name", path.stem)
-    if parent is None:
-        return tree
-    if depth > 8:
-        raise SamaeError(f"{path}: recipes extend each other in a circle")
-    beside = path.parent / f"{parent}.yaml"
-    base = _read_tree(beside if beside.is_file() else folder / f"{parent}.yaml", folder, depth + 1)
-    return _merge(base, tree)
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise SamaeError(f"the override {override!r} is not of the form key.key=value, e.g. train.total_kimg=20")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SamaeError(f"the value of the override {override!r} is not valid YAML") from None
-    *path, last = key.strip().split(".")
-    for part in path:
-        tree[part] = dict(tree.get(part) or {}) if isinstance(tree.get(part) or {}, dict) else {}
-        tree = tree[part]
-    tree[last] = value
-
-
-def _build(cls: type, values: Any, path: str) -> Any:
-    if not isinstance(values, dict):
-        raise SamaeError(f"recipe key {path[:-1]!r} must hold key: value lines, not {values!r}")
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f"did you mean {path + near[0]!r}?" if near else f"the keys here are {sorted(hints)}"
-            raise SamaeError(f"unknown recipe key {path + str(key)!r}; {hint}")
-    required = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in values]
-    if required:
-        raise SamaeError(f"the recipe lacks {[path + name for name in required]}")
-    return cls(**{key: _convert(hints[key], value, path + key) for key, value in values.items()})
-
-
-def _is_required(entry: "dataclasses.Field[Any]") -> bool:
-    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-
-
-def _convert(kind: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value, path + ".")  # type: ignore[arg-type]
-    if typing.get_origin(kind) is tuple:
-        items = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(typing.get_args(kind)[0], item, path) for item in items)
-    if kind is str and value is None:  # `key=` on the command line, `key:` in a file
-        return ""
-    if kind is float and isinstance(value, str):
-        value = _number(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
-        return value
-    raise SamaeError(f"recipe key {path!r} must be {getattr(kind, '__name__', kind)}, not {value!r}")
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)  # YAML reads 1e-4 (without a point) as a string
-    except ValueError:
-        return text
-
-
-def _one_of(path: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        near = difflib.get_close_matches(value, allowed, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it may be {', '.join(allowed)}"
-        raise SamaeError(f"recipe key {path!r} is {value!r}; {hint}")
-
-
 def _check(recipe: Recipe) -> None:
-    _one_of("method", recipe.method, ("samae", "simswap", "blendface"))
-    _one_of("mesh.condition", recipe.mesh.condition, ("image", "vector"))
-    _one_of("losses.adversarial_form", recipe.losses.adversarial_form, ("nonsaturating", "hinge"))
-    _one_of("losses.reconstruction_form", recipe.losses.reconstruction_form, ("l1", "half_squared"))
-    _one_of("discriminator.kind", recipe.discriminator.kind, ("patchgan", "projected"))
-    _one_of("train.engine", recipe.train.engine, ("deepspeed", "ddp"))
-    _one_of("train.precision", recipe.train.precision, ("bf16", "fp32"))
+    require_one_of("method", recipe.method, ("samae", "simswap", "blendface"))
+    require_one_of("mesh.condition", recipe.mesh.condition, ("image", "vector"))
+    require_one_of("losses.adversarial_form", recipe.losses.adversarial_form, ("nonsaturating", "hinge"))
+    require_one_of("losses.reconstruction_form", recipe.losses.reconstruction_form, ("l1", "half_squared"))
+    require_one_of("discriminator.kind", recipe.discriminator.kind, ("patchgan", "projected"))
+    require_one_of("train.engine", recipe.train.engine, ("deepspeed", "ddp"))
+    require_one_of("train.precision", recipe.train.precision, ("bf16", "fp32"))
     from faces.identity.registry import refuse_judge  # brings torch: only when a recipe is checked
 
     refuse_judge(recipe.identity.encoder, recipe.name)

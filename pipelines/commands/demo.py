@@ -53,7 +53,7 @@ def make(settings: Settings, plain: bool = True) -> list[Any]:
 
     Before the first stage: SamaeError where the people are too few to be judged, a word where they give few pairs.
     """
-    from assets.graph import require_own_size
+    from assets.planned import require_own_size
     from assets.splits import expected
     from pipelines.materialise import materialise_all, open_instance
     from pipelines.terminal import Terminal

@@ -13,8 +13,8 @@ from pipelines.settings import Settings, load_settings
 def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> None:
     """Train when the model is not up to date; --dry-run prints every setting of the resolved recipe."""
     quieten()
-    from assets.graph import recipe_overrides, require_own_size
     from assets.partitions import encoder_recipe_names, recipe_names
+    from assets.planned import recipe_overrides, require_own_size
     from training.config import load_recipe
 
     if recipe not in (*recipe_names(), *encoder_recipe_names()):
@@ -49,8 +49,8 @@ def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> 
 
 def _train_encoder(settings: Settings, recipe: str, dry_run: bool) -> None:
     """The asset identity_encoder of one recipe, and how to use what it made."""
-    from assets.graph import encoder_overrides
     from assets.identity import ENCODER_NAME
+    from assets.planned import encoder_overrides
     from pipelines.materialise import materialise, open_instance
     from pipelines.terminal import Terminal
     from training.encoder.recipe import load_encoder_recipe

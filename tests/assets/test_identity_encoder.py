@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from assets import identity, room
-from assets.graph import encoder_overrides, encoder_recipe_identity, partitions_of, recipe_overrides
+from assets.graph import partitions_of
+from assets.planned import encoder_overrides, encoder_recipe_identity, recipe_overrides
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.identity.registry import load_encoder

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from assets import models, room
-from assets.graph import recipe_overrides
 from assets.machine import cores
 from assets.partitions import encoder_recipe_names
 from assets.plan import Plan
+from assets.planned import recipe_overrides
 from assets.room import (
     CGROUP_FILES,
     GIB,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.graph import recipe_identity, recipe_overrides
 from assets.partitions import recipe_names
 from assets.plan import Plan
+from assets.planned import recipe_identity, recipe_overrides
 from faces.identity.registry import load_encoder
 from faces.morphable.registry import load_head
 from tests.integration.conftest import samae

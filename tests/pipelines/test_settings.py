@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from assets.graph import recipe_overrides, require_own_size
 from assets.plan import Plan
+from assets.planned import recipe_overrides, require_own_size
 from faces.errors import SamaeError
 from pipelines.commands import demo, train
 from pipelines.settings import load_settings

@@ -7,7 +7,8 @@ from typing import Any
 
 from faces.errors import SamaeError
 from faces.files import digest_of
-from training.config import RECIPE_FOLDER, build_settings, read_tree
+from training.config import RECIPE_FOLDER
+from training.settings_tree import build_settings, read_tree
 
 ENCODER_FOLDER = RECIPE_FOLDER / "encoders"
 
