@@ -16,21 +16,27 @@ SERIES = tuple(f"var(--series-{i})" for i in range(1, 11))
 
 @dataclass(frozen=True)
 class Axis:
-    """Data range -> pixels, linear. `ticks` are round numbers inside the range."""
+    """Data range -> pixels, linear, or by square roots (`root`; of what is below 0 nothing is shown)."""
 
     low: float
     high: float
     start_px: float
     end_px: float
+    root: bool = False
 
     def at(self, value: float) -> float:
         """Pixel of a value, clamped to the axis."""
-        share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+        low, high, place = (math.sqrt(max(v, 0.0)) if self.root else v for v in (self.low, self.high, value))
+        share = (place - low) / (high - low) if high > low else 0.5
         return self.start_px + min(max(share, 0.0), 1.0) * (self.end_px - self.start_px)
 
     def ticks(self, wanted: int = 5) -> list[float]:
-        """About `wanted` round numbers."""
-        return nice_ticks(self.low, self.high, wanted)
+        """About `wanted` round numbers inside the range; by square roots 1, 2 or 5 times powers of ten from 0 on."""
+        if not self.root:
+            return nice_ticks(self.low, self.high, wanted)
+        top = math.floor(math.log10(self.high)) if self.high > 0 else 0
+        rounds = [m * 10.0**power for power in range(top - 1, top + 1) for m in (1, 2, 5)]
+        return [0.0] * (self.low <= 0) + [tick for tick in rounds if self.low <= tick <= self.high]
 
 
 def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
@@ -109,12 +115,23 @@ class Cloud:
     shape: str = "dot"
 
 
+#: Where more systems than these meet, only the baselines have their names in the plot; the page's legend has the others.
+MOST_NAMED = 5
+
+
 def scatter(clouds: Sequence[Cloud], x_label: str, y_label: str, title: str, better: str = "") -> str:
-    """Two metrics against each other; `better` is the corner to strive for, "top right" or "bottom right"."""
+    """Two metrics against each other; `better` is the corner to strive for, "top right" or "bottom right".
+
+    An error (the corner is at the bottom, nothing is below 0) is drawn by square roots, so that systems which are good
+    at it stand apart though single pairs fail.
+    """
     width, height = 640, 400
     xs = [c.mean[0] for c in clouds] + [p[0] for c in clouds for p in c.points]
     ys = [c.mean[1] for c in clouds] + [p[1] for c in clouds for p in c.points]
-    x_axis, y_axis = Axis(*padded(xs), 56, width - 16), Axis(*padded(ys), height - 48, 16)
+    x_axis = Axis(*padded(xs), 56, width - 16)
+    y_axis = Axis(*padded(ys), height - 48, 16)
+    if better.startswith("bottom") and min(filter(math.isfinite, ys), default=-1.0) >= 0:
+        y_axis = Axis(0.0, y_axis.high, height - 48, 16, root=True)
     body = _frame(x_axis, y_axis, x_label, y_label)
     for cloud in clouds:
         body += "".join(
@@ -122,11 +139,19 @@ def scatter(clouds: Sequence[Cloud], x_label: str, y_label: str, title: str, bet
             for x, y in cloud.points
             if math.isfinite(x) and math.isfinite(y)
         )
-    body += _labelled([cloud for cloud in clouds if all(map(math.isfinite, cloud.mean))], x_axis, y_axis)
+    shown = [cloud for cloud in clouds if all(map(math.isfinite, cloud.mean))]
+    systems = [cloud for cloud in shown if cloud.shape == "dot"]
+    unnamed = systems if len(systems) > MOST_NAMED else []
+    body += "".join(mark("dot", *_spot(cloud, x_axis, y_axis), 6.5, _fill(cloud.colour)) for cloud in unnamed)
+    body += _labelled([cloud for cloud in shown if cloud not in unnamed], x_axis, y_axis)
     if better:
-        y, arrow = (34, "↗") if better.startswith("top") else (height - 60, "↘")
-        body += f'<text class="better" x="{width - 22}" y="{y}" text-anchor="end">better {arrow}</text>'
+        y, arrow = (34, "↗") if better.startswith("top") else (y_axis.start_px - 8, "↘")
+        body += f'<text class="better" x="{x_axis.end_px - 6}" y="{y:g}" text-anchor="end">better {arrow}</text>'
     return _svg(width, height, title, body)
+
+
+def _spot(cloud: Cloud, x_axis: Axis, y_axis: Axis) -> tuple[float, float]:
+    return x_axis.at(cloud.mean[0]), y_axis.at(cloud.mean[1])
 
 
 def _fill(colour: str) -> str:
@@ -135,7 +160,7 @@ def _fill(colour: str) -> str:
 
 def _labelled(clouds: Sequence[Cloud], x_axis: Axis, y_axis: Axis) -> str:
     """Marks of the means, then their names where they cover neither a mark nor another name."""
-    spots = [(x_axis.at(cloud.mean[0]), y_axis.at(cloud.mean[1])) for cloud in clouds]
+    spots = [_spot(cloud, x_axis, y_axis) for cloud in clouds]
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
     marks, names = "", ""
     for cloud, (x, y) in zip(clouds, spots, strict=True):

@@ -10,7 +10,7 @@ import pytest
 from markupsafe import escape
 
 from evaluation.ablations import ablations, base_of
-from evaluation.charts import Axis, Cloud, nice_ticks, range_bar, running_mean, scatter, tick_text
+from evaluation.charts import MOST_NAMED, Axis, Cloud, nice_ticks, range_bar, running_mean, scatter, tick_text
 from evaluation.evaluation import Evaluation
 from evaluation.examples import FIXED, RANKED
 from evaluation.judge import judge
@@ -334,17 +334,40 @@ def test_the_pages_stay_small(both_pages: dict[str, Path]) -> None:
 
 
 def test_names_in_a_scatter_do_not_cover_each_other() -> None:
-    ablations = [f"samae-no-{part}" for part in ("perforation", "mesh-scaling", "skin-colour")]
-    names = ["samae", "simswap", "blendface", *ablations, "samae-vector-condition", "samae-blendface"]
+    names = ["samae", "samae-no-perforation", "samae-no-mesh-scaling", "samae-vector-condition", "samae-blendface"]
     clouds = [Cloud(name, "red", [], (0.5 + 0.01 * n, 0.1)) for n, name in enumerate(names)]
-    far = [Cloud("far", "red", [], (0.0, 0.0)), Cloud("near", "red", [], (1.0, 1.0))]
+    shapes = enumerate(("square", "triangle", "diamond"))
+    far = [Cloud(shape, "grey", [], (0.1 + 0.43 * n, 0.1 + 0.4 * (n != 1)), shape) for n, shape in shapes]
     text = scatter([*clouds, *far], "x", "y", "t")
     spots = re.findall(r'class="name" x="([-\d.]+)" y="([-\d.]+)">([\w-]+)<', text)
     boxes = {name: (float(x), float(y) - 11, float(x) + 7.6 * len(name), float(y) + 3) for x, y, name in spots}
-    assert len(boxes) == 10
+    assert len(boxes) == 8
     for a, b in itertools.combinations(boxes.values(), 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
     assert 'class="leader"' in text  # some had to go far
+
+
+def test_where_many_systems_meet_a_scatter_names_the_baselines_alone() -> None:
+    clouds = [Cloud(f"method-{n}", "red", [], (0.5 + 0.01 * n, 0.1)) for n in range(MOST_NAMED + 1)]
+    text = scatter([*clouds, Cloud("copy-target", "grey", [], (0.1, 0.0), "square")], "x", "y", "t")
+    assert re.findall(r'class="name"[^>]*>([\w-]+)<', text) == ["copy-target"]
+    assert text.count('class="dot"') == len(clouds)
+
+
+def test_an_error_is_drawn_by_square_roots() -> None:
+    axis = Axis(0.0, 25.0, 100.0, 0.0, root=True)
+    assert [axis.at(value) for value in (0, 1, 4, 25, -1)] == pytest.approx([100, 80, 60, 0, 100])
+    assert axis.ticks() == [0, 1, 2, 5, 10, 20]
+    clouds = [
+        Cloud("good", "red", [], (0.5, 1.0)),
+        Cloud("better", "red", [], (0.5, 0.0)),
+        Cloud("bad", "red", [], (0.5, 25.0)),
+    ]
+    heights = [
+        float(y)
+        for y in re.findall(r'class="dot" cx="[\d.]+" cy="([\d.]+)"', scatter(clouds, "x", "y", "t", "bottom right"))
+    ]
+    assert (heights[1] - heights[0]) / (heights[1] - heights[2]) > 0.15  # linear: 0.04
 
 
 def test_the_leaderboard_has_the_ablations_of_a_recipe(evaluation: Evaluation, tmp_path: Path) -> None:
