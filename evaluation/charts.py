@@ -115,7 +115,7 @@ class Cloud:
     shape: str = "dot"
 
 
-#: Where more systems than these meet, only the baselines have their names in the plot; the page's legend has the others.
+#: Where more systems than these meet, only the baselines have names in the plot; the page's legend has the others.
 MOST_NAMED = 5
 
 

@@ -64,11 +64,6 @@ def _levels_to_lab(picture: np.ndarray, xyz_of_level: np.ndarray, roots: np.ndar
         lab[p, 2] = 200.0 * (f[1] - f[2])
 
 
-def delta_e_76(lab_a: np.ndarray, lab_b: np.ndarray) -> np.ndarray:
-    """(..., 3), (..., 3) L*a*b* -> (...,) Euclidean difference (CIE 1976)."""
-    return np.linalg.norm(lab_a - lab_b, axis=-1)
-
-
 def delta_e_2000(lab_a: np.ndarray, lab_b: np.ndarray) -> np.ndarray:
     """(..., 3), (..., 3) L*a*b* -> (...,) CIEDE2000 difference with unit weights (Sharma, Wu and Dalal 2005)."""
     l1, l2 = lab_a[..., 0], lab_b[..., 0]

@@ -6,6 +6,7 @@ kept in a folder: a killed run starts again where it was, and counts nothing twi
 it depends on).
 """
 
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -173,10 +174,17 @@ def look_once(
         arrays |= {} if seen.fitted is None else {"fitted": seen.fitted}
         with atomic_file(path) as scratch, scratch.open("wb") as stream:
             np.savez(stream, **arrays)
-    with np.load(path, allow_pickle=False) as data:
+    with _opened(path) as data:
         embeddings = {encoder.name: data[f"of.{encoder.name}"] for encoder in encoders}
         fitted = data["fitted"] if "fitted" in data.files else None
         return Gallery(keys, data["person"], embeddings, fitted, data["there"])
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise SamaeError(f"{path} is damaged ({error}): remove it and judge again") from None
 
 
 def _judge_all(

@@ -93,12 +93,11 @@ class MeshScaleSettings:
             raise SamaeError(f"mesh scaling {self.spread}, {self.probability}: both must lie in 0..1, spread below 1")
 
 
-def mesh_scales(rng: np.random.Generator, count: int, settings: MeshScaleSettings | None = None) -> np.ndarray:
-    """One scale a face for `render_mesh(..., scale=)`: (count,) float32, exactly 1 for the faces left alone."""
+def mesh_scales(draws: np.ndarray, settings: MeshScaleSettings | None = None) -> np.ndarray:
+    """(N, 2) uniform 0..1 (whether, how much) -> (N,) float64 scales of meshes, exactly 1 for the faces left alone."""
     settings = settings or MeshScaleSettings()
-    draws = rng.random((count, 2))
-    scales = 1.0 + settings.spread * (2.0 * draws[:, 0] - 1.0)
-    return np.where(draws[:, 1] < settings.probability, scales, 1.0).astype(np.float32)
+    scales = 1 + settings.spread * (2 * draws[:, 1] - 1)
+    return np.where(draws[:, 0] < settings.probability, scales, 1.0)
 
 
 def swap_mask(

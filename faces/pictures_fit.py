@@ -119,7 +119,7 @@ def perforation_rows(images: np.ndarray, coefficients: np.ndarray, head: Morphab
         mask = perforate(visible, other, rng, PerforationSettings())
         holed = to_uint8(images / 255.0 * (1 - mask[..., None]) + 0.5 * mask[..., None])
         rows.append(outlined(holed, visible))
-    scales = mesh_scales(rng, len(images))
+    scales = mesh_scales(rng.random((len(images), 2)))
     shown = render_mesh(head, coefficients, Camera.centred(SIZE_PX), "mean", scale=scales)
     return [images, *rows, outlined(to_uint8(shown.image), visible)]
 

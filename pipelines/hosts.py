@@ -53,7 +53,7 @@ def require_ranks(hosts: list[Host], ranks: int) -> None:
 def torchrun(hosts: list[Host], index: int, port: int) -> list[str]:
     """The command that starts the ranks of one host; what follows is the module and its arguments."""
     return [
-        sys.executable, "-m", "pipelines.torchrun", f"--nnodes={len(hosts)}", f"--node-rank={index}",
+        sys.executable, "-P", "-m", "pipelines.torchrun", f"--nnodes={len(hosts)}", f"--node-rank={index}",
         f"--nproc-per-node={hosts[index].slots}", f"--master-addr={hosts[0].name}", f"--master-port={port}",
         "--max-restarts=0", "-m",
     ]  # fmt: skip

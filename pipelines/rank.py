@@ -28,9 +28,13 @@ Report = Callable[[dict[str, Any]], None]
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code (2: the user can mend it, 3: diverged, 4: another rank was lost, 143: stopped)."""
-    from training.train import EXIT_MENDABLE, is_main, parse
+    from training.process import EXIT_MENDABLE
+    from training.train import is_main, parse
 
     options = parse(arguments)
+    if options.dry_run:
+        print("samae: --dry-run is python -m training.train's", file=sys.stderr, flush=True)
+        return EXIT_MENDABLE
     if not is_main():
         return _train(options, [report for report in [_file_report()] if report])
     try:
@@ -45,29 +49,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: Any, reports: list[Report]) -> int:
-    from training.config import load_recipe
-    from training.train import EXIT_STOPPED, error_code, train
+    from training.train import train_as_asked
 
     def tell_all(event: dict[str, Any]) -> None:
         """One event to every report."""
         for report in reports:
             report(event)
 
-    try:
-        outcome = train(
-            load_recipe(options.recipe, options.set),
-            options.shards,
-            options.run_dir,
-            tracking_uri=options.tracking_uri,
-            mlflow_run_id=options.mlflow_run_id,
-            on_progress=tell_all,
-            device=options.device,
-            is_held=True,
-        )
-    except SamaeError as error:
-        print(f"samae: {error}", file=sys.stderr, flush=True)
-        return error_code(error)
-    return 0 if outcome.is_finished else EXIT_STOPPED
+    return train_as_asked(options, tell_all, is_held=True)
 
 
 def _file_report() -> Report | None:

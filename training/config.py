@@ -19,6 +19,11 @@ LEAST = {
     "losses.feature_stride": 1, "losses.r1_every_steps": 1, "train.log_every_steps": 1, "mesh.antialias": 1,
     "discriminator.width": 1, "discriminator.layers": 1, "discriminator.scales": 1,
 }  # fmt: skip
+#: Choices that samae alone has: an ablation of them in another method would silently be none.
+SAMAES_OWN = (
+    "flip", "mesh.condition", "mesh.scaling", "mesh.scaling_probability", "mask.perforation", "mask.dilate_px",
+    "identity.skin_colour",
+)  # fmt: skip
 #: Losses that one method alone has.
 OWN_LOSSES = {"samae": ("face", "detail"), "simswap": ("feature_matching",), "blendface": ("mask", "cycle")}
 
@@ -278,6 +283,8 @@ def _check(recipe: Recipe) -> None:
     for name in ("batch_size", "total_kimg", "patience_s"):
         if (value := getattr(recipe.train, name)) <= 0:
             raise SamaeError(f"recipe key 'train.{name}' must be above 0, not {value}")
+    if recipe.seed < 0:
+        raise SamaeError(f"recipe key 'seed' must be 0 or more, not {recipe.seed}")
     if recipe.train.keep_checkpoints < 2:
         raise SamaeError("recipe key 'train.keep_checkpoints' must be at least 2: the newest may be damaged")
 
@@ -285,13 +292,20 @@ def _check(recipe: Recipe) -> None:
 def _check_training(recipe: Recipe) -> None:
     """What would fail in a training's first steps, or silently do nothing."""
     for key, least in LEAST.items():
-        section, name = key.split(".")
-        if (value := getattr(getattr(recipe, section), name)) < least:
+        if (value := _at(recipe, key)) < least:
             raise SamaeError(f"recipe key {key!r} must be at least {least}, not {value}")
     for method, names in OWN_LOSSES.items():
         for name in names:
             if recipe.method != method and getattr(recipe.losses, name) != 0:
                 raise SamaeError(f"recipe key 'losses.{name}' does nothing in {recipe.method}: that loss is {method}'s")
+    if recipe.method != "samae":
+        plain_one = Recipe(name="", method=recipe.method)
+        for key in SAMAES_OWN:
+            if _at(recipe, key) != _at(plain_one, key):
+                raise SamaeError(
+                    f"recipe key {key!r} does nothing in {recipe.method}: leave it out, or give it to "
+                    f"the recipe that it is for, as in samae:{key}=…"
+                )
     if recipe.identity.other_picture and recipe.method != "samae":
         raise SamaeError(
             f"recipe key 'identity.other_picture' does nothing in {recipe.method}, which always uses "
@@ -306,6 +320,13 @@ def _check_training(recipe: Recipe) -> None:
                 raise SamaeError(f"recipe key {key!r} is {value!r}, which does nothing in samae; it has {only!r} alone")
     if recipe.losses.adversarial != 0 or recipe.losses.feature_matching != 0:
         _check_discriminator(recipe)
+
+
+def _at(recipe: Recipe, key: str) -> Any:
+    value: Any = recipe
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def _check_discriminator(recipe: Recipe) -> None:

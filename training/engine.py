@@ -61,6 +61,7 @@ class World:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(f"cuda:{self.local_rank}" if device == "cuda" else device)
         if self.device.type == "cuda":
+            _require_gpu(self.local_rank)
             torch.cuda.set_device(self.device)
         if not dist.is_initialized():
             backend = "nccl" if self.device.type == "cuda" else "gloo"
@@ -98,7 +99,10 @@ class World:
 
     @contextmanager
     def noticing_lost_ranks(self) -> Iterator[None]:
-        """Turn a collective's failure inside the block into RankLost (gloo's are RuntimeErrors that name it)."""
+        """Turn a collective's failure inside the block into RankLost (gloo's are RuntimeErrors that name it).
+
+        NCCL's collectives fail beside the program: its watchdog ends the process (SIGABRT), which is no RankLost.
+        """
         try:
             yield
         except RuntimeError as error:
@@ -114,6 +118,15 @@ class World:
         """Leave the group."""
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _require_gpu(local_rank: int) -> None:
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise SamaeError(
+            f"rank {local_rank} of this host finds no GPU of its own: there are {count}; start as many ranks as GPUs "
+            "(SAMAE_RANKS, slots= of a hostfile), or choose other GPUs with CUDA_VISIBLE_DEVICES"
+        )
 
 
 def leave(code: int) -> NoReturn:

@@ -76,7 +76,8 @@ def discriminator_adversarial(real: Maps, fake: Maps, form: str) -> torch.Tensor
 
 
 def r1_penalty(judge: Callable[[torch.Tensor], list[Maps]], real: torch.Tensor) -> torch.Tensor:
-    """R1 (Mescheder et al. 2018, equation 9): mean over pictures of |d sum D / d picture|^2 / 2, in float32.
+    """R1 (Mescheder et al. 2018, equation 9): mean over pictures of |d D / d picture|^2 / 2, in float32, where D of
+    a picture is the mean of its logits over patches and scales (ours).
 
     `judge` must be the bare discriminator: torch.autograd.grad does not survive an engine's wrapper.
     """

@@ -53,6 +53,8 @@ def _parse_header(block: bytes) -> tuple[str, int, str]:
     try:
         name = block[:100].split(b"\0", 1)[0].decode("ascii")
         size = int(block[124:136].split(b"\0", 1)[0].strip() or b"0", 8)
+        if size < 0:
+            raise ValueError(size)
         return name, size, chr(block[156])
     except (UnicodeDecodeError, ValueError, IndexError):
         raise SamaeError("a tar header is damaged") from None

@@ -71,7 +71,7 @@ class FrozenFeatures:
 def frozen_features(encoder: EncoderLike, recipe: Recipe, device: torch.device) -> FrozenFeatures:
     """The features of a recipe; SamaeError when the encoder judges, or gives no gradient that the recipe weighs."""
     refuse_judge(encoder.name, recipe.name)
-    path = vgg_path()
+    path = vgg_path() if recipe.losses.perceptual > 0 else None
     watcher = None
     if path is None and recipe.losses.perceptual > 0:
         builtin = load_encoder(WATCHER, "cpu" if device.type == "meta" else str(device))

@@ -75,6 +75,7 @@ class Session:
             shard_set, "train", settings.batch_size, recipe.seed, world.rank, world.size, workers=settings.workers,
             second_every=method.second_every,
         )  # fmt: skip
+        require_whole_groups(self.stream.rank_batch, world.size)
         self.micro_batches = micro_batch_count(self.stream.rank_batch, settings.micro_batch)
         self.report = Reporter(run_dir, self.total_samples, is_main=world.is_main, on_progress=on_progress)
         self.store = CheckpointStore(run_dir / "checkpoints", settings.keep_checkpoints)
@@ -334,6 +335,16 @@ WARNING_NAMES = ("copies_target", "mode_collapse", "discriminator_won")
 def round_up(samples: float, batch_size: int) -> int:
     """The least whole number of batches that holds so many samples, in samples."""
     return max(1, -(-round(samples) // batch_size)) * batch_size
+
+
+def require_whole_groups(rank_batch: int, ranks: int) -> None:
+    """SamaeError where ranks split partners: a picture alone would never be swapped with, and nobody told."""
+    if ranks > 1 and rank_batch % PARTNER_GROUP:
+        raise SamaeError(
+            f"{ranks} ranks leave each {rank_batch} pictures of train.batch_size {rank_batch * ranks}, no multiple of "
+            f"{PARTNER_GROUP}: a picture's partner (another identity, another shape) is one of {PARTNER_GROUP} "
+            f"neighbours on the same rank; take fewer ranks or train.batch_size={ranks * PARTNER_GROUP} or more"
+        )
 
 
 def micro_batch_count(rank_batch: int, micro_batch: int) -> int:

@@ -11,9 +11,11 @@ many threads may read at once), its SHA-256 is checked then. Later reads take th
 lay (training/members.py): the albedo, most of a sample's bytes, is of no use to a batch. Nothing is unpickled.
 """
 
+import errno
 import hashlib
 import os
 import re
+import resource
 import tarfile
 import tempfile
 import threading
@@ -134,6 +136,7 @@ class ShardSet:
             )
         for shard in index["shards"]:
             _check_size(folder / shard["path"], int(shard["bytes"]))
+        _allow_handles(len(index["shards"]))
         rows = _read_rows(folder / MANIFEST_NAME)
         if _digest(index, rows) != index["digest"]:
             raise SamaeError(f"{folder / MANIFEST_NAME} does not belong to {INDEX_NAME}; write the index anew")
@@ -209,8 +212,27 @@ class ShardSet:
                 try:
                     self._handles[shard] = os.open(self.folder / shard, os.O_RDONLY | os.O_CLOEXEC)
                 except OSError as error:
+                    if error.errno == errno.EMFILE:
+                        raise SamaeError(
+                            f"{self.folder / shard} cannot be opened, too many files are open: this process may open "
+                            f"{resource.getrlimit(resource.RLIMIT_NOFILE)[0]} and the set has {len(self.shards)} "
+                            "shards; raise the limit (ulimit -n)"
+                        ) from None
                     raise SamaeError(f"{self.folder / shard} cannot be opened ({error.strerror}): {MEND}") from None
             return self._handles[shard]
+
+
+#: Files that a process needs besides its shards, at most.
+OTHER_FILES = 512
+
+
+def _allow_handles(shards: int) -> None:
+    """Every shard stays open: raise this process's limit of open files towards what that needs."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = shards + OTHER_FILES
+    if now != resource.RLIM_INFINITY and now < wanted:
+        wanted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def fetch_shards(url: str, cache: Path | None = None, options: Mapping[str, Any] | None = None) -> Path:

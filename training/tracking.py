@@ -117,6 +117,7 @@ class MlflowTracker:
         """See Tracker."""
         self._put({"kind": "status", "status": status})
         self._ending.set()
+        self._work.set()  # who waits for work looks whether this was the end
         self._done.wait(self._patience_s)
         waiting = self._outbox.waiting()
         if not waiting:

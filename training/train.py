@@ -5,8 +5,8 @@
 
 Started again with the same run folder it continues from the newest valid checkpoint, exactly: everything random is a
 function of (seed, pictures seen). SIGTERM ends the step, saves and leaves with code 143. A loss that is not a number
-stops the run before the update, code 3. A rank that hears nothing of another for train.patience_s ends with code 4.
-What the user can mend is one sentence, code 2.
+stops the run before the update, code 3. A rank that hears nothing of another for train.patience_s ends with code 4
+(gloo; NCCL ends the process by itself). What the user can mend is one sentence, code 2.
 
 RUN gets recipe.json, stats.jsonl, samples/*.png, checkpoints/, warnings.json, tracking/ and at the end export/.
 """
@@ -30,14 +30,11 @@ from training.ahead import Ready
 from training.config import Recipe, load_recipe
 from training.engine import RankLost, World, leave
 from training.methods.base import build_method
+from training.process import EXIT_DIVERGED, EXIT_LOST, EXIT_MENDABLE, EXIT_STOPPED, start_with_allocator
 from training.progress import OnProgress, duration, progress_file
 from training.session import Diverged, Session, micro_batch_count
 from training.shards import ShardSet
 from training.tracking import make_tracker
-
-EXIT_MENDABLE, EXIT_DIVERGED, EXIT_LOST, EXIT_STOPPED = 2, 3, 4, 143
-#: Fewer page faults: 1.2 to 2.1 times the speed of training on a CPU. Read by the C library when a process starts.
-ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "17179869184"}
 
 
 @dataclass(frozen=True)
@@ -108,8 +105,8 @@ def loop(session: Session, stop: Stopper) -> bool:
     session.report.begin(session.samples_seen)
     with closing(session.coming()) as coming:
         while session.samples_seen < session.total_samples:
-            is_first = session.samples_seen == 0
-            figures, wish = session.utilisation.counted(lambda: update(session, stop, coming), is_first)
+            is_usual = session.step == 1  # step 0 has the gradient penalty in it, which most have not
+            figures, wish = session.utilisation.counted(lambda: update(session, stop, coming), is_usual)
             is_last = session.samples_seen >= session.total_samples
             session.log(figures)
             if is_last or session.is_due(settings.snapshot_kimg):
@@ -283,20 +280,36 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit code."""
     options = parse(arguments)
     try:
-        recipe = load_recipe(options.recipe, options.set)
-        if options.engine:
-            recipe = replace(recipe, train=replace(recipe.train, engine=options.engine))
         if options.dry_run:
-            dry_run(recipe, options.shards)
+            dry_run(recipe_of(options), options.shards)
             return 0
+    except SamaeError as error:
+        return told(error)
+    return train_as_asked(options, progress_file())
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """The recipe that a command line names, with its settings."""
+    recipe = load_recipe(options.recipe, options.set)
+    return replace(recipe, train=replace(recipe.train, engine=options.engine)) if options.engine else recipe
+
+
+def train_as_asked(options: argparse.Namespace, on_progress: OnProgress | None, is_held: bool = False) -> int:
+    """`train` with a command line's options; the exit code. What the user can mend is a sentence on standard error."""
+    try:
         outcome = train(
-            recipe, options.shards, options.run_dir, tracking_uri=options.tracking_uri,
-            mlflow_run_id=options.mlflow_run_id, on_progress=progress_file(), device=options.device,
+            recipe_of(options), options.shards, options.run_dir, tracking_uri=options.tracking_uri,
+            mlflow_run_id=options.mlflow_run_id, on_progress=on_progress, device=options.device, is_held=is_held,
         )  # fmt: skip
     except SamaeError as error:
-        print(f"samae: {error}", file=sys.stderr)
-        return error_code(error)
+        return told(error)
     return 0 if outcome.is_finished else EXIT_STOPPED
+
+
+def told(error: SamaeError) -> int:
+    """Say it, and give the exit code that goes with it."""
+    print(f"samae: {error}", file=sys.stderr, flush=True)
+    return error_code(error)
 
 
 def error_code(error: SamaeError) -> int:
@@ -304,13 +317,6 @@ def error_code(error: SamaeError) -> int:
     if isinstance(error, Diverged):
         return EXIT_DIVERGED
     return EXIT_LOST if isinstance(error, RankLost) else EXIT_MENDABLE
-
-
-def start_with_allocator() -> None:
-    """Start this very command once more with ALLOCATOR in its environment, unless it is there (same process id)."""
-    if any(name not in os.environ for name in ALLOCATOR):
-        os.environ.update({name: os.environ.get(name, value) for name, value in ALLOCATOR.items()})
-        os.execv(sys.executable, sys.orig_argv)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class FlopCount(TorchDispatchMode):
 
 
 class Utilisation:
-    """Of one run: its very first step is counted, the peak is measured when it is first asked for.
+    """Of one run: its second step is counted (the first has the gradient penalty in it, which most have not), and the
+    peak is measured when it is first asked for.
 
     A step that is counted may round otherwise than one that is not, so a continued run takes the count from its
     checkpoint: it must repeat what the uninterrupted run did, to the bit.
@@ -40,16 +41,16 @@ class Utilisation:
         is_on: False where steps cannot be counted (compiled networks); then `percent` is always None.
 
     Attributes:
-        flop_per_image: operations of a step for one picture; 0 before the first step.
+        flop_per_image: operations of a step for one picture; 0 before that step.
     """
 
     def __init__(self, device: torch.device, images: int, is_on: bool = True) -> None:
         self._device, self._images, self._is_on = device, images, is_on
         self._peak = self.flop_per_image = 0.0
 
-    def counted(self, step: Callable[[], Any], is_first: bool = True) -> Any:
-        """What `step` returns; a run's first step is counted."""
-        if not self._is_on or not is_first:
+    def counted(self, step: Callable[[], Any], is_usual: bool = True) -> Any:
+        """What `step` returns; the one that stands for all is counted."""
+        if not self._is_on or not is_usual:
             return step()
         with FlopCount() as count:
             made = step()

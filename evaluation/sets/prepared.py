@@ -4,6 +4,7 @@ A picture that cannot be read or holds no face does not stop the judge: its pair
 failures (`missing`). A grey square stands in for it, so that the other pairs of a chunk go on.
 """
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -99,7 +100,7 @@ class PreparedFaces:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 return {name: kept[name] for name in kept.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise SamaeError(f"{path} cannot be read ({error}): remove it and evaluate again") from None
 
     def _keep(self, key: str, arrays: dict[str, np.ndarray]) -> None:

@@ -28,8 +28,9 @@ def identity_crops(images: torch.Tensor, landmarks_px: torch.Tensor, crop_px: in
     """
     size_px = images.shape[-1]
     forward = crop_matrices(landmarks_px.detach().cpu().numpy(), crop_px)
-    theta = torch.as_tensor(_sampling_grid(forward, size_px, crop_px), dtype=images.dtype, device=images.device)
-    grid = functional.affine_grid(theta, [len(images), 3, crop_px, crop_px], align_corners=False)
+    theta = torch.as_tensor(_sampling_grid(forward, size_px, crop_px), dtype=torch.float32, device=images.device)
+    with torch.autocast(images.device.type, enabled=False):  # a grid in bfloat16 is off by half a pixel at 256 px
+        grid = functional.affine_grid(theta, [len(images), 3, crop_px, crop_px], align_corners=False)
     factors = shrink_factors(forward, size_px)
     parts = [np.flatnonzero(factors == factor) for factor in np.unique(factors)]
     crops = [_sample(images[rows], grid[rows], int(factors[rows[0]])) for rows in parts] if len(parts) > 1 else []
@@ -48,7 +49,9 @@ def shrink_factors(forward: np.ndarray, size_px: int) -> np.ndarray:
 
 def _sample(images: torch.Tensor, grid: torch.Tensor, factor: int) -> torch.Tensor:
     images = functional.avg_pool2d(images, factor) if factor > 1 else images
-    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return functional.grid_sample(
+        images, grid.to(images.dtype), mode="bilinear", padding_mode="border", align_corners=False
+    )
 
 
 def _sampling_grid(forward: np.ndarray, size_px: int, crop_px: int) -> np.ndarray:

@@ -58,6 +58,14 @@ def test_a_marked_eye_lands_on_its_place_at_any_picture_size(size_px: int) -> No
     assert np.abs(found - (matrix[:, :2] @ np.floor([x, y]) + matrix[:, 2])).max() < 1.0
 
 
+def test_a_crop_is_cut_at_the_same_place_inside_autocast() -> None:
+    pictures = torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    marks = torch.from_numpy(np.stack([face_landmarks(256), face_landmarks(256) + 7.3]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = identity_crops(pictures, marks, 112)
+    assert torch.equal(inside, identity_crops(pictures, marks, 112))
+
+
 def test_a_crop_does_not_depend_on_who_else_is_in_the_batch() -> None:
     """A face that fills its picture is averaged down, a small one beside it is not: each by its own size alone."""
     images = torch.rand(3, 3, 256, 256, generator=torch.Generator().manual_seed(3), requires_grad=True)

@@ -1,6 +1,7 @@
 """The launcher with fake trainers: progress, exit codes, and that nobody outlives a cancelled run."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -162,12 +163,24 @@ def test_a_training_that_was_stopped_is_not_begun_again_unless_a_host_was_lost(
 
 
 def test_commands_for_one_rank_and_for_two(tmp_path: Path) -> None:
-    one = launcher.training_command("samae", ["a.b=1"], tmp_path / "s", tmp_path / "r", 1)
-    two = launcher.training_command("samae", [], tmp_path / "s", tmp_path / "r", 2)
+    arguments = launcher.trainer_arguments("samae", ["a.b=1"], tmp_path / "s", tmp_path / "r")
+    one, two = (launcher.local_command(arguments, ranks) for ranks in (1, 2))
     assert one[:4] == [sys.executable, "-P", "-m", "pipelines.rank"]
     assert one[-2:] == ["--set", "a.b=1"]
     assert "pipelines.torchrun" in two
     assert "--nproc-per-node=2" in two
+
+
+def test_ranks_take_no_module_from_the_folder_that_the_user_is_in(tmp_path: Path) -> None:
+    (tmp_path / "faces.py").write_text("raise SystemExit('taken from the folder')\n")
+    for ranks in (1, 2):
+        command = launcher.local_command(["--help"], ranks)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=os.environ | launcher.TRAINING_ENVIRONMENT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("usage: training.train") == ranks
+    assert hosts.torchrun([hosts.Host("a", 2)], 0, 1)[1:3] == ["-P", "-m"]
 
 
 def test_events_in_words() -> None:

@@ -64,6 +64,7 @@ def test_an_empty_text_may_be_given_and_older_recipes_keep_their_digest() -> Non
         ("train.keep_checkpoints=1", "at least 2"),
         ("identity.encoder=judge-1", "only judges"),
         ("identity.encoder=glint360k", "only judges"),
+        ("seed=-1", "'seed' must be 0 or more, not -1"),
         ("train", "key.key=value"),
         ("train=3", "key: value lines"),
     ],
@@ -89,6 +90,8 @@ def test_a_wrong_setting_is_refused_with_its_mend(override: str, words: str) -> 
         ("simswap", ["discriminator.layers=9"], "choose at most 5, or fewer scales"),
         ("simswap-script", ["losses.r1=1"], "losses.r1 needs a PatchGAN"),
         ("blendface", ["losses.feature_matching=10"], "does nothing in blendface"),
+        ("simswap", ["flip=false"], "'flip' does nothing in simswap: leave it out"),
+        ("blendface", ["mesh.scaling=0.2"], "'mesh.scaling' does nothing in blendface"),
         ("simswap", ["identity.other_picture=true"], "does nothing in simswap, which always uses another picture"),
     ],
 )

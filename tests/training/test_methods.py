@@ -15,10 +15,10 @@ from training.methods.base import PARTNER_GROUP, MethodBase, build_method, gener
 from training.methods.mesh_inputs import (
     BAND_PX,
     MeshPictures,
+    MeshRenderer,
     filled,
     forehead_band,
     occluders_beyond,
-    random_scales,
     resampled,
     start_and_masked,
     start_picture,
@@ -73,6 +73,24 @@ def test_preparation_is_pure_and_does_not_depend_on_the_split_into_ranks() -> No
     torch.testing.assert_close(whole.conditions.vector[4:], half.conditions.vector, atol=1e-5, rtol=1e-5)
     other = method.prepare(batch, seed=2, positions=range(8), step=0)
     assert not torch.equal(other.conditions.hole, whole.conditions.hole)
+
+
+def test_meshes_are_scaled_as_the_recipe_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    render = MeshRenderer.render
+
+    def noting(self: MeshRenderer, rows: torch.Tensor, scale: np.ndarray, remember: bool) -> MeshPictures:
+        """The render itself, its scales noted."""
+        seen.append(scale)
+        return render(self, rows, scale, remember)
+
+    monkeypatch.setattr(MeshRenderer, "render", noting)
+    for recipe, settings in (("samae", ()), ("samae", ("mesh.scaling=0.3",)), ("samae-no-mesh-scaling", ())):
+        samae(*settings, recipe=recipe).prepare(tiny_batch(), seed=1, positions=range(8), step=0)
+    usual, wide, none = seen
+    assert 0.9 <= usual.min() < 1 < usual.max() <= 1.1
+    np.testing.assert_allclose(wide - 1, 3 * (usual - 1))
+    assert (none == 1).all()
 
 
 def test_the_generator_may_see_another_picture_of_the_person_and_the_loss_asks_for_its_own() -> None:
@@ -365,15 +383,6 @@ def test_what_covers_the_face_goes_on_past_its_edge() -> None:
     assert spread[0, 0, :8].min() == 1
     assert spread[0, 0, 8:].max() == 0
     assert occluders_beyond(torch.zeros(1, 1, 16, 16), visible).sum() == 0
-
-
-def test_mesh_scales_keep_their_range_and_probability() -> None:
-    draws = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0)).numpy()
-    scales = random_scales(load_recipe("samae").mesh, draws)
-    assert 0.9 <= scales.min() < 0.91
-    assert 1.09 < scales.max() <= 1.1
-    assert 0.17 < (scales == 1).mean() < 0.23
-    assert (random_scales(load_recipe("samae-no-mesh-scaling").mesh, draws) == 1).all()
 
 
 # ---- SimSwap ---------------------------------------------------------------------------------------------------

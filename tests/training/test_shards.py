@@ -1,8 +1,10 @@
 """training.shards: the index, random access, and every way in which a shard can be wrong."""
 
+import errno
 import io
 import json
 import os
+import resource
 import tarfile
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from shard_factory import key_of, make_sample, make_shards, write_tar
 
 from faces.errors import SamaeError
 from faces.records import encode_sample
-from training.members import GAP_BYTES, read_members
-from training.shards import ShardSet, split_of, write_index
+from training.members import GAP_BYTES, find_members, read_members
+from training.shards import OTHER_FILES, ShardSet, split_of, write_index
 
 HEAD, ENCODER = {"edition": "test-1", "digest": "0"}, {"name": "test", "digest": "1"}
 
@@ -193,6 +195,34 @@ def test_a_key_in_two_shards_is_refused(tmp_path: Path) -> None:
         write_tar(tmp_path / name, [make_sample(0)])
     with pytest.raises(SamaeError, match=r"occurs twice \(00000.tar and 00001.tar\)"):
         write_index(tmp_path, size_px=32, head=HEAD, encoder=ENCODER)
+
+
+def test_a_member_of_negative_size_is_refused_and_nobody_waits_for_ever() -> None:
+    block = bytearray(512)
+    block[:5], block[124:136], block[156] = b"a.png", b"-0000001000\0", ord("0")
+    with pytest.raises(SamaeError, match="tar header is damaged"):
+        find_members(bytes(block) + bytes(1024), "a")
+
+
+def test_a_set_of_many_shards_raises_the_limit_of_open_files_or_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = make_shards(tmp_path, count=8, per_shard=4)
+    limits = [(100, 10_000)]
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append(pair))
+    ShardSet.open(tmp_path)
+    assert limits[-1] == (2 + OTHER_FILES, 10_000)
+    ShardSet.open(tmp_path)
+    assert len(limits) == 2  # enough already
+
+    def full(*arguments: object) -> int:
+        """No handle is left."""
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(SamaeError, match=r"may open 514 and the set has 2 shards; raise the limit \(ulimit -n\)"):
+        shards.read(key_of(0))
 
 
 def test_webdataset_and_pax_headers_are_read(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from toy import losses_of, toy_recipe, train_toy
 
 from faces.errors import SamaeError
 from training.engine import World
-from training.session import Diverged, micro_batch_count, resume_digest, round_up
+from training.process import start_with_allocator
+from training.session import Diverged, micro_batch_count, require_whole_groups, resume_digest, round_up
 from training.snapshots import GAP_PX, LABEL_PX
-from training.train import Stopper, main, start_with_allocator
+from training.train import Stopper, main
 
 TOY = Path(__file__).parent / "toy.py"
 
@@ -283,6 +284,11 @@ def test_small_arithmetic_is_right() -> None:
         micro_batch_count(12, 6)
     with pytest.raises(SamaeError, match=r"8 / 3 = 2\.67"):
         micro_batch_count(8, 3)
+    require_whole_groups(6, 1)
+    require_whole_groups(8, 2)
+    for rank_batch in (1, 6):
+        with pytest.raises(SamaeError, match=rf"leave each {rank_batch} pictures .* train\.batch_size=8 or more"):
+            require_whole_groups(rank_batch, 2)
     assert resume_digest(toy_recipe()) == resume_digest(toy_recipe(total_kimg=9, workers=3, engine="deepspeed"))
     assert resume_digest(toy_recipe()) != resume_digest(toy_recipe(batch_size=8))
 

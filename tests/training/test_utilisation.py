@@ -28,11 +28,11 @@ def test_forward_and_backward_count_as_torch_counts_them() -> None:
     assert ours.total == theirs.get_total_flops() > 0
 
 
-def test_the_first_step_is_counted_and_the_share_is_its_arithmetic() -> None:
+def test_the_usual_step_is_counted_and_the_share_is_its_arithmetic() -> None:
     used = Utilisation(CPU, images=2)
     assert used.percent(10, 1.0) is None
     assert used.counted(lambda: torch.rand(4, 4) @ torch.rand(4, 4)).shape == (4, 4)
-    used.counted(lambda: torch.rand(64, 64) @ torch.rand(64, 64), is_first=False)
+    used.counted(lambda: torch.rand(64, 64) @ torch.rand(64, 64), is_usual=False)
     used._peak = 6400.0
     assert used.percent(images=10, seconds=1.0) == 100 * 10 * (2 * 4**3 / 2) / 6400.0
     off = Utilisation(CPU, images=2, is_on=False)

@@ -12,7 +12,7 @@ from faces.errors import SamaeError
 from faces.lock import sole_writer
 from training.encoder.fit import fit
 from training.encoder.recipe import EncoderRecipe, load_encoder_recipe
-from training.train import EXIT_MENDABLE, start_with_allocator
+from training.process import EXIT_MENDABLE, start_with_allocator
 
 
 def main(arguments: list[str] | None = None) -> int:

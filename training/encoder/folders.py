@@ -17,7 +17,7 @@ from faces.detection import reader_digest
 from faces.errors import SamaeError
 from faces.files import digest_of, sha256_file
 from faces.landmark_list import LandmarkList
-from faces.records import decode_colour
+from faces.photographs import read_photograph
 from training.encoder.crops import PersonCrops, Report, crop_faces
 from training.encoder.recipe import EncoderRecipe
 from training.pictures import LANDMARKS_JSON, found_landmarks, listed_points
@@ -132,12 +132,10 @@ def _face(path: Path, root: Path, find: FindsLandmarks) -> tuple[np.ndarray, np.
 
 
 def _decoded(path: Path, root: Path) -> np.ndarray:
-    try:
-        return decode_colour(path.read_bytes())
-    except (SamaeError, OSError) as error:
-        raise SamaeError(f"{path.relative_to(root)}: {error}") from None
-    except cv2.error:  # of an empty file, or of a format whose parts contradict each other
-        raise SamaeError(f"{path.relative_to(root)} is not a readable picture") from None
+    picture = read_photograph(path)
+    if isinstance(picture, str):
+        raise SamaeError(f"{path.relative_to(root)}: {picture}")
+    return picture
 
 
 def _mask_path(path: Path) -> Path:

@@ -62,15 +62,16 @@ def discriminator_step(method: MethodBase, real: torch.Tensor, fake: torch.Tenso
         raise ValueError("this method was built without a discriminator (losses.adversarial is 0)")
     count = len(real)
     with method.autocast():
-        both = judge(torch.cat([real, fake.detach()]) * 2 - 1)
-        logits = [maps[-1] for maps in both]
-        total = losses.discriminator_adversarial(
-            [scale[:count] for scale in logits], [scale[count:] for scale in logits], weights.adversarial_form
-        )
+        if isinstance(judge, ProjectedDiscriminator):  # its batch norms see one kind at a time, as in the script
+            on_fake, on_real = ([maps[-1] for maps in judge(part * 2 - 1)] for part in (fake.detach(), real))
+        else:
+            both = [maps[-1] for maps in judge(torch.cat([real, fake.detach()]) * 2 - 1)]
+            on_real, on_fake = [scale[:count] for scale in both], [scale[count:] for scale in both]
+        total = losses.discriminator_adversarial(on_real, on_fake, weights.adversarial_form)
     parts = {
         "discriminator": total.detach(),
-        "discriminator_real": torch.stack([scale[:count].float().mean() for scale in logits]).mean().detach(),
-        "discriminator_fake": torch.stack([scale[count:].float().mean() for scale in logits]).mean().detach(),
+        "discriminator_real": torch.stack([scale.float().mean() for scale in on_real]).mean().detach(),
+        "discriminator_fake": torch.stack([scale.float().mean() for scale in on_fake]).mean().detach(),
     }
     if weights.r1 > 0 and step % weights.r1_every_steps == 0:
         penalty = losses.r1_penalty(judge, real * 2 - 1)

@@ -150,12 +150,6 @@ def resampled(large: torch.Tensor, scale: np.ndarray, size_px: int) -> torch.Ten
     return F.grid_sample(large, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def random_scales(settings: MeshSettings, draws: np.ndarray) -> np.ndarray:
-    """(N, 2) uniform 0..1 -> (N,) scales: U(1 - s, 1 + s) with the recipe's probability, else 1 (docs/methods.md)."""
-    scales = 1 + settings.scaling * (2 * draws[:, 1] - 1)
-    return np.where(draws[:, 0] < settings.scaling_probability, scales, 1.0)
-
-
 def occluders_beyond(silhouettes: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
     """What covers the face, continued outside it, for swaps whose new face is larger than the old (ours).
 

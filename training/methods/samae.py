@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from faces.errors import SamaeError
-from faces.masks import PerforationSettings, feather, swap_mask
+from faces.masks import MeshScaleSettings, PerforationSettings, feather, mesh_scales, swap_mask
 from faces.morphable.base import MorphableHead
 from faces.perforation import mask_draws, perforate_one
 from training import losses
@@ -37,7 +37,6 @@ from training.methods.mesh_inputs import (
     MeshPictures,
     MeshRenderer,
     occluders_beyond,
-    random_scales,
     shape_vector,
     start_and_masked,
     without_slits,
@@ -84,6 +83,7 @@ class SamaeGenerator(nn.Module):
     def __init__(self, recipe: Recipe, vector_width: int) -> None:
         super().__init__()
         size = recipe.generator
+        self.memory = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
         self.net = UNet(
             7 if recipe.mesh.condition == "image" else 4,
             3,
@@ -100,7 +100,7 @@ class SamaeGenerator(nn.Module):
     def forward(self, seen: Conditions) -> torch.Tensor:
         """See the class."""
         pictures = torch.cat([seen.masked * 2 - (1 - seen.hole), seen.hole, seen.mesh * 2 - 1], 1)
-        residual = self.net(pictures.contiguous(memory_format=torch.channels_last), seen.vector)
+        residual = self.net(pictures.contiguous(memory_format=self.memory), seen.vector)
         return seen.start + seen.hole * residual.float()
 
 
@@ -112,6 +112,7 @@ class Samae(MethodBase):
 
     def __init__(self, recipe: Recipe, head: MorphableHead, encoder: EncoderLike, device: torch.device) -> None:
         self.layout = head.layout
+        self.scaling = MeshScaleSettings(spread=recipe.mesh.scaling, probability=recipe.mesh.scaling_probability)
         width = encoder.dim + 3 * recipe.identity.skin_colour
         if recipe.mesh.condition == "vector":
             width += shape_vector(torch.zeros(1, head.layout.size), head.layout).shape[1]
@@ -132,7 +133,7 @@ class Samae(MethodBase):
         batch = self._checked(batch).to(self.device)
         turned = flips(seed, positions) if self._may_flip() else torch.zeros(len(batch), dtype=torch.bool)
         draws = np.stack([rng.uniform(size=2) for rng in generators_at(seed, positions, "scale")])
-        own = self.renderer.render(batch.coefficients, random_scales(self.recipe.mesh, draws), remember=True)
+        own = self.renderer.render(batch.coefficients, mesh_scales(draws, self.scaling), remember=True)
         hole = self._perforated(batch, seed, positions)
         image, face, hole = (mirror(picture, turned) for picture in (batch.image, batch.mask, hole))
         own = MeshPictures(mirror(own.image, turned), mirror(own.mask, turned))

@@ -3,6 +3,9 @@
 torch's own group norm takes longer than the 3x3 convolution beside it when the memory is channels-last (measured:
 24 ms against 20 ms, bf16, 32 x 32 x 64 x 64, two cores). This one takes its sums by matrix products; on other devices
 torch's own is used.
+
+Its variance is E[x^2] - E[x]^2 of sums that are rounded to the maps' type: in bfloat16 right while a channel's mean is
+a few standard deviations at most (0.05 of one off at 10), as it is in these networks (0.5).
 """
 
 from typing import Any
@@ -75,6 +78,7 @@ def group_norm(
 ) -> torch.Tensor:
     """(N, C, H, W), (N, C), (N, C) -> (N, C, H, W): group norm without learned affine, times scale, plus shift."""
     if x.device.type != "cpu":
-        normal = functional.group_norm(x, groups, eps=eps)
+        with torch.autocast(x.device.type, enabled=False):  # or it comes back, and is kept, in float32
+            normal = functional.group_norm(x, groups, eps=eps)
         return torch.addcmul(shift.to(x.dtype)[:, :, None, None], normal, scale.to(x.dtype)[:, :, None, None])
     return _GroupNorm.apply(x, scale, shift, groups, eps)

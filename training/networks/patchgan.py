@@ -1,6 +1,6 @@
 """A multi-scale PatchGAN discriminator (pix2pixHD; Wang et al. 2018, section 3.2): judges patches at several scales.
 
-Strided 4x4 convolutions with LeakyReLU 0.2, then a 4x4 convolution to one logit a patch; the second scale sees the
+Strided 4x4 convolutions with LeakyReLU 0.2, then a 3x3 convolution to one logit a patch; the second scale sees the
 picture at half size. No normalisation layers (ours): R1 needs gradients a picture, which batch norm mixes.
 """
 
