@@ -20,14 +20,12 @@ from faces.errors import SamaeError
 from faces.files import read_json, sha256_file, write_bytes, write_json
 from faces.landmark_list import LANDMARKS_NAME, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_quad, ffhq_transform, to_whole_pixels, transform_points
-from faces.photographs import read_photograph
+from faces.photographs import LISTING_NAME, named, pictures_below, read_photograph
 from faces.records import encode_png
 
-LISTING_NAME = "ffhq-dataset-v2.json"
 REJECTED_NAME = "rejected.json"
 #: The one reason that another size may lift.
 TOO_SMALL = "face too small"
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 #: The listing is written after so many photographs, so that little is done twice after an interruption.
 SAVE_EVERY = 100
 #: A crop is refused when less than this share of its width is there in the photograph (ours).
@@ -65,9 +63,16 @@ def ingest(
         SamaeError: the folder does not exist or holds no picture, or landmarks.json is absent or not about it, or
             `out` is the folder of photographs itself, or holds faces of another size.
     """
-    files = pictures_below(photographs, out)
+    if photographs.resolve() == out.resolve():
+        raise SamaeError(f"{out} is the folder of photographs itself: name another folder for the set")
+    if not photographs.is_dir():
+        what = "is a file, and a folder is asked for" if photographs.exists() else "does not exist"
+        raise SamaeError(f"{photographs} {what}: name a folder of photographs")
+    files, others = pictures_below(photographs, out)
     if not files:
-        raise SamaeError(f"{photographs} holds no PNG, JPEG or WebP picture: name a folder of photographs")
+        raise SamaeError(
+            f"{photographs} holds no PNG, JPEG or WebP picture{named(others)}: name a folder of photographs"
+        )
     entries: dict[str, Any] = read_json(out / LISTING_NAME) if (out / LISTING_NAME).is_file() else {}
     widths = {int(entry["image"]["pixel_size"][0]) for entry in entries.values()}
     if widths - {size_px}:
@@ -80,34 +85,33 @@ def ingest(
     reader = reader if detector is not None else f"{LANDMARKS_NAME}-{sha256_file(photographs / LANDMARKS_NAME)[:16]}"
     known = {entry["metadata"]["photo_url"] for entry in entries.values()}
     known |= {name for name, refusal in rejected.items() if _stands(refusal, reader, size_px)}
-    for done, path in enumerate(files):
-        name = path.relative_to(photographs).as_posix()
-        if name not in known:
-            rejected.pop(name, None)
-            image = read_photograph(path)
-            made = image if isinstance(image, str) else _one(image, name, out, len(entries), find, size_px, licence)
-            if isinstance(made, str):
-                by = "" if isinstance(image, str) else _reader_of(made, reader, size_px)
-                rejected[name] = {"reason": made, "reader": by}
-            else:
-                entries[str(len(entries))] = made
-        if done % SAVE_EVERY == SAVE_EVERY - 1 or done == len(files) - 1:
-            write_json(out / LISTING_NAME, entries)
-            write_json(out / REJECTED_NAME, rejected)
-        if progress:
-            progress(done + 1, len(files))
+
+    def save() -> None:
+        """What is known so far, for who goes on from here."""
+        write_json(out / LISTING_NAME, entries)
+        write_json(out / REJECTED_NAME, rejected)
+
+    try:
+        for done, path in enumerate(files):
+            name = path.relative_to(photographs).as_posix()
+            if name not in known:
+                image = read_photograph(path)
+                made = image if isinstance(image, str) else _one(image, name, out, len(entries), find, size_px, licence)
+                rejected.pop(name, None)
+                if isinstance(made, str):
+                    by = "" if isinstance(image, str) else _reader_of(made, reader, size_px)
+                    rejected[name] = {"reason": made, "reader": by}
+                else:
+                    entries[str(len(entries))] = made
+            if done % SAVE_EVERY == SAVE_EVERY - 1:
+                save()
+            if progress:
+                progress(done + 1, len(files))
+    except (KeyboardInterrupt, SystemExit):
+        save()
+        raise
+    save()
     return Counter({"ok": len(entries)}) + Counter(_reason(refusal) for refusal in rejected.values())
-
-
-def pictures_below(photographs: Path, out: Path) -> list[Path]:
-    """Every picture below a folder, sorted, without those of a set `out` that lies inside it."""
-    folder, made = photographs.resolve(), out.resolve()
-    if folder == made:
-        raise SamaeError(f"{out} is the folder of photographs itself: name another folder for the set")
-    files = sorted(path for path in photographs.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if made.is_relative_to(folder):
-        files = [path for path in files if not path.resolve().is_relative_to(made)]
-    return files
 
 
 def _reader_of(reason: str, reader: str, size_px: int) -> str:

@@ -16,8 +16,8 @@ from typing import Any, TextIO
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import atomic_folder, digest_of, is_complete, read_json, write_json
+from faces.photographs import LISTING_NAME
 
-LISTING_NAME = "ffhq-dataset-v2.json"
 FOLDERS_FILE = "folders.json"
 KEPT = ("category", "metadata", "image", "synthetic")
 #: Entries held in memory before they are appended to their folders' files.

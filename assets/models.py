@@ -72,6 +72,7 @@ def train(
     except SamaeError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     ranks = ranks_of(samae, recipe)
+    _require_batches(samae, recipe, ranks)
     run_dir = run_folder(store, recipe, ranks, made_from)
     with launcher.alone(context, run_dir):
         run_id = train_tracked(context, samae, launcher, tracking, run_dir, ranks)
@@ -120,6 +121,23 @@ def ranks_of(samae: Samae, recipe: str) -> int:
     most = torch.cuda.device_count() or samae.workers or cores()
     multiple = math.lcm(PARTNER_GROUP, train.micro_batch or 1)
     return ranks_that_fit(most, train.batch_size, multiple, free_here(samae.store.home))
+
+
+def _require_batches(samae: Samae, recipe: str, ranks: int) -> None:
+    """dg.Failure before anything is started, where the shards cannot fill a batch, or ranks cannot share one."""
+    from training.config import load_recipe
+    from training.session import require_whole_groups
+    from training.shards import ShardSet
+    from training.stream import require_batches
+
+    try:
+        with contextlib.closing(ShardSet.open(samae.store.folder("training_shards"))) as shards:
+            count = len(shards.keys("train"))
+        train = load_recipe(recipe, recipe_overrides(samae.plan, recipe)).train
+        require_batches(count, "train", train.batch_size, ranks)
+        require_whole_groups(train.batch_size // ranks, ranks)
+    except SamaeError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
 
 
 def unfinished_run(store: Store, made_from: dict[str, Any]) -> Path | None:

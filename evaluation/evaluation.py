@@ -199,7 +199,8 @@ def _set_distances(made: np.ndarray, real: np.ndarray) -> tuple[float, float]:
 
 
 def _entry(figure: dict[str, Any], info: MetricInfo) -> dict[str, Any]:
-    return {**figure, "direction": info.direction, "unit": info.unit}
+    # A figure that pages show in per cent is kept, and printed as JSON, as a share.
+    return {**figure, "direction": info.direction, "unit": info.unit if info.scale == 1 else "share"}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:

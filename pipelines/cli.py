@@ -46,6 +46,9 @@ class WithArguments(TyperCommand):
                 param.help = hints[str(param.name)].__metadata__[0].help
         return params
 
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Nothing: typer writes them with the options, and click 8.5 would a second time."""
+
 
 app = typer.Typer(
     name="samae",
@@ -85,8 +88,12 @@ def demo(
 
 @app.command()
 def dev(
-    port: Annotated[int | None, typer.Option(help="Port of the Dagster page.")] = None,
-    mlflow_port: Annotated[int | None, typer.Option(help="Port of the MLflow page.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the Dagster page (default: SAMAE_DAGSTER_PORT, 3000).")
+    ] = None,
+    mlflow_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the MLflow page (default: SAMAE_MLFLOW_PORT, 5000).")
+    ] = None,
     page: Annotated[Page, typer.Option(help="Which page.")] = Page.both,
 ) -> None:
     """Open the Dagster and the MLflow page on localhost, until Ctrl-C."""
@@ -137,7 +144,10 @@ def train(
             "--set", metavar="KEY=VALUE", help="A key of the recipe, such as train.total_kimg=20; may be repeated."
         ),
     ] = None,
-    ranks: Annotated[int | None, typer.Option(min=1, help="Training processes.")] = None,
+    ranks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training processes (default: one a GPU, else one a core as far as they fit)."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
 ) -> None:
     """Train one recipe on the shards (asset swap_model), or one encoder (asset identity_encoder)."""
@@ -190,7 +200,7 @@ def swap(
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where to write.")],
     count: Annotated[int, typer.Option(min=1, help="Photographs.")] = 100,
-    size_px: Annotated[int, typer.Option(min=64, help="Width, px.")] = 256,
+    size_px: Annotated[int, typer.Option(min=64, max=4096, help="Width, px.")] = 256,
     people: Annotated[int | None, typer.Option(min=1, help="Different people; about count / 4 by default.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
     video: Annotated[int, typer.Option(min=0, help="Frames of a sequence with its true swaps, instead of a set.")] = 0,
@@ -208,7 +218,7 @@ def synth(
 def ingest(
     photographs: Annotated[Path, typer.Argument(help="Folder of photographs: PNG, JPEG or WebP, any size.")],
     folder: Annotated[Path, typer.Argument(help="Where to write the set in FFHQ layout.")],
-    size_px: Annotated[int, typer.Option(min=64, help="Width of the aligned crops, px.")] = 256,
+    size_px: Annotated[int, typer.Option(min=64, max=4096, help="Width of the aligned crops, px.")] = 256,
     licence: Annotated[str, typer.Option(help="Licence of the photographs, kept with every face.")] = "unknown",
     landmarks: Landmarks = None,
 ) -> None:

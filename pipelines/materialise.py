@@ -6,21 +6,28 @@ instance knows of its materialisation. Every asset that is made is one run, visi
 
 import os
 import re
+import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 
 from assets.graph import STAGES, partitions_of, provenance
 from assets.raw import register_folders
 from faces.errors import SamaeError, causes
+from faces.photographs import LISTING_NAME
 from pipelines.settings import Settings
 
+#: Dagster's helpers that copy a run's output into its log. In a group of their own, Ctrl-C at a terminal does not reach
+#: them (they would each answer with a traceback); they end with the run, or when this process is gone.
+OWN_GROUP = partial(subprocess.Popen, process_group=0)
 #: Tags of the runs that this module starts.
 RUN_TAGS = {"samae/command": "demo"}
 #: The line of a dagster.yaml that names our launcher of runs.
@@ -155,7 +162,7 @@ def materialise(
 def is_fresh(settings: Settings, instance: dg.DagsterInstance, stage: str, partition: str | None) -> bool:
     """True when nothing would change by making it again, and Dagster knows of it."""
     plan, store = settings.plan, settings.store
-    if stage == "photographs" and not (store.raw / "ffhq-dataset-v2.json").is_file():
+    if stage == "photographs" and not (store.raw / LISTING_NAME).is_file():
         return False
     if not store.is_current(stage, partition, provenance(stage, partition, plan, store)):
         return False
@@ -168,8 +175,11 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tupl
 
     Returns the names of checks that failed as warnings; a check that failed as an error is a SamaeError.
     """
+    from dagster._core.execution import compute_logs
+
     from pipelines.definitions import defs
 
+    compute_logs.subprocess = SimpleNamespace(Popen=OWN_GROUP)  # type: ignore[assignment]
     job = defs.resolve_implicit_global_asset_job_def()
     try:
         result = job.execute_in_process(

@@ -70,6 +70,14 @@ class Settings(BaseSettings, Plan):
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
 
+    @field_validator("home")
+    @classmethod
+    def _is_folder(cls, value: Path) -> Path:
+        there = next(path for path in (value, *value.parents) if path.exists())
+        if not there.is_dir():
+            raise ValueError(f"{there} is no folder; name another folder by SAMAE_HOME")
+        return value
+
     @field_validator("launch")
     @classmethod
     def _launch(cls, value: str) -> str:

@@ -281,8 +281,8 @@ def _check(recipe: Recipe) -> None:
             "change one of them"
         )
     for name in ("batch_size", "total_kimg", "patience_s"):
-        if (value := getattr(recipe.train, name)) <= 0:
-            raise SamaeError(f"recipe key 'train.{name}' must be above 0, not {value}")
+        if not 0 < (value := getattr(recipe.train, name)) < float("inf"):
+            raise SamaeError(f"recipe key 'train.{name}' must be above 0 and finite, not {value}")
     if recipe.seed < 0:
         raise SamaeError(f"recipe key 'seed' must be 0 or more, not {recipe.seed}")
     if recipe.train.keep_checkpoints < 2:

@@ -25,11 +25,10 @@ from faces.landmark_list import LANDMARKS_NAME, NOT_LISTED, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
 from faces.masks import face_mask
 from faces.morphable.base import MorphableHead
-from faces.photographs import PIXEL_CAP, read_photograph
+from faces.photographs import LISTING_NAME, PIXEL_CAP, read_photograph
 from training.batch import FaceBatch, SwapResult
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-FFHQ_JSON, LANDMARKS_JSON = "ffhq-dataset-v2.json", LANDMARKS_NAME
+LANDMARKS_JSON = LANDMARKS_NAME
 #: Least width at which a face is fitted, px (as in the shards).
 FIT_PX = 128
 #: Where the mask is below this, a result says nothing about what the network drew there.
@@ -75,10 +74,10 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
     path = path.resolve()
     for above, folder in enumerate(list(path.parents)[:3]):
         name = path.relative_to(folder).as_posix()
-        if (folder / FFHQ_JSON).is_file():
-            found = _entries(folder / FFHQ_JSON, _changed_ns(folder / FFHQ_JSON)).get(name)
+        if (folder / LISTING_NAME).is_file():
+            found = _entries(folder / LISTING_NAME, _changed_ns(folder / LISTING_NAME)).get(name)
             if found is not None:
-                what = f"{folder / FFHQ_JSON}: {name}"
+                what = f"{folder / LISTING_NAME}: {name}"
                 return landmark_points(found.get("face_landmarks"), what) * (image.shape[0] / _width(found, what)), True
         listed = folder / LANDMARKS_JSON
         points = listed_points(listed, name) if above < 2 and listed.is_file() else None
@@ -105,7 +104,7 @@ def _found_faces(image: np.ndarray, name: str) -> list[np.ndarray]:
         faces = load_detector().faces(image)
     except SamaeError as error:
         raise SamaeError(
-            f"{name} has no landmarks (in {FFHQ_JSON} or {LANDMARKS_JSON} above it), and {error}"
+            f"{name} has no landmarks (in {LISTING_NAME} or {LANDMARKS_JSON} above it), and {error}"
         ) from None
     _ASKED.add(landmark_reader())
     if not faces:

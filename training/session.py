@@ -75,7 +75,6 @@ class Session:
             shard_set, "train", settings.batch_size, recipe.seed, world.rank, world.size, workers=settings.workers,
             second_every=method.second_every,
         )  # fmt: skip
-        require_whole_groups(self.stream.rank_batch, world.size)
         self.micro_batches = micro_batch_count(self.stream.rank_batch, settings.micro_batch)
         self.report = Reporter(run_dir, self.total_samples, is_main=world.is_main, on_progress=on_progress)
         self.store = CheckpointStore(run_dir / "checkpoints", settings.keep_checkpoints)

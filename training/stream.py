@@ -78,7 +78,7 @@ class Stream:
         second_every: int = 0,
     ) -> None:
         self.keys = shard_set.keys(split)
-        _check(len(self.keys), split, batch_size, world_size)
+        require_batches(len(self.keys), split, batch_size, world_size)
         self.shard_set, self.batch_size, self.seed = shard_set, batch_size, seed
         self.rank_batch = batch_size // world_size
         self._first = rank * self.rank_batch
@@ -218,7 +218,8 @@ def _stack(samples: list[dict[str, Any]], name: str) -> torch.Tensor:
     return torch.from_numpy(np.stack([sample[name] for sample in samples])).float()
 
 
-def _check(count: int, split: str, batch_size: int, world_size: int) -> None:
+def require_batches(count: int, split: str, batch_size: int, world_size: int) -> None:
+    """SamaeError unless a split of so many samples fills a batch, and ranks share one evenly."""
     if batch_size % world_size:
         raise SamaeError(
             f"train.batch_size {batch_size} is not a multiple of {world_size} ranks "

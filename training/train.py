@@ -32,7 +32,7 @@ from training.engine import RankLost, World, leave
 from training.methods.base import build_method
 from training.process import EXIT_DIVERGED, EXIT_LOST, EXIT_MENDABLE, EXIT_STOPPED, start_with_allocator
 from training.progress import OnProgress, duration, progress_file
-from training.session import Diverged, Session, micro_batch_count
+from training.session import Diverged, Session, micro_batch_count, require_whole_groups
 from training.shards import ShardSet
 from training.tracking import make_tracker
 
@@ -174,6 +174,7 @@ def train(
     stop, shard_set = Stopper(recipe.train.max_hours), ShardSet.open(shards_dir)
     with closing(shard_set), alone, stop.listening():
         world = World(device, recipe.train.patience_s)
+        require_whole_groups(recipe.train.batch_size // world.size, world.size)
         head, encoder = fitting_parts(recipe, shard_set, str(world.device))
         method = build_method(recipe, head, encoder, world.device)
         tracker = make_tracker(run_dir, tracking_uri, mlflow_run_id, recipe.name, is_main=world.is_main)

@@ -19,12 +19,12 @@ from typing import Any
 
 from faces.errors import SamaeError
 from faces.files import make_folder, read_json, write_bytes, write_json
+from faces.photographs import LISTING_NAME
 from faces.records import encode_png
 from faces.synthetic.pictures import default_people, picture_of, render_picture
 from faces.synthetic.portrait import check_size
 
 GENERATOR = "people-5"
-JSON_NAME = "ffhq-dataset-v2.json"
 #: Pictures a work unit: few, since at the end of a set the workers wait for the slowest one's last unit.
 UNIT = 4
 _LICENCE = "Public Domain Dedication (CC0)"
@@ -90,14 +90,14 @@ def write_dataset(
         if progress:
             progress(done, count)
     ordered = {key: json.loads(json.dumps(entries[key], sort_keys=True)) for key in sorted(entries, key=int)}
-    write_bytes(folder / JSON_NAME, (json.dumps(ordered, indent=1) + "\n").encode())
+    write_bytes(folder / LISTING_NAME, (json.dumps(ordered, indent=1) + "\n").encode())
     shutil.rmtree(records, ignore_errors=True)
     return folder
 
 
 def _read_entries(folder: Path, settings: SetSettings) -> dict[str, Any]:
     """Entries of a finished set in this folder; SamaeError when they are damaged or were made with other settings."""
-    path = folder / JSON_NAME
+    path = folder / LISTING_NAME
     if not path.exists():
         return {}
     try:
@@ -118,9 +118,14 @@ def _kept_entries(entries: Any, folder: Path, settings: SetSettings) -> dict[str
                 f"{folder} holds pictures of the generator {origin['generator']}, and this version draws {GENERATOR}: "
                 "keep it as it is, or choose another folder, or remove that one"
             )
-        same = (origin.get("generator"), origin.get("seed"), origin.get("people"), entry["image"]["pixel_size"][0])
-        if same != (GENERATOR, settings.seed, settings.people, settings.size_px):
-            raise SamaeError(f"{folder} holds another set of pictures; choose another folder or remove that one")
+        there = {"seed": origin.get("seed"), "people": origin.get("people"), "px": entry["image"]["pixel_size"][0]}
+        wanted = {"seed": settings.seed, "people": settings.people, "px": settings.size_px}
+        if there != wanted or "generator" not in origin:
+            differs = [f"{name} {there[name]} and not {wanted[name]}" for name in wanted if there[name] != wanted[name]]
+            raise SamaeError(
+                f"{folder} holds another set of pictures ({', '.join(differs) or 'no generated ones'}); choose another "
+                "folder or remove that one"
+            )
         file = folder / entry["image"]["file_path"]
         if file.is_file() and file.stat().st_size == entry["image"]["file_size"]:
             kept[f"{int(key)}"] = entry

@@ -39,6 +39,8 @@ from faces.synthetic.wisps import split, tufts
 SAMPLES = 2
 #: Narrower pictures are refused, px: below 2 px the backdrop lends no light, and of a face nothing is left (ours).
 LEAST_PX = 32
+#: Wider ones are refused, px: they would not fit into the memory of most machines (ours).
+MOST_PX = 4096
 READINGS = ("face", "full")
 SHADOW_SIDE = 192
 
@@ -90,9 +92,11 @@ class _Canvas:
 
 
 def check_size(size_px: int) -> None:
-    """Raise a SamaeError for pictures narrower than LEAST_PX."""
+    """Raise a SamaeError for pictures narrower than LEAST_PX or wider than MOST_PX."""
     if size_px < LEAST_PX:
         raise SamaeError(f"pictures of people are at least {LEAST_PX} px wide, not {size_px}: raise the size")
+    if size_px > MOST_PX:
+        raise SamaeError(f"pictures of people are at most {MOST_PX} px wide, not {size_px}: lower the size")
 
 
 def render_person(

@@ -13,6 +13,7 @@ from assets.room import GIB, free_here
 from evaluation.networks import is_published
 from faces.errors import SamaeError
 from faces.morphable.registry import HEAD_FILES
+from faces.photographs import LISTING_NAME
 from pipelines.selftest import Outcome, outcome_of, self_test
 from pipelines.servers import servers
 from pipelines.settings import load_settings
@@ -145,9 +146,9 @@ def examine() -> dict[str, Any]:
         problems.append(
             f"{disk_gib:.1f} GiB of disk are free at {settings.home}, {NEEDED_DISK_GIB:g} are needed: set SAMAE_HOME"
         )
-    if settings.raw is not None and not (settings.raw / "ffhq-dataset-v2.json").is_file():
+    if settings.raw is not None and not (settings.raw / LISTING_NAME).is_file():
         problems.append(
-            f"SAMAE_RAW={settings.raw} holds no ffhq-dataset-v2.json: name a folder in FFHQ layout, "
+            f"SAMAE_RAW={settings.raw} holds no {LISTING_NAME}: name a folder in FFHQ layout, "
             f"or make one by `samae ingest {settings.raw} SET`"
         )
     return {

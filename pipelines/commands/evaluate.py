@@ -124,14 +124,18 @@ def table(evaluation: Any) -> str:
         f"{'failed pairs':<34}{evaluation.failed():>26}{len(evaluation.pairs):>8}"
         + "".join(f"{evaluation.failed(n):>14}" for n in names),
     ]
+    shown, missing = {info.name: info for info in evaluation.metrics}, []
     for metric, figure in evaluation.summary.items():
         if math.isnan(figure["mean"]):
-            continue  # not measured here (FID without its weights)
+            missing.append(metric)  # FID without its weights, or no fit that can be trusted
+            continue
+        scale, unit = shown[metric].scale, shown[metric].unit
         has_interval = not math.isnan(figure["low"])  # a figure of the whole set has none
-        span = f" ({figure['low']:.3f}..{figure['high']:.3f})" if has_interval else ""
-        own = f"{figure['mean']:.3f}{span}"
-        rest = "".join(f"{evaluation.baselines[n][metric]['mean']:>14.3f}" for n in names)
-        lines.append(f"{metric + ' ' + figure['unit']:<34}{own:>26}{figure['n']:>8}{rest}")
+        span = f" ({scale * figure['low']:.3f}..{scale * figure['high']:.3f})" if has_interval else ""
+        own = f"{scale * figure['mean']:.3f}{span}"
+        rest = "".join(f"{scale * evaluation.baselines[n][metric]['mean']:>14.3f}" for n in names)
+        lines.append(f"{metric + ' ' + unit:<34}{own:>26}{figure['n']:>8}{rest}")
+    lines += [f"not measured here: {', '.join(missing)} (the page says why: --report)"] if missing else []
     lost = sorted({why for why in evaluation.rows.column("reason").to_pylist() if why})
     lines += [f"failed: {why}" for why in lost[:SHOWN_REASONS]]
     lines += [f"… and {len(lost) - SHOWN_REASONS} more reasons"] if len(lost) > SHOWN_REASONS else []

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from faces.errors import SamaeError
-from faces.files import read_json
+from faces.photographs import named, pictures_below
 from pipelines.settings import load_settings
 
 
@@ -21,29 +21,31 @@ def run(photographs: Path, out: Path, size_px: int, licence: str) -> None:
     print(f"faces: {photographs / LANDMARKS_NAME if listed else f'found by {ABOUT[landmark_reader()]}'}")
     columns = (TextColumn("photographs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
-        task = bar.add_task("photographs", total=None)
+        task = bar.add_task("photographs", total=None, visible=False)
         counts = ingest(
             photographs,
             out,
             detector,
             size_px,
             licence,
-            lambda done, total: bar.update(task, completed=done, total=total),
+            lambda done, total: bar.update(task, completed=done, total=total, visible=True),
             reader_digest(),
         )
-    print(f"{counts.pop('ok', 0)} faces in {out}")
+    usable = counts.pop("ok", 0)
+    print(f"{usable} faces in {out}")
     for reason, count in counts.most_common():
         print(f"{count} refused: {reason} (see {out / REJECTED_NAME})")
+    if others := pictures_below(photographs, out)[1]:
+        print(f"left out: what is no PNG, JPEG or WebP picture{named(others)}")
+    if not usable:
+        raise SamaeError(f"none of the photographs in {photographs} can be used: see {out / REJECTED_NAME}")
     print(in_words(out))
 
 
 def in_words(out: Path) -> str:
     """What can be done with a set: the command that uses it, and a word where it gives few pairs, or none."""
-    from assets.ingest import LISTING_NAME, REJECTED_NAME
     from assets.splits import expected
 
-    if not read_json(out / LISTING_NAME):
-        return f"Nothing can be used: see {out / REJECTED_NAME}"
     settings = load_settings(raw=out)
     use = f"Use them: SAMAE_RAW={out} samae demo"
     try:

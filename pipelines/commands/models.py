@@ -28,6 +28,8 @@ def export_of(settings: Settings, model: str) -> Path:
     for named in (Path(model), Path(model) / "export"):
         if (named / "config.json").is_file():
             return named
+    if Path(model).exists() and ("/" in model or Path(model).is_file()):
+        raise SamaeError(f"{model} holds no weights of a swapper (model.safetensors, config.json, manifest.json)")
     if "/" not in model and (settings.store.folder("swap_model", model) / "export").is_dir():
         return settings.store.folder("swap_model", model) / "export"
     if settings.mlflow_uri or (settings.home / "mlflow" / "mlflow.db").is_file():

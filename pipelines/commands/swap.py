@@ -11,13 +11,11 @@ import numpy as np
 
 from faces.errors import SamaeError
 from faces.files import check_can_write, write_bytes
+from faces.photographs import SUFFIXES, named, pictures_below
 from faces.saving import FORMAT_OF, encode_like, encode_picture
 from pipelines.commands.demo import quieten
 from pipelines.commands.models import export_of
 from pipelines.settings import Settings, load_settings
-
-#: So many of the files that are no pictures are named.
-NAMED = 10
 
 
 def run(source: str, target: str, out: Path | None, model: str) -> None:
@@ -91,8 +89,6 @@ def _place(source: str, target: str, out: Path | None) -> Path:
 
 def is_picture(name: str) -> bool:
     """Whether a name on the command line means a file or folder of pictures rather than a key."""
-    from training.pictures import SUFFIXES
-
     return Path(name).suffix.lower() in SUFFIXES or Path(name).exists()
 
 
@@ -150,9 +146,9 @@ def _swap_folder(swapper: Any, face: Any, folder: Path, out: Path) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    files, others = _files_in(folder, out)
+    files, others = pictures_below(folder, out)
     if not files:
-        raise SamaeError(f"{folder} holds no PNG, JPEG or WebP picture{_named(others)}: name a folder of pictures")
+        raise SamaeError(f"{folder} holds no PNG, JPEG or WebP picture{named(others)}: name a folder of pictures")
     refused: list[str] = []
     for path in track(files, "swapping", console=Console(stderr=True)):
         place = out / path.relative_to(folder)
@@ -163,29 +159,7 @@ def _swap_folder(swapper: Any, face: Any, folder: Path, out: Path) -> None:
     for sentence in refused:
         print(f"left out: {sentence}")
     if others:
-        print(f"left out: what is no PNG, JPEG or WebP picture{_named(others)}")
+        print(f"left out: what is no PNG, JPEG or WebP picture{named(others)}")
     if len(refused) == len(files):
         raise SamaeError(f"none of the {len(files)} pictures in {folder} could be swapped; the reasons stand above")
     print(f"{out}: {len(files) - len(refused)} of {len(files)} pictures")
-
-
-def _files_in(folder: Path, out: Path) -> tuple[list[Path], list[str]]:
-    """The pictures below a folder, sorted, and the names of what else is there.
-
-    What earlier runs made in `out`, hidden files and listings of landmarks are neither.
-    """
-    from training.pictures import FFHQ_JSON, LANDMARKS_JSON, SUFFIXES
-
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    if out.resolve().is_relative_to(folder.resolve()):
-        files = [path for path in files if not path.resolve().is_relative_to(out.resolve())]
-    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = [path for path in files if path.suffix.lower() not in SUFFIXES]
-    names = [path.relative_to(folder).as_posix() for path in others if path.name not in (FFHQ_JSON, LANDMARKS_JSON)]
-    return pictures, [name for name in names if "/." not in f"/{name}"]
-
-
-def _named(names: list[str]) -> str:
-    """Files in a sentence: their number, and the first of them."""
-    more = ", …" if len(names) > NAMED else ""
-    return f" ({len(names)}: {', '.join(names[:NAMED])}{more})" if names else ""

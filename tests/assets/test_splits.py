@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from assets.listing import LISTING_NAME
 from assets.plan import Plan
 from assets.splits import ENOUGH_PAIRS, expected, pairs_given, people_listed, split_people
 from assets.store import Store
 from faces.errors import SamaeError
 from faces.files import write_json
+from faces.photographs import LISTING_NAME
 from training.shards import split_of
 
 

@@ -1,7 +1,9 @@
 """The report: one page, whole in itself, that says what the figures say."""
 
 import itertools
+import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -138,6 +140,15 @@ def test_failures_go_to_trackers_and_the_terminal(evaluation: Evaluation, failin
     lines = {line.split("  ")[0]: line.split() for line in table(lame).split("\n")}
     assert lines["failed pairs"][2:4] == [str(lost), "20"]
     assert lines["identity_similarity cosine"][4] == str(20 - lost)
+
+
+def test_the_terminal_tells_shares_in_per_cent_and_what_was_not_measured(evaluation: Evaluation) -> None:
+    lines = {line.split("  ")[0]: line.split() for line in table(evaluation).split("\n")}
+    found = evaluation.summary["retrieval_top1"]
+    assert found["unit"] == "share"  # as it is kept, and printed as JSON
+    assert lines["retrieval_top1 %"][2] == f"{100 * found['mean']:.3f}"
+    rows = replace(evaluation, summary=evaluation.summary | {"pose_degrees": found | {"mean": math.nan}})
+    assert "not measured here: fid, kid, pose_degrees (the page says why: --report)" in table(rows).split("\n")
 
 
 def test_a_recipe_that_fails_everything_has_a_page(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from faces.errors import SamaeError
-from faces.synthetic.dataset import JSON_NAME
+from faces.photographs import LISTING_NAME
 from pipelines.cli import app, main, models_app
 from pipelines.commands import models
 from tests.browser import until
@@ -81,7 +81,7 @@ def test_every_command_explains_itself(name: str) -> None:
 def test_arguments_and_settings_are_explained(arguments: list[str], texts: list[str]) -> None:
     shown = CliRunner().invoke(app, [*arguments, "--help"]).stdout
     for text in texts:
-        assert text in shown
+        assert shown.count(text) == 1
 
 
 def test_the_help_of_train_tells_of_encoders() -> None:
@@ -143,7 +143,14 @@ def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
         (["bench", "raster", "--set", "foo=1"], {}, "bench raster knows no foo; its settings are size_px, batch"),
         (["bench", "speed"], {}, "no benchmark is called 'speed'"),
         (["swap", "00001", "00002"], {}, "training_shards has not been made yet"),
-        (["ingest", "/nowhere", "set"], {}, "/nowhere holds no PNG, JPEG or WebP picture"),
+        (["ingest", "/nowhere", "set"], {}, "/nowhere does not exist: name a folder of photographs"),
+        (["synth", "set", "--size-px", "100000"], {}, "is not in the range 64<=x<=4096"),
+        (
+            ["models", "list"],
+            {"SAMAE_HOME": "/dev/null/home"},
+            "/dev/null is no folder; name another folder by SAMAE_HOME",
+        ),
+        (["swap", "a.png", "b.png", "--model", "/dev"], {}, "/dev holds no weights of a swapper"),
         (["ingest", "/n", "set", "--landmarks", "insightface"], {"HOME": "/nowhere"}, "needs its det_10g.onnx"),
         (["ingest", "/n", "set"], {"SAMAE_LANDMARKS": "dlib"}, "SAMAE_LANDMARKS is 'dlib'"),
     ],
@@ -268,7 +275,7 @@ def test_a_terminated_synth_says_one_sentence_and_leaves_the_rest_undrawn(tmp_pa
     assert "resource_tracker" not in said
     assert "Traceback" not in said
     assert list(records.glob("*.json"))
-    assert not (tmp_path / "set" / JSON_NAME).exists()
+    assert not (tmp_path / "set" / LISTING_NAME).exists()
 
 
 #: A Dagster run in which a signal comes: the handler is then Dagster's.

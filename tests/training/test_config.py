@@ -61,6 +61,7 @@ def test_an_empty_text_may_be_given_and_older_recipes_keep_their_digest() -> Non
         ("mesh.condition=imag", "did you mean 'image'"),
         ("size_px=60", "not a multiple"),
         ("train.batch_size=0", "above 0"),
+        ("train.total_kimg=.nan", "above 0 and finite, not nan"),
         ("train.keep_checkpoints=1", "at least 2"),
         ("identity.encoder=judge-1", "only judges"),
         ("identity.encoder=glint360k", "only judges"),

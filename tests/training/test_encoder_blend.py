@@ -223,7 +223,7 @@ def test_bad_pictures_and_masks_are_left_out_by_name(tmp_path: Path) -> None:
     assert len(crops.pictures) == len(crops.masks) == len(crops.landmarks) == 12
     (line,) = (line for line in said if "left out (" in line)
     assert line.startswith(f"4 of 17 pictures of {root}")
-    assert "name-0/0.png: 4 bytes are not a readable picture" in line
+    assert "name-0/0.png: not a PNG, JPEG or WebP picture" in line
     assert "the mask name-1/1.mask.png has 47 x 40 px, its picture 48 x 40" in line
     assert "no 68 points for name-2/2.png" in line
     assert line.endswith("1 people keep fewer than two and are left out whole")

@@ -17,12 +17,11 @@ from faces.detection import reader_digest
 from faces.errors import SamaeError
 from faces.files import digest_of, sha256_file
 from faces.landmark_list import LandmarkList
-from faces.photographs import read_photograph
+from faces.photographs import SUFFIXES, read_photograph
 from training.encoder.crops import PersonCrops, Report, crop_faces
 from training.encoder.recipe import EncoderRecipe
 from training.pictures import LANDMARKS_JSON, found_landmarks, listed_points
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 MASK_SUFFIX = ".mask.png"
 #: Two people train, and two verify.
 LEAST_PEOPLE = 4

@@ -78,7 +78,7 @@ def group_norm(
 ) -> torch.Tensor:
     """(N, C, H, W), (N, C), (N, C) -> (N, C, H, W): group norm without learned affine, times scale, plus shift."""
     if x.device.type != "cpu":
-        with torch.autocast(x.device.type, enabled=False):  # or it comes back, and is kept, in float32
+        with torch.autocast("cuda", enabled=False):  # or it comes back, and is kept, in float32
             normal = functional.group_norm(x, groups, eps=eps)
         return torch.addcmul(shift.to(x.dtype)[:, :, None, None], normal, scale.to(x.dtype)[:, :, None, None])
     return _GroupNorm.apply(x, scale, shift, groups, eps)
