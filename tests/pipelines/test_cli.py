@@ -145,7 +145,7 @@ def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
         (["swap", "00001", "00002"], {}, "training_shards has not been made yet"),
         (["ingest", "/nowhere", "set"], {}, "/nowhere does not exist: name a folder of photographs"),
         (["synth", "set", "--size-px", "100000"], {}, "is not in the range 64<=x<=4096"),
-        (
+        (["models", "list"], {"SAMAE_HOME": "/dev/null/home"}, "/dev/null is no folder; name another"),
             ["models", "list"],
             {"SAMAE_HOME": "/dev/null/home"},
             "/dev/null is no folder; name another folder by SAMAE_HOME",
