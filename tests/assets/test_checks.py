@@ -208,3 +208,9 @@ def test_what_training_warned_of_is_on_the_page(house: House, warnings: dict[str
     said = evaluation(no_early_warning, house)
     assert said.passed is not bool(warnings)
     assert {value.value for value in said.metadata.values()} == set(warnings.values() or {"none"})
+
+
+@pytest.mark.parametrize(("far", "passed"), [(1, True), (2, False)])
+def test_nine_of_ten_fits_lie_near_their_landmarks(house: House, far: int, passed: bool) -> None:
+    put_rows(house, "face_coefficients", landmark_nme_percent=[1.0] * (ROWS - far) + [WORST_NME_PERCENT + 1] * far)
+    assert evaluation(fits_are_good, house).passed is passed

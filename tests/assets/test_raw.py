@@ -288,3 +288,10 @@ def test_a_forged_header_is_refused_before_anything_is_decoded(one: tuple[Path, 
     header = b"IHDR" + (30000).to_bytes(4, "big") * 2 + data[24:29]
     replace(root, entry, data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:])
     assert verify_photograph(root, "0", entry)["reason"] == "too many pixels"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_pose_is_extreme_on_either_side(sign: int) -> None:
+    rules = Rules(*[frozenset()] * 4, least_sharpness=0.0, most_yaw_degrees=30.0, most_pitch_degrees=20.0)
+    assert rules.reason_by_look(1.0, 19.0 * sign, 29.0 * sign) == ""
+    assert rules.reason_by_look(1.0, 21.0 * sign, 0.0) == rules.reason_by_look(1.0, 0.0, 31.0 * sign) == "extreme pose"

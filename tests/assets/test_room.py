@@ -14,8 +14,10 @@ from assets.planned import recipe_overrides
 from assets.room import (
     CGROUP_FILES,
     GIB,
+    MARGIN,
     NEEDS,
     RANK_BYTES,
+    SPARE_BYTES,
     Free,
     cgroup_free,
     disk_needed,
@@ -210,3 +212,12 @@ def test_ranks_share_a_batch_in_whole_groups_and_have_memory(
     most: int, batch: int, multiple: int, memory_ranks: int, expected: int
 ) -> None:
     assert ranks_that_fit(most, batch, multiple, Free(PLENTY, memory_ranks * RANK_BYTES)) == expected
+
+
+def test_a_photographs_room_is_that_of_its_own_width(tmp_path: Path) -> None:
+    samae = house(tmp_path, photo_px=512, aligned_px=128, picture_px=64)
+    stages = ("photographs", "aligned_faces", "training_shards")
+    found = {stage: disk_needed(samae, stage, 1000) - SPARE_BYTES for stage in stages}
+    assert found["photographs"] == pytest.approx(1000 * 2.1 * 512**2 * MARGIN, rel=1e-6)
+    assert found["aligned_faces"] == pytest.approx(2 * 1000 * (3.0 * 128**2 + 600) * MARGIN, rel=1e-6)  # parts, too
+    assert found["training_shards"] == pytest.approx(1000 * 3.8 * 64**2 * MARGIN, rel=1e-6)

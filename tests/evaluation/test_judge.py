@@ -4,19 +4,23 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
-from evaluation.batch import Chunk
+from evaluation.batch import Chunk, _measure_result, pair_covariates
+from evaluation.colour import delta_e_2000, linear_to_lab
+from evaluation.context import Pictures
 from evaluation.evaluation import Evaluation, read_evaluation, write_evaluation
 from evaluation.judge import build_gallery, judge
 from evaluation.pairs import choose_pairs
 from evaluation.rows import merge_rows, systems_of
 from faces.errors import SamaeError
 from tests.evaluation.fakes import ColourEncoder, FakeSwapper, index, load_faces, pairs, person_of, truth
+from tests.faces.toy_head import toy_head
 from training.batch import FaceBatch, SwapResult
 
 
@@ -249,3 +253,53 @@ def test_wrong_use_names_its_mend() -> None:
         judge("copy-target", pairs(), load_faces, [], truth)
     with pytest.raises(SamaeError, match="no true swaps"):
         judge("true-swap", pairs(), load_faces, [ColourEncoder()], None)
+
+
+def test_slices_are_cut_by_the_difference_of_the_pair_and_the_looks_of_its_target() -> None:
+    """Pose, shape and skin: between the two; yaw and what is hidden: the target's; lightness: the source's."""
+    head = toy_head()
+    pose = np.radians([[0.0, 10.0, 0.0], [25.0, -40.0, 0.0]])
+    shape = np.zeros((2, len(head.identity_mm)))
+    shape[1, 0] = 3.0
+    both = replace(
+        load_faces(["00000", "00001"]),
+        coefficients=torch.from_numpy(head.layout.pack(rotation_rad=pose, identity=shape)),
+        skin=torch.tensor([[0.05, 0.03, 0.02], [0.6, 0.45, 0.4]]),
+    )
+    both.mask[1, :, :, 24:] = 0  # the half of the target
+    source, target = both.select([0]), both.select([1])
+    found = {name: float(value[0]) for name, value in pair_covariates(source, target, head).items()}
+    lab = linear_to_lab(both.skin.numpy())
+    assert found["target_yaw_degrees"] == pytest.approx(40, abs=1e-3)
+    assert 50 < found["pose_difference_degrees"] < 60
+    assert found["shape_difference"] == pytest.approx(3, abs=1e-5)
+    assert found["source_skin_lightness"] == pytest.approx(lab[0, 0])
+    assert found["skin_difference"] == pytest.approx(float(delta_e_2000(lab[:1], lab[1:])[0]))
+    assert 0.3 < found["target_occlusion"] < 0.7
+    bare = pair_covariates(source, target, None)
+    assert np.isnan(bare["target_yaw_degrees"]).all()
+    assert np.isfinite(bare["skin_difference"]).all()
+
+
+def test_a_result_is_fitted_from_the_sources_shape_under_the_targets_rest() -> None:
+    head, seen = toy_head(), []
+
+    class Noting:
+        """Measures nothing, and notes where it was to start."""
+
+        digest = "noting"
+
+        def measure(self, pictures: Pictures, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """The start itself."""
+            seen.append(start)
+            return start, pictures.landmarks_px
+
+    known = np.random.default_rng(0).normal(size=(2, head.layout.size)).astype(np.float32)
+    batch = replace(load_faces(["00000", "00001"]), coefficients=torch.from_numpy(known))
+    source, target = (Pictures.of_batch(batch.select([n])) for n in (0, 1))
+    context = SimpleNamespace(measurer=Noting(), head=head)
+    _measure_result(context, source, target, target, (known[:1], known[1:]))  # type: ignore[arg-type]
+    place, wanted = head.layout.slices["identity"], known[1:].copy()
+    wanted[:, place] = known[:1, place]
+    np.testing.assert_array_equal(seen[0], wanted)
+    np.testing.assert_array_equal(target.coefficients, known[1:])

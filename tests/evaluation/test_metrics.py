@@ -21,6 +21,7 @@ from evaluation.metrics.frechet import frechet_distance
 from evaluation.metrics.kernel import kernel_distance
 from evaluation.metrics.retrieval import retrieval, source_rank
 from evaluation.metrics.truth_landmarks import nme_percent
+from evaluation.metrics.truth_psnr import FACE_METRIC
 from evaluation.metrics.truth_ssim import METRIC as SSIM
 from evaluation.metrics.truth_ssim import ssim_map
 from tests.evaluation.fakes import SIZE_PX, ColourEncoder, disc
@@ -272,3 +273,47 @@ def test_a_metric_says_definition_range_direction_unit_and_source(name: str) -> 
     assert re.search(r"\b(higher|lower) is better\b", said)
     assert any(unit in said for unit in UNITS)
     assert re.search(r"\bSource: \S+", said)
+
+
+def test_the_headlines_are_all_by_judges_that_trained_nobody() -> None:
+    encoders = [ColourEncoder("own"), ColourEncoder("other")]
+    metrics = {m.name: m for m in build_metrics(encoders, has_truth=True, has_fit=True, trained_with=("own",))}
+    for name in ("identity_similarity", "identity_leak", "retrieval_top1", "retrieval_top5"):
+        assert "(other)" in metrics[name].about, name
+        assert "(own)" in metrics[f"{name}.own"].about, name
+
+
+def test_the_background_begins_beyond_the_true_swaps_face_too() -> None:
+    target = np.full((1, SIZE_PX, SIZE_PX, 3), 120, np.uint8)
+    wide = disc((24, 24), 19)  # the target's face has the radius 14
+    changed = np.where((wide & ~disc((24, 24), 18))[None, ..., None], np.uint8(0), target)
+    pair = context(target, changed, target)
+    assert background.compute(pair)[0] < 30
+    assert FACE_METRIC.compute(pair)[0] == 60
+    pair.truth = Pictures(target, pair.target.landmarks_px, wide[None].astype(np.float32))
+    assert background.compute(pair)[0] == 60
+    assert FACE_METRIC.compute(pair)[0] < 30
+
+
+def test_without_persons_the_source_picture_itself_is_the_hit() -> None:
+    pair = context(noise(1), noise(1))
+    pair.result.remember("embedding.colours", np.eye(9, dtype=np.float32)[:1])
+    faces = np.array([0.5, 0.9, 0.7], np.float32)[:, None] * np.eye(9, dtype=np.float32)[:1]
+    pair.gallery = Gallery(("0", "near", "other"), np.full(3, -1), {"colours": faces})
+    assert source_rank(pair, ColourEncoder()).tolist() == [2]
+
+
+def test_the_seam_forgives_the_edges_of_the_true_swap() -> None:
+    target = np.full((1, SIZE_PX, SIZE_PX, 3), 120, np.uint8)
+    true = np.where(disc((24, 24), 14)[None, ..., None], np.uint8(180), target)
+    assert seam.compute(context(target, true, true))[0] == 0 < seam.compute(context(target, true))[0]
+    moved = np.roll(true, 1, axis=2)  # within 2 % of the picture of the true edge
+    assert seam.compute(context(target, moved, true))[0] == 0
+
+
+def test_the_light_is_compared_with_the_targets() -> None:
+    lamps = np.random.default_rng(0).normal(size=(2, 1, 27)).astype(np.float32)
+    lamps[..., [0, 9, 18]] = 3.0
+    shots = noise(1)
+    assert light.compute(context(shots, shots, None, measured(light=(lamps[0], lamps[1], lamps[1]))))[0] == 0
+    assert light.compute(context(shots, shots, None, measured(light=(lamps[0], lamps[1], lamps[0]))))[0] > 0.1

@@ -195,3 +195,10 @@ def test_a_small_split_gives_all_the_pairs_that_it_has() -> None:
     assert choose_pairs(few, 5, 0, least=4).digest == choose_pairs(few, 5, 0).digest
     with pytest.raises(SamaeError, match="only 2 of 100 pairs exist for 'cross'; add pictures"):
         choose_pairs(FaceIndex(KEYS[:2], np.full(2, -1)), 100, 0, least=4)
+
+
+def test_the_hull_is_filled_by_pixels_whose_centres_are_at_halves() -> None:
+    corners = np.array([[10.7, 10.7], [30.7, 10.7], [30.7, 30.7], [10.7, 30.7]], np.float32).repeat(17, axis=0)
+    visible = np.ones((40, 40), np.float32)
+    visible[:, 31:] = 0  # the first column beyond the hull
+    assert hidden_share(corners[None], visible[None])[0] == 0

@@ -166,3 +166,8 @@ def test_slices_know_their_own_people() -> None:
     apart, alike = "pose differs < 15°", "pose differs 15–30°"
     assert known[apart] == free[apart]
     assert width(known[alike]["m"]) > width(free[alike]["m"])
+
+
+def test_a_slice_ends_before_the_next_begins() -> None:
+    columns = {"pose_difference_degrees": np.array([0.0, 15.0, 30.0]), "m": np.array([1.0, 2.0, 3.0])}
+    assert [figures["m"].mean for figures in slice_figures(columns, ["m"]).values()] == [1.0, 2.0, 3.0]

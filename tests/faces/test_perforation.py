@@ -127,3 +127,17 @@ def test_settings_refuse_nonsense():
                 PerforationSettings(**{name: value})
     with pytest.raises(SamaeError, match="blob_radius_px"):
         PerforationSettings(blob_radius_px=(8.0, float("inf")))
+
+
+def test_the_dilation_scales_with_the_picture() -> None:
+    settings = PerforationSettings(
+        other_shape_probability=1.0, box_probability=0.0, hole_probability=0.0, dilate_px=32.0
+    )
+    reach = {}
+    for size_px in (64, 128):
+        mask = np.zeros((40, size_px, size_px), np.float32)
+        mask[:, size_px // 4 : -size_px // 4, size_px // 4 : -size_px // 4] = 1
+        grown = perforate(mask, mask, np.random.default_rng(0), settings)
+        reach[size_px] = (grown.any((0, 2)).sum() - size_px // 2) / 2
+    assert 6 <= reach[64] <= 8  # 32 px at 256
+    assert 13 <= reach[128] <= 16

@@ -154,3 +154,8 @@ def test_weights_of_another_network_are_refused_by_name() -> None:
     assert float(module.weight.detach().sum()) == 6
     with pytest.raises(SamaeError, match=r"generator: missing \['bias'\], unknown \['scale'\].*shape \['weight'\]"):
         load_strictly(module, {"weight": torch.ones(2, 4), "scale": torch.ones(1)}, "generator")
+
+
+def test_weights_of_another_shape_alone_are_one_sentence() -> None:
+    with pytest.raises(SamaeError, match=r"of another shape \['weight'\]"):
+        load_strictly(nn.Linear(3, 2), nn.Linear(2, 2).state_dict(), "generator")

@@ -78,3 +78,26 @@ def test_weak_feature_matching_takes_the_last_layers_only() -> None:
     assert losses.weak_feature_matching(made, target, 1).item() == pytest.approx(1.5)
     assert losses.weak_feature_matching(made, target, 2).item() == pytest.approx(2.0)
     assert losses.weak_feature_matching(made, target, 0).item() == pytest.approx(4.0)
+
+
+def test_detail_weighs_each_difference_by_its_later_pixel() -> None:
+    truth, made, weight = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    made[..., 2:, :] = 1.0  # one edge, from the second row to the third
+    weight[..., 2:, :] = 1.0
+    assert losses.detail(made, truth, weight).item() == pytest.approx((4 / 8 + 0) / 2)
+    assert losses.detail(made.mT.contiguous(), truth, weight.mT.contiguous()).item() == pytest.approx((4 / 8 + 0) / 2)
+
+
+def test_the_targets_features_teach_the_generator_alone() -> None:
+    made, target = ([[torch.rand(1, 1, 2, 2, requires_grad=True) for _ in range(3)]] for _ in range(2))
+    losses.weak_feature_matching(made, target, 0).backward()
+    assert made[0][0].grad is not None
+    assert target[0][0].grad is None
+
+
+def test_r1_takes_the_mean_of_a_pictures_map_and_of_the_scales() -> None:
+    def judge(x: torch.Tensor) -> list[list[torch.Tensor]]:
+        """Maps of four places: each picture's mean has the slope 1/4 of its factor."""
+        return [[2 * x], [x]]
+
+    assert losses.r1_penalty(judge, torch.rand(3, 1, 2, 2)).item() == pytest.approx(4 * (1.5 / 4) ** 2 / 2)

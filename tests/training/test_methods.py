@@ -9,6 +9,9 @@ from method_fakes import SIZE_PX, TINY, tiny_batch, tiny_encoder, tiny_head
 
 from faces.errors import SamaeError
 from faces.identity.registry import load_encoder
+from training import losses as loss_functions
+from training.augment import colour_jitter, flips, jitter_factors, mirror, mirror_landmarks
+from training.batch import FaceBatch
 from training.config import load_recipe
 from training.methods import mesh_kernels
 from training.methods.base import PARTNER_GROUP, MethodBase, build_method, generator_at, generators_at, partners
@@ -439,3 +442,158 @@ def test_simswap_swaps_inside_the_visible_face() -> None:
 def test_simswap_needs_two_pictures_in_a_batch() -> None:
     with pytest.raises(SamaeError, match="2 or more"):
         simswap("train.batch_size=1")
+
+
+# ---- found by mutations: each of these fails on a mistake that all others would let through ---------------------
+
+
+def covered(rows: slice) -> FaceBatch:
+    """The tiny batch, something before these rows of every face."""
+    batch = tiny_batch()
+    mask = batch.mask.clone()
+    mask[:, :, rows] = 0
+    return replace(batch, mask=mask)
+
+
+def test_a_mirrored_picture_is_mirrored_in_all_that_the_generator_sees() -> None:
+    turned = flips(1, range(8))
+    assert 0 < turned.sum() < 8
+    seen, straight = prepared(samae()), prepared(samae("flip=false"))
+    for name in ("start", "masked", "hole", "mesh"):
+        there = mirror(getattr(straight.conditions, name), turned)
+        torch.testing.assert_close(getattr(seen.conditions, name), there, atol=1e-4, rtol=0)
+    for name in ("image", "face"):
+        assert torch.equal(getattr(seen, name), mirror(getattr(straight, name), turned))
+    assert torch.equal(seen.landmarks, mirror_landmarks(straight.landmarks, turned, SIZE_PX))
+
+
+def test_a_hole_borrows_its_partners_shape_and_nothing_else_of_it() -> None:
+    method, batch = samae("flip=false"), tiny_batch()
+    place, chosen = method.head.layout.slices, partners(range(8), 1)
+
+    def hole(row: int, part: str, step: float) -> torch.Tensor:
+        """Of a row whose partner has another coefficient."""
+        changed = batch.coefficients.clone()
+        changed[chosen[row], place[part].start] += step
+        given = replace(batch, coefficients=changed)
+        return method.prepare(given, seed=1, positions=range(8), step=0).conditions.hole[row]
+
+    own = method.prepare(batch, seed=1, positions=range(8), step=0).conditions.hole
+    assert all(torch.equal(hole(row, "rotation_rad", 0.6), own[row]) for row in range(8))
+    assert any(not torch.equal(hole(row, "identity", 8.0), own[row]) for row in range(8))
+
+
+def test_a_swap_is_made_by_the_averaged_weights() -> None:
+    batch = tiny_batch()
+    for method in (samae(), simswap()):
+        wake(method)
+        before = method.swap(batch.select([4]), batch.select([0])).image
+        with torch.no_grad():
+            for parameter in method.generator.parameters():
+                parameter.add_(0.5)
+        assert torch.equal(method.swap(batch.select([4]), batch.select([0])).image, before)
+        with torch.no_grad():
+            for parameter in method.ema.parameters():
+                parameter.add_(0.5)
+        assert not torch.equal(method.swap(batch.select([4]), batch.select([0])).image, before)
+
+
+def test_adversarial_terms_are_of_pictures_in_the_discriminators_range() -> None:
+    """-1..1, as its own step shows them; lazy R1 is multiplied by its distance in steps."""
+    r1 = ("losses.r1=10", "losses.r1_every_steps=4")
+    for method in (samae(*ADVERSARIAL, *r1), simswap("losses.adversarial_from_kimg=0", *r1)):
+        judge = method.discriminator
+        assert judge is not None
+        inputs = method.prepare(tiny_batch(), seed=0, positions=range(8), step=0)
+        made = method.generator_losses(inputs)
+        real = inputs.image if hasattr(inputs, "image") else inputs.target
+        with torch.no_grad():
+            fakes, reals = judge(made.fake * 2 - 1), judge(real * 2 - 1)
+        form = method.recipe.losses.adversarial_form
+        wanted = loss_functions.generator_adversarial([maps[-1] for maps in fakes], form)
+        torch.testing.assert_close(made.parts["adversarial"], wanted, atol=1e-5, rtol=1e-4)
+        if "feature_matching" in made.parts:
+            first = method.recipe.losses.feature_matching_from
+            matched = loss_functions.weak_feature_matching(fakes, reals, first)
+            torch.testing.assert_close(made.parts["feature_matching"], matched, atol=1e-5, rtol=1e-4)
+        judged = method.discriminator_losses(inputs, made.fake)
+        told = loss_functions.discriminator_adversarial([m[-1] for m in reals], [m[-1] for m in fakes], form)
+        torch.testing.assert_close(judged.parts["discriminator"], told, atol=1e-5, rtol=1e-4)
+        total = judged.parts["discriminator"] + 10 * 4 * judged.parts["r1"]
+        torch.testing.assert_close(judged.total.detach(), total, atol=1e-5, rtol=1e-5)
+
+
+def test_a_cross_source_of_the_same_person_is_reconstructed_and_an_unknown_one_is_not() -> None:
+    method, batch = simswap(), tiny_batch(people=4)
+    odd = method.prepare(batch, seed=0, positions=range(8), step=1)
+    assert odd.is_same.tolist() == (batch.person[partners(range(8), 0)] == batch.person).float().tolist()
+    assert 0 < odd.is_same.sum() < 8
+    unknown = replace(batch, person=torch.full_like(batch.person, -1))
+    assert method.prepare(unknown, seed=0, positions=range(8), step=1).is_same.sum() == 0
+
+
+def test_a_single_picture_stands_for_its_person_jittered_and_mirrored_with_its_landmarks() -> None:
+    method, batch = simswap(), tiny_batch()
+    even, turned = method.prepare(batch, seed=0, positions=range(8), step=0), flips(0, range(8))
+    assert 0 < turned.sum() < 8
+    pictures = colour_jitter(mirror(batch.image, turned), jitter_factors(method.recipe.identity, 0, range(8)))
+    wanted = tiny_encoder().embed_tensor(pictures, mirror_landmarks(batch.landmarks, turned, SIZE_PX))
+    torch.testing.assert_close(even.identity, wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_the_encoder_sees_the_jittered_picture() -> None:
+    still = samae(*(f"identity.{name}=0" for name in ("brightness", "contrast", "saturation", "hue")))
+    for method, same in ((still, True), (samae(), False)):
+        inputs = prepared(method)
+        plain = tiny_encoder().embed_tensor(inputs.image, inputs.landmarks)
+        assert torch.allclose(inputs.identity, plain, atol=1e-5) is same
+
+
+def test_a_hole_leaves_out_what_covers_the_face() -> None:
+    method, batch = samae("flip=false", "mask.dilate_px=0"), covered(slice(16, None))
+    hole = method.prepare(batch, seed=1, positions=range(8), step=0).conditions.hole
+    under = (hole * (method.renderer.silhouette(batch.coefficients) == 1))[:, :, 18:]
+    assert (under.sum((1, 2, 3)) > 0).sum() <= 2  # a bounding box now and then
+
+
+def test_a_swap_lets_thin_things_before_the_face_through_by_their_share() -> None:
+    method, batch = samae("mask.feather_px=0"), tiny_batch()
+    target = replace(batch, mask=batch.mask * 0.8).select([0])
+    result = method.swap(batch.select([4]), target)
+    inner = method.renderer.silhouette(target.coefficients)[0, 0, 14:18, 14:18]
+    assert (inner == 1).all()
+    torch.testing.assert_close(result.mask[0, 0, 14:18, 14:18], torch.full((4, 4), 0.8))
+
+
+def test_a_swap_leaves_what_covers_the_target_in_front_of_a_wider_face() -> None:
+    method, batch = samae("mask.feather_px=0"), covered(slice(0, 16))
+    source, target = batch.select([4]), batch.select([0])
+    source.coefficients[:, 0] += 8  # the mode that widens the head
+    own = method.renderer.silhouette(target.coefficients)
+    wide = method.renderer.silhouette(method.renderer.with_identity(target.coefficients, source.coefficients))
+    beyond, rows = (wide > 0.5) & (own == 0), torch.arange(SIZE_PX)[:, None]
+    mask = method.swap(source, target).mask
+    assert (beyond & (rows < 11)).sum() > 20
+    assert mask[beyond & (rows < 11)].max() == 0
+    assert mask[beyond & (rows > 18)].min() == 1
+
+
+def test_a_swap_is_dilated_round_the_targets_jaw_alone() -> None:
+    method, batch = samae("mask.feather_px=0", "mask.swap_dilate_px=24"), tiny_batch()
+    target = batch.select([0])
+    marks = target.landmarks.clone()
+    marks[:, [0, 16, 8]] = torch.tensor([[6.0, 16.0], [26.0, 16.0], [16.0, 28.0]])
+    target = replace(target, landmarks=marks)
+    beyond = (method.swap(target, target).mask > 0) & (method.renderer.silhouette(target.coefficients) == 0)
+    assert beyond[..., :16, :].sum() == 0
+    assert beyond[..., 24:, :].sum() > 5
+
+
+def test_the_half_life_ramps_up_with_the_pictures_seen() -> None:
+    method = samae("train.ema_halflife_kimg=1000", "train.ema_rampup_ratio=0.5")
+    name, weight = next(iter(method.generator.named_parameters()))
+    before = method.ema.get_parameter(name).clone()
+    with torch.no_grad():
+        weight.add_(1.0)
+    method.update_ema(8, samples_seen=16)  # a half-life of 8 pictures
+    torch.testing.assert_close(method.ema.get_parameter(name), before + 0.5, atol=1e-6, rtol=0)

@@ -233,3 +233,24 @@ def test_webdataset_and_pax_headers_are_read(tmp_path: Path) -> None:
             writer.write({"__key__": key_of(index), **encode_sample(sample)})
     shards = write_index(tmp_path, size_px=32, head=HEAD, encoder=ENCODER)
     np.testing.assert_array_equal(shards.read(key_of(2))["skin"], make_sample(2)["skin"])
+
+
+def test_the_digest_names_head_encoder_and_size(tmp_path: Path) -> None:
+    write_tar(tmp_path / "00000.tar", [make_sample(0)])
+    other = {"digest": "2"}
+    made = [(32, HEAD, ENCODER), (32, HEAD | other, ENCODER), (32, HEAD, ENCODER | other), (64, HEAD, ENCODER)]
+    digests = {write_index(tmp_path, size_px=px, head=head, encoder=encoder).digest for px, head, encoder in made}
+    assert len(digests) == 4
+
+
+def test_a_closed_set_trusts_no_file_that_it_knew(tmp_path: Path) -> None:
+    """Of the same size, with other bytes: read anew after `close`, and hashed."""
+    shards = make_shards(tmp_path, count=2, per_shard=2)
+    shards.read(key_of(0), ("skin",))
+    path = tmp_path / "00000.tar"
+    row, data = shards.row(key_of(0)), bytearray(path.read_bytes())
+    data[row.offset_bytes + 600] ^= 1
+    shards.close()
+    path.write_bytes(data)
+    with pytest.raises(SamaeError, match="does not match its SHA-256"):
+        shards.read(key_of(0), ("skin",))

@@ -172,3 +172,10 @@ def test_a_damaged_sample_stops_the_stream_by_name(tmp_path: Path) -> None:
         stream.write(b"\xff\x00\xff")
     with pytest.raises(SamaeError, match=f"'{key_of(4)}'"):
         list(islice(Stream(shards, "train", 4, 0, workers=2).at(0), 2))
+
+
+def test_second_pictures_come_with_the_same_updates_on_every_number_of_ranks(tmp_path: Path) -> None:
+    shards = make_shards(tmp_path, count=16)
+    for size in (1, 2, 4):
+        stream = Stream(shards, "train", 8, 0, rank=size - 1, world_size=size, second_every=2)
+        assert [batch.second is not None for batch in islice(stream.at(0), 4)] == [True, False] * 2

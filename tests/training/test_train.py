@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -22,7 +24,7 @@ from toy import losses_of, toy_recipe, train_toy
 from faces.errors import SamaeError
 from training.engine import World
 from training.process import start_with_allocator
-from training.session import Diverged, micro_batch_count, require_whole_groups, resume_digest, round_up
+from training.session import Diverged, Session, micro_batch_count, require_whole_groups, resume_digest, round_up
 from training.snapshots import GAP_PX, LABEL_PX
 from training.train import Stopper, main
 
@@ -316,3 +318,28 @@ def test_what_the_user_can_mend_is_one_sentence(tmp_path: Path, capsys: pytest.C
     assert error.startswith("samae: ")
     assert "materialise training_shards first" in error
     assert not (tmp_path / "run").exists()
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_end() -> None:
+    recipe = toy_recipe()
+    optimiser = replace(recipe.optimiser, warmup_kimg=0.1, final_fraction=0.25)
+    at = SimpleNamespace(recipe=replace(recipe, optimiser=optimiser), samples_seen=0, total_samples=1000)
+    found = {}
+    for at.samples_seen in (0, 49, 99, 100, 500, 1000, 2000):
+        found[at.samples_seen] = Session.learning_rate(at, 2.0)  # type: ignore[arg-type]
+    assert found == pytest.approx({0: 0.02, 49: 1.0, 99: 2.0, 100: 1.85, 500: 1.25, 1000: 0.5, 2000: 0.5})
+
+
+def test_each_network_has_its_own_learning_rate(world: World, tmp_path: Path) -> None:
+    """Adam's first step is the rate itself, whatever the gradient."""
+    make_shards(tmp_path / "shards", count=24, splits={f"{i:05d}": "validation" for i in (1, 6, 11, 16)})
+    ends = []
+    for rates in ((1e-2, 1e-3), (0.0, 0.0)):
+        recipe = toy_recipe(total_kimg=0.004)
+        optimiser = replace(recipe.optimiser, learning_rate=rates[0], discriminator_learning_rate=rates[1])
+        train_toy(replace(recipe, optimiser=optimiser), tmp_path / "shards", tmp_path / str(rates[0]), world)
+        saved = tmp_path / str(rates[0]) / "checkpoints/000000004"
+        ends.append([load_file(saved / f"{name}.safetensors") for name in ("generator", "discriminator")])
+    for one, other, rate in zip(*ends, (1e-2, 1e-3), strict=True):
+        moved = max(float((one[name] - other[name]).abs().max()) for name in one)
+        assert moved == pytest.approx(rate, rel=0.01)
