@@ -25,9 +25,6 @@ from faces.errors import SamaeError, causes
 from faces.photographs import LISTING_NAME
 from pipelines.settings import Settings
 
-#: Dagster's helpers that copy a run's output into its log. In a group of their own, Ctrl-C at a terminal does not reach
-#: them (they would each answer with a traceback); they end with the run, or when this process is gone.
-OWN_GROUP = partial(subprocess.Popen, process_group=0)
 #: Tags of the runs that this module starts.
 RUN_TAGS = {"samae/command": "demo"}
 #: The line of a dagster.yaml that names our launcher of runs.
@@ -175,11 +172,9 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tupl
 
     Returns the names of checks that failed as warnings; a check that failed as an error is a SamaeError.
     """
-    from dagster._core.execution import compute_logs
-
     from pipelines.definitions import defs
 
-    compute_logs.subprocess = SimpleNamespace(Popen=OWN_GROUP)  # type: ignore[assignment]
+    set_helpers_apart()
     job = defs.resolve_implicit_global_asset_job_def()
     try:
         result = job.execute_in_process(
@@ -202,6 +197,18 @@ def run(instance: dg.DagsterInstance, stage: str, partition: str | None) -> tupl
         found = ", ".join(f"{name}: {value.value}" for name, value in errors[0].metadata.items())
         raise SamaeError(f"the check {errors[0].check_name} of {stage} failed ({found}); nothing further was made")
     return tuple(check.check_name for check in failed)
+
+
+def set_helpers_apart() -> None:
+    """Give Dagster's helpers, which copy a run's output into its log, a process group of their own.
+
+    Ctrl-C at a terminal does not reach them then (each would answer with a traceback). They end with the run, or when
+    this process is gone.
+    """
+    from dagster._core.execution import compute_logs
+
+    own_group = partial(subprocess.Popen, process_group=0)
+    compute_logs.subprocess = SimpleNamespace(Popen=own_group)  # type: ignore[assignment]
 
 
 def sentence_of(error: BaseException | None) -> str | None:

@@ -274,18 +274,27 @@ def test_a_terminated_synth_says_one_sentence_and_leaves_the_rest_undrawn(tmp_pa
     assert not (tmp_path / "set" / LISTING_NAME).exists()
 
 
-#: A Dagster run in which a signal comes: the handler is then Dagster's.
+#: A Dagster run in which a signal comes, to the whole group as at a terminal: the handler is then Dagster's.
 SIGNALLED_RUN = """
 import os, sys, time
 import dagster as dg
 from pipelines import cli
+from pipelines.materialise import our_yaml, set_helpers_apart
 
 @dg.asset
 def waits() -> None:
-    os.kill(os.getpid(), int(sys.argv[1]))
+    os.killpg(0, int(sys.argv[1]))
     time.sleep(600)
 
-cli.app = lambda: dg.materialize([waits])
+def app():
+    with open("dagster.yaml", "w") as file:
+        file.write(our_yaml())
+    os.environ["DAGSTER_HOME"] = os.getcwd()
+    with dg.DagsterInstance.from_config(".") as instance:
+        set_helpers_apart()
+        dg.materialize([waits], instance=instance)
+
+cli.app = app
 cli.main()
 """
 
@@ -294,6 +303,7 @@ cli.main()
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_a_dagster_run_has_the_exit_code_that_it_has_elsewhere(number: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SIGNALLED_RUN, str(int(number))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, start_new_session=True)
     assert done.returncode == 128 + number, done.stderr
+    assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("samae: stopped; what was finished is kept"), done.stderr
