@@ -127,17 +127,23 @@ def _require_batches(samae: Samae, recipe: str, ranks: int) -> None:
     """dg.Failure before anything is started, where the shards cannot fill a batch, or ranks cannot share one."""
     from training.config import load_recipe
     from training.session import require_whole_groups
-    from training.shards import ShardSet
     from training.stream import require_batches
 
     try:
-        with contextlib.closing(ShardSet.open(samae.store.folder("training_shards"))) as shards:
-            count = len(shards.keys("train"))
+        count = training_samples(samae.store)
         train = load_recipe(recipe, recipe_overrides(samae.plan, recipe)).train
         require_batches(count, "train", train.batch_size, ranks)
         require_whole_groups(train.batch_size // ranks, ranks)
     except SamaeError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
+
+
+def training_samples(store: Store) -> int:
+    """How many samples of the shards train."""
+    from training.shards import ShardSet
+
+    with contextlib.closing(ShardSet.open(store.folder("training_shards"))) as shards:
+        return len(shards.keys("train"))
 
 
 def unfinished_run(store: Store, made_from: dict[str, Any]) -> Path | None:

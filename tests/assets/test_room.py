@@ -105,6 +105,7 @@ def test_a_training_that_goes_on_asks_for_the_rest_alone(tmp_path: Path, monkeyp
     checkpoint.write_bytes(bytes(1_000_000))
     monkeypatch.setattr(room, "free_here", lambda home: Free(need - 1_000_000, PLENTY))
     monkeypatch.setattr(models, "ranks_of", lambda *_: 1)
+    monkeypatch.setattr(models, "training_samples", lambda _: 64)
     context = dg.build_asset_context(partition_key="simswap")
 
     class Reached(Exception):
@@ -120,6 +121,28 @@ def test_a_training_that_goes_on_asks_for_the_rest_alone(tmp_path: Path, monkeyp
         monkeypatch.setattr(models, "provenance", lambda *_, one=provenance: one)
         with pytest.raises(outcome):
             models.train(context, samae, Nobody(), object())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "ranks", "words"),
+    [
+        (128, 2, "has 64 samples < a batch of 2 ranks x 64"),
+        (16, 3, "not a multiple of 3"),
+        (8, 4, "4 ranks leave each 2"),
+    ],
+)
+def test_a_batch_that_the_shards_or_the_ranks_cannot_fill_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, ranks: int, words: str
+) -> None:
+    monkeypatch.setattr(models, "training_samples", lambda _: 64)
+    monkeypatch.setattr(models, "ranks_of", lambda *_: ranks)
+    monkeypatch.setattr(models, "provenance", lambda *_: {"settings": 1})
+    monkeypatch.setattr(room, "free_here", lambda home: Free(PLENTY, PLENTY))
+    samae = house(tmp_path, overrides=(f"train.batch_size={batch_size}",))
+    with pytest.raises(dg.Failure, match=words) as refused:
+        models.train(dg.build_asset_context(partition_key="simswap"), samae, object(), object())  # type: ignore[arg-type]
+    assert not refused.value.allow_retries
+    assert not samae.store.runs.exists()
 
 
 def test_the_asset_itself_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
