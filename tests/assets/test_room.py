@@ -106,7 +106,6 @@ def test_a_training_that_goes_on_asks_for_the_rest_alone(tmp_path: Path, monkeyp
     monkeypatch.setattr(room, "free_here", lambda home: Free(need - 1_000_000, PLENTY))
     monkeypatch.setattr(models, "ranks_of", lambda *_: 1)
     monkeypatch.setattr(models, "training_samples", lambda _: 64)
-    context = dg.build_asset_context(partition_key="simswap")
 
     class Reached(Exception):
         """The training would begin now."""
@@ -119,7 +118,7 @@ def test_a_training_that_goes_on_asks_for_the_rest_alone(tmp_path: Path, monkeyp
 
     for provenance, outcome in ((made_from, Reached), ({"settings": 2}, dg.Failure)):
         monkeypatch.setattr(models, "provenance", lambda *_, one=provenance: one)
-        with pytest.raises(outcome):
+        with dg.build_asset_context(partition_key="simswap") as context, pytest.raises(outcome):
             models.train(context, samae, Nobody(), object())  # type: ignore[arg-type]
 
 
@@ -139,8 +138,8 @@ def test_a_batch_that_the_shards_or_the_ranks_cannot_fill_is_refused_before_anyt
     monkeypatch.setattr(models, "provenance", lambda *_: {"settings": 1})
     monkeypatch.setattr(room, "free_here", lambda home: Free(PLENTY, PLENTY))
     samae = house(tmp_path, overrides=(f"train.batch_size={batch_size}",))
-    with pytest.raises(dg.Failure, match=words) as refused:
-        models.train(dg.build_asset_context(partition_key="simswap"), samae, object(), object())  # type: ignore[arg-type]
+    with dg.build_asset_context(partition_key="simswap") as context, pytest.raises(dg.Failure, match=words) as refused:
+        models.train(context, samae, object(), object())  # type: ignore[arg-type]
     assert not refused.value.allow_retries
     assert not samae.store.runs.exists()
 
