@@ -31,7 +31,8 @@ def encode_like(pixels: np.ndarray, was: np.ndarray, target: Path, suffix: str) 
     """The picture in `target`, changed from `was` to `pixels`, as a file whose name ends in `suffix`.
 
     PNG and WebP: transparency stays, and wherever `pixels` is `was`, so does every colour of 8 bits. JPEG to JPEG: the
-    target's own quantisation and chroma sampling, which change the rest least. An RGB colour profile goes with it.
+    target's own quantisation and chroma sampling, which change the rest least. An RGB colour profile goes with it. A
+    picture without any colour gets none (ours).
 
     Args:
         pixels, was: (H, W, 3) uint8 sRGB, upright.
@@ -40,6 +41,8 @@ def encode_like(pixels: np.ndarray, was: np.ndarray, target: Path, suffix: str) 
     Raises:
         SamaeError: the format does not hold pictures of this size.
     """
+    if (was == was[..., :1]).all():
+        pixels = np.repeat(np.asarray(Image.fromarray(pixels).convert("L"))[..., None], 3, axis=-1)
     with Image.open(target, formats=sorted(set(FORMAT_OF.values()))) as opened:
         options = _profile(opened) | (_coding(opened) if FORMAT_OF[suffix] == "JPEG" else {})
         if FORMAT_OF[suffix] == "JPEG" or not opened.has_transparency_data:

@@ -81,3 +81,17 @@ def test_a_turned_or_other_picture_becomes_a_jpeg_of_whole_chroma(tmp_path: Path
 def test_what_a_format_cannot_hold_is_one_sentence() -> None:
     with pytest.raises(SamaeError, match=r"a picture of 17000 x 1 px cannot be written as WEBP .*: write a PNG"):
         encode_picture(np.zeros((1, 17000, 3), np.uint8), ".webp")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_without_colour_gets_none(tmp_path: Path, suffix: str) -> None:
+    grey = smooth()[..., 1]
+    Image.fromarray(grey).save(tmp_path / "target.png")
+    was = np.repeat(grey[..., None], 3, axis=-1)
+    pixels = was.copy()
+    pixels[8:24, 8:24] = (200, 80, 60)
+    made = np.asarray(Image.open(io.BytesIO(encode_like(pixels, was, tmp_path / "target.png", suffix))).convert("RGB"))
+    assert (made == made[..., :1]).all()
+    assert abs(int(made[16, 16, 0]) - 114) <= 8  # 0.299, 0.587 and 0.114 of 200, 80 and 60
+    if suffix == ".png":
+        np.testing.assert_array_equal(made[24:], was[24:])
