@@ -133,7 +133,7 @@ def _require_batches(samae: Samae, recipe: str, ranks: int) -> None:
         count = training_samples(samae.store)
         train = load_recipe(recipe, recipe_overrides(samae.plan, recipe)).train
         require_batches(count, "train", train.batch_size, ranks)
-        require_whole_groups(train.batch_size // ranks, ranks)
+        require_whole_groups(train.batch_size, ranks)
     except SamaeError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
 

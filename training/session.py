@@ -336,11 +336,14 @@ def round_up(samples: float, batch_size: int) -> int:
     return max(1, -(-round(samples) // batch_size)) * batch_size
 
 
-def require_whole_groups(rank_batch: int, ranks: int) -> None:
-    """SamaeError where ranks split partners: a picture alone would never be swapped with, and nobody told."""
-    if ranks > 1 and rank_batch % PARTNER_GROUP:
+def require_whole_groups(batch_size: int, ranks: int) -> None:
+    """SamaeError where ranks split partners: a picture alone would never be swapped with, and nobody told.
+
+    A batch that ranks cannot share evenly is the stream's affair.
+    """
+    if ranks > 1 and batch_size % ranks == 0 and batch_size // ranks % PARTNER_GROUP:
         raise SamaeError(
-            f"{ranks} ranks leave each {rank_batch} pictures of train.batch_size {rank_batch * ranks}, no multiple of "
+            f"{ranks} ranks leave each {batch_size // ranks} pictures of train.batch_size {batch_size}, no multiple of "
             f"{PARTNER_GROUP}: a picture's partner (another identity, another shape) is one of {PARTNER_GROUP} "
             f"neighbours on the same rank; take fewer ranks or train.batch_size={ranks * PARTNER_GROUP} or more"
         )

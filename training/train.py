@@ -174,7 +174,7 @@ def train(
     stop, shard_set = Stopper(recipe.train.max_hours), ShardSet.open(shards_dir)
     with closing(shard_set), alone, stop.listening():
         world = World(device, recipe.train.patience_s)
-        require_whole_groups(recipe.train.batch_size // world.size, world.size)
+        require_whole_groups(recipe.train.batch_size, world.size)
         head, encoder = fitting_parts(recipe, shard_set, str(world.device))
         method = build_method(recipe, head, encoder, world.device)
         tracker = make_tracker(run_dir, tracking_uri, mlflow_run_id, recipe.name, is_main=world.is_main)

@@ -286,11 +286,11 @@ def test_small_arithmetic_is_right() -> None:
         micro_batch_count(12, 6)
     with pytest.raises(SamaeError, match=r"8 / 3 = 2\.67"):
         micro_batch_count(8, 3)
-    require_whole_groups(6, 1)
-    require_whole_groups(8, 2)
+    for batch_size, ranks in ((6, 1), (16, 2), (16, 3)):
+        require_whole_groups(batch_size, ranks)
     for rank_batch in (1, 6):
         with pytest.raises(SamaeError, match=rf"leave each {rank_batch} pictures .* train\.batch_size=8 or more"):
-            require_whole_groups(rank_batch, 2)
+            require_whole_groups(2 * rank_batch, 2)
     assert resume_digest(toy_recipe()) == resume_digest(toy_recipe(total_kimg=9, workers=3, engine="deepspeed"))
     assert resume_digest(toy_recipe()) != resume_digest(toy_recipe(batch_size=8))
 
