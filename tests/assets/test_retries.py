@@ -69,7 +69,13 @@ def test_a_training_that_finds_its_folder_taken_opens_no_run_in_mlflow(
 ) -> None:
     monkeypatch.setattr(launcher, "PATIENCE_S", 0.0)
     made_from = {"recipe": "samae"}
-    instead = {"provenance": made_from, "require_own_size": None, "require_room": None, "ranks_of": 1}
+    instead = {
+        "provenance": made_from,
+        "require_own_size": None,
+        "require_room": None,
+        "ranks_of": 1,
+        "_require_batches": None,
+    }
     for name, value in instead.items():
         monkeypatch.setattr(models, name, lambda *_, value=value, **__: value)
     store = Store(tmp_path, "people")
