@@ -154,12 +154,15 @@ def test_what_was_done_before_an_interruption_is_not_done_again(tmp_path: Path, 
     assert len(seen) == 4
 
 
-def test_the_command_says_what_it_left_out_and_fails_where_nothing_can_be_used(tmp_path: Path) -> None:
+def test_the_command_says_what_it_left_out_and_fails_where_nothing_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMAE_LANDMARKS", "own")
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(photos / "black.png")
     (photos / "phone.heic").write_text("no picture of ours")
-    shown = CliRunner().invoke(app, ["ingest", str(photos), str(tmp_path / "set"), "--landmarks", "own"])
+    shown = CliRunner().invoke(app, ["ingest", str(photos), str(tmp_path / "set")])
     assert "left out: what is no PNG, JPEG or WebP picture (1: phone.heic)" in shown.output
     assert "1 refused: no face found" in shown.output
     assert isinstance(shown.exception, SamaeError)
