@@ -33,8 +33,8 @@ def run(recipe: str, overrides: list[str], ranks: int | None, dry_run: bool) -> 
     require_own_size(settings.plan, recipe)
     resolved = load_recipe(recipe, recipe_overrides(settings.plan, recipe))
     if dry_run:
-        ranks = settings.ranks or "one a GPU, else one a core as far as they fit"
-        print(json.dumps({**dataclasses.asdict(resolved), "digest": resolved.digest, "ranks": ranks}, indent=2))
+        told = settings.ranks or "one a GPU, else one a core as far as they fit"
+        print(json.dumps({**dataclasses.asdict(resolved), "digest": resolved.digest, "ranks": told}, indent=2))
         return
     from pipelines.materialise import materialise, open_instance
     from pipelines.terminal import Terminal
