@@ -30,6 +30,7 @@ from training.ahead import Ready
 from training.config import Recipe, load_recipe
 from training.engine import RankLost, World, leave
 from training.methods.base import build_method
+from training.precision import NOTE, is_bfloat16_quick
 from training.process import EXIT_DIVERGED, EXIT_LOST, EXIT_MENDABLE, EXIT_STOPPED, start_with_allocator
 from training.progress import OnProgress, duration, progress_file
 from training.session import Diverged, Session, micro_batch_count, require_whole_groups
@@ -200,6 +201,8 @@ def describe(session: Session) -> None:
         flat = dict(flatten(session.recipe.as_dict()))
         session.tracker.params(flat | {"recipe_digest": session.recipe.digest, "data_digest": session.shard_set.digest})
     notes = [*session.method.notes, *session.stream.notes]
+    if session.recipe.train.precision == "bf16" and not is_bfloat16_quick(session.world.device.type):
+        notes.append(NOTE)
     tags = {"engine": session.recipe.train.engine, "world_size": session.world.size, "run_dir": session.run_dir.name}
     session.tracker.tags({**tags, "resume_of_samples": session.resumed_from or 0, "notes": "; ".join(notes)})
     if session.origin:

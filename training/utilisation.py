@@ -13,6 +13,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from training.precision import is_bfloat16_quick
+
 
 class FlopCount(TorchDispatchMode):
     """Inside the block, `total` grows by the operations of this thread."""
@@ -67,13 +69,17 @@ class Utilisation:
 
 
 def matrix_peak_flop_per_s(device: torch.device, seconds: float = 0.5) -> float:
-    """The best of a bfloat16 matrix product and a channels_last 3x3 convolution, operations a second."""
+    """The best of a matrix product and a channels_last 3x3 convolution, operations a second.
+
+    In bfloat16, as training works, where the device does not emulate it; else in float32.
+    """
     size, images = (8192, 8) if device.type == "cuda" else (1024, 2)
     generator = torch.Generator(device=device).manual_seed(0)
-    a, b = (torch.randn(size, size, device=device, generator=generator).bfloat16() for _ in range(2))
-    kernel = torch.randn(256, 256, 3, 3, device=device, generator=generator).bfloat16()
+    kind = torch.bfloat16 if is_bfloat16_quick(device.type) else torch.float32
+    a, b = (torch.randn(size, size, device=device, generator=generator).to(kind) for _ in range(2))
+    kernel = torch.randn(256, 256, 3, 3, device=device, generator=generator).to(kind)
     kernel = kernel.to(memory_format=torch.channels_last)
-    x = torch.randn(images, 256, 64, 64, device=device, generator=generator).bfloat16()
+    x = torch.randn(images, 256, 64, 64, device=device, generator=generator).to(kind)
     x = x.to(memory_format=torch.channels_last)
     with torch.no_grad():
         candidates: list[tuple[Callable[[], Any], float]] = [

@@ -19,6 +19,7 @@ from training.encoder.blend import Blender
 from training.encoder.crops import CropSet, Report
 from training.encoder.margin import MarginHead
 from training.encoder.recipe import EncoderRecipe
+from training.precision import half_precision
 from training.progress import duration
 from training.verification import Verification, verify
 
@@ -135,7 +136,7 @@ class EncoderRun:
         """One step; the loss. `progress` 0..1 of the whole run sets the learning rate."""
         self.optimiser.param_groups[0]["lr"] = self.recipe.learning_rate * rate(self.recipe.schedule, progress)
         pictures, labels = pictures.to(self.device), labels.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with half_precision(self.device.type):
             embeddings = self.network(pictures.contiguous(memory_format=torch.channels_last))
         unit = functional.normalize(embeddings.float(), dim=1)
         loss = functional.cross_entropy(self.margin(unit, labels), labels)

@@ -33,6 +33,7 @@ from faces.errors import SamaeError
 from faces.morphable.base import MorphableHead
 from training.batch import FaceBatch, SwapResult
 from training.config import Recipe
+from training.precision import half_precision
 
 #: Partners (another shape for the mask, another identity for a cross swap) come from the same group of positions.
 PARTNER_GROUP = 4
@@ -141,9 +142,8 @@ class MethodBase:
         self.notes: list[str] = []
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 autocast on the method's device when the recipe asks for it."""
-        enabled = self.recipe.train.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+        """bfloat16 autocast on the method's device when the recipe asks for it and the device does not emulate it."""
+        return half_precision(self.device.type, self.recipe.train.precision == "bf16")
 
     @torch.no_grad()
     def update_ema(self, batch_size: int, samples_seen: int) -> None:

@@ -31,6 +31,7 @@ from faces.finding.detector import WEIGHTS, save_detector
 from faces.finding.finder import network_input as finder_input
 from faces.finding.networks import CROP_PX, HEAT_CELLS, HEAT_PX, FinderNetwork, PointsNetwork, points_of_heat
 from faces.finding.reader import network_input as points_input
+from training.precision import half_precision
 from training.progress import duration
 from training.reading.clutter import Clutter
 from training.reading.finding import Painter, face_crop, finder_canvas, no_face_crop
@@ -87,7 +88,7 @@ def finder_batch(pools: dict[str, Pool], settings: TrainingSettings, rng: np.ran
 def finder_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     """Focal cross-entropy of the score, smooth L1 of the square where there is a face."""
     pictures, wanted = batch
-    with torch.autocast("cpu", torch.bfloat16):
+    with half_precision("cpu"):
         said = network(pictures.contiguous(memory_format=torch.channels_last))
     said = said.float()
     asked, face = wanted[:, 0] >= 0, wanted[:, 0].clamp_min(0)
@@ -110,7 +111,7 @@ def points_loss(network: nn.Module, batch: Batch) -> torch.Tensor:
     """Cross-entropy of the heat with a Gaussian about every point in the crop, L1 of its mean, and of the score."""
     crops, points = batch
     faces = len(points)
-    with torch.autocast("cpu", torch.bfloat16):
+    with half_precision("cpu"):
         heat, score = network(crops.contiguous(memory_format=torch.channels_last))
     heat, score = heat[:faces].float(), score.float()
     inside = ((points > 0) & (points < CROP_PX)).all(-1).float()

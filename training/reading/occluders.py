@@ -30,6 +30,7 @@ from faces.errors import SamaeError
 from faces.files import read_json
 from faces.readers.cover import CHANNELS, WEIGHTS, CoverNetwork
 from faces.readers.weights import load_reader, save_reader
+from training.precision import half_precision
 from training.progress import duration
 from training.reading import disturb
 from training.reading.covers import BEYOND, COVER, KNOWN, Covers, open_covers
@@ -166,7 +167,7 @@ def train(covers: Covers, recipe: CoverRecipe, report: Callable[[str], None]) ->
         progress = step / recipe.steps
         rate = min(1.0, progress / 0.08) * 0.5 * (1 + math.cos(math.pi * progress))
         optimiser.param_groups[0]["lr"] = recipe.learning_rate * rate
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision("cpu"):
             logits = network(inputs)
         loss = loss_of(logits.float(), target, weight, recipe.dice)
         optimiser.zero_grad(set_to_none=True)
