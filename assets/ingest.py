@@ -63,23 +63,7 @@ def ingest(
         SamaeError: the folder does not exist or holds no picture, or landmarks.json is absent or not about it, or
             `out` is the folder of photographs itself, or holds faces of another size.
     """
-    if photographs.resolve() == out.resolve():
-        raise SamaeError(f"{out} is the folder of photographs itself: name another folder for the set")
-    if not photographs.is_dir():
-        what = "is a file, and a folder is asked for" if photographs.exists() else "does not exist"
-        raise SamaeError(f"{photographs} {what}: name a folder of photographs")
-    files, others = pictures_below(photographs, out)
-    if not files:
-        raise SamaeError(
-            f"{photographs} holds no PNG, JPEG or WebP picture{named(others)}: name a folder of photographs"
-        )
-    entries: dict[str, Any] = read_json(out / LISTING_NAME) if (out / LISTING_NAME).is_file() else {}
-    widths = {int(entry["image"]["pixel_size"][0]) for entry in entries.values()}
-    if widths - {size_px}:
-        raise SamaeError(
-            f"{out} holds faces of {min(widths - {size_px})} px: go on with --size-px {min(widths)}, "
-            f"or write those of {size_px} px to another folder"
-        )
+    files, entries = _files_of(photographs, out), _entries_of(out, size_px)
     rejected: dict[str, Any] = read_json(out / REJECTED_NAME) if (out / REJECTED_NAME).is_file() else {}
     find = _finder(photographs, detector, files)
     reader = reader if detector is not None else f"{LANDMARKS_NAME}-{sha256_file(photographs / LANDMARKS_NAME)[:16]}"
@@ -112,6 +96,33 @@ def ingest(
         raise
     save()
     return Counter({"ok": len(entries)}) + Counter(_reason(refusal) for refusal in rejected.values())
+
+
+def _files_of(photographs: Path, out: Path) -> list[Path]:
+    """The pictures to look at; SamaeError where there are none, or no folder of them."""
+    if photographs.resolve() == out.resolve():
+        raise SamaeError(f"{out} is the folder of photographs itself: name another folder for the set")
+    if not photographs.is_dir():
+        what = "is a file, and a folder is asked for" if photographs.exists() else "does not exist"
+        raise SamaeError(f"{photographs} {what}: name a folder of photographs")
+    files, others = pictures_below(photographs, out)
+    if not files:
+        raise SamaeError(
+            f"{photographs} holds no PNG, JPEG or WebP picture{named(others)}: name a folder of photographs"
+        )
+    return files
+
+
+def _entries_of(out: Path, size_px: int) -> dict[str, Any]:
+    """What earlier calls wrote into the set; SamaeError where it holds faces of another size."""
+    entries: dict[str, Any] = read_json(out / LISTING_NAME) if (out / LISTING_NAME).is_file() else {}
+    widths = {int(entry["image"]["pixel_size"][0]) for entry in entries.values()}
+    if widths - {size_px}:
+        raise SamaeError(
+            f"{out} holds faces of {min(widths - {size_px})} px: go on with --size-px {min(widths)}, "
+            f"or write those of {size_px} px to another folder"
+        )
+    return entries
 
 
 def _reader_of(reason: str, reader: str, size_px: int) -> str:

@@ -8,7 +8,6 @@ written, its parts are removed. Answers do not travel through Ray. No pickles: a
 
 import json
 import shutil
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from assets.ports import Pool, Progress
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
+from faces.morphable.tables import read_npz
 
 Value = np.ndarray | dict[str, np.ndarray] | list[dict[str, Any]]
 #: Names inside a part of an answer that is one array, and of one that is rows.
@@ -78,9 +78,8 @@ def make_part(task: tuple[Callable[[Any], Value], Any, Path]) -> None:
 def read_part(path: Path) -> Any:
     """The answer that `make_part` wrote; None when it is not there or damaged (it is then made again)."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        arrays = read_npz(path, None, "a part", "")
+    except SamaeError:
         return None
     if ARRAY in arrays:
         return arrays[ARRAY]

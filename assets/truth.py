@@ -8,8 +8,8 @@ import numpy as np
 
 from assets.aligned import resize
 from assets.plan import Plan
-from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
+from faces.morphable.tables import read_npz
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,9 @@ class TrueSwaps:
 
 
 def _read(path: Path) -> TruePicture:
-    try:
-        with np.load(path, allow_pickle=False) as kept:
-            return TruePicture(kept["image"], kept["landmarks_px"], kept["mask"])
-    except (OSError, ValueError, KeyError) as error:
-        raise SamaeError(f"{path} cannot be read ({error}): remove it and evaluate again") from None
+    needed = ("image", "landmarks_px", "mask")
+    kept = read_npz(path, needed, "a true swap that was kept", "remove it and evaluate again")
+    return TruePicture(*(kept[name] for name in needed))
 
 
 def true_swaps(plan: Plan, folder: Path) -> Any:

@@ -6,7 +6,6 @@ kept in a folder: a killed run starts again where it was, and counts nothing twi
 it depends on).
 """
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +29,7 @@ from evaluation.rows import merge_rows, system_rows
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
 from faces.morphable.base import MorphableHead
+from faces.morphable.tables import read_npz
 from training.batch import Swapper
 
 __all__ = ["ALL_BASELINES", "JudgeContext", "judge", "judge_batch", "serial_map"]
@@ -174,17 +174,9 @@ def look_once(
         arrays |= {} if seen.fitted is None else {"fitted": seen.fitted}
         with atomic_file(path) as scratch, scratch.open("wb") as stream:
             np.savez(stream, **arrays)
-    with _opened(path) as data:
-        embeddings = {encoder.name: data[f"of.{encoder.name}"] for encoder in encoders}
-        fitted = data["fitted"] if "fitted" in data.files else None
-        return Gallery(keys, data["person"], embeddings, fitted, data["there"])
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise SamaeError(f"{path} is damaged ({error}): remove it and judge again") from None
+    kept_one = read_npz(path, None, "a gallery that was kept", "remove it and judge again")
+    embeddings = {encoder.name: kept_one[f"of.{encoder.name}"] for encoder in encoders}
+    return Gallery(keys, kept_one["person"], embeddings, kept_one.get("fitted"), kept_one["there"])
 
 
 def _judge_all(

@@ -4,7 +4,6 @@ A picture that cannot be read or holds no face does not stop the judge: its pair
 failures (`missing`). A grey square stands in for it, so that the other pairs of a chunk go on.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +23,7 @@ from faces.identity.registry import load_encoder
 from faces.landmarks import ffhq_crop, ffhq_transform, transform_points
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
+from faces.morphable.tables import read_npz
 from faces.readers import cover, weights
 from faces.synthetic.posing import frame
 from training.batch import FaceBatch
@@ -97,11 +97,7 @@ class PreparedFaces:
         path = self._path(key)
         if not path.is_file():
             self.prepare((key,))
-        try:
-            with np.load(path, allow_pickle=False) as kept:
-                return {name: kept[name] for name in kept.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise SamaeError(f"{path} cannot be read ({error}): remove it and evaluate again") from None
+        return read_npz(path, None, "a face that was kept", "remove it and evaluate again")
 
     def _keep(self, key: str, arrays: dict[str, np.ndarray]) -> None:
         with atomic_file(self._path(key)) as scratch, scratch.open("wb") as stream:

@@ -111,7 +111,7 @@ def test_a_missing_face_is_marked_in_the_gallery(tmp_path: Path) -> None:
         assert [key for key, there in zip(gallery.keys, gallery.there, strict=True) if not there] == [lost]
     for kept in tmp_path.glob("*.npz"):
         kept.write_bytes(kept.read_bytes()[:-100])
-    with pytest.raises(SamaeError, match=r"is damaged .*: remove it and judge again"):
+    with pytest.raises(SamaeError, match=r"cannot be read as a gallery that was kept .*; remove it and judge again"):
         build_gallery(listed, LosingFaces(lost), (ColourEncoder(),), kept=tmp_path)
 
 

@@ -217,13 +217,19 @@ def test_the_adversary_waits_for_its_kimg() -> None:
     assert "adversarial" in method.generator_losses(prepared(method, step=2)).parts
 
 
-def test_averaged_weights_follow_by_the_half_life() -> None:
-    method = samae("train.ema_halflife_kimg=0.008", "train.ema_rampup_ratio=1.0")
+@pytest.mark.parametrize(
+    ("halflife_kimg", "rampup_ratio", "samples_seen"), [(0.008, 1.0, 1_000_000), (1000.0, 0.5, 16)]
+)
+def test_averaged_weights_follow_by_the_half_life_which_ramps_up_with_the_pictures_seen(
+    halflife_kimg: float, rampup_ratio: float, samples_seen: int
+) -> None:
+    """Of 8 pictures both times."""
+    method = samae(f"train.ema_halflife_kimg={halflife_kimg}", f"train.ema_rampup_ratio={rampup_ratio}")
     name, weight = next(iter(method.generator.named_parameters()))
     before = method.ema.get_parameter(name).clone()
     with torch.no_grad():
         weight.add_(1.0)
-    method.update_ema(8, samples_seen=1_000_000)
+    method.update_ema(8, samples_seen)
     torch.testing.assert_close(method.ema.get_parameter(name), before + 0.5, atol=1e-6, rtol=0)
 
 
@@ -587,13 +593,3 @@ def test_a_swap_is_dilated_round_the_targets_jaw_alone() -> None:
     beyond = (method.swap(target, target).mask > 0) & (method.renderer.silhouette(target.coefficients) == 0)
     assert beyond[..., :16, :].sum() == 0
     assert beyond[..., 24:, :].sum() > 5
-
-
-def test_the_half_life_ramps_up_with_the_pictures_seen() -> None:
-    method = samae("train.ema_halflife_kimg=1000", "train.ema_rampup_ratio=0.5")
-    name, weight = next(iter(method.generator.named_parameters()))
-    before = method.ema.get_parameter(name).clone()
-    with torch.no_grad():
-        weight.add_(1.0)
-    method.update_ema(8, samples_seen=16)  # a half-life of 8 pictures
-    torch.testing.assert_close(method.ema.get_parameter(name), before + 0.5, atol=1e-6, rtol=0)
