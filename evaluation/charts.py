@@ -142,29 +142,26 @@ def scatter(clouds: Sequence[Cloud], x_label: str, y_label: str, title: str, bet
     shown = [cloud for cloud in clouds if all(map(math.isfinite, cloud.mean))]
     systems = [cloud for cloud in shown if cloud.shape == "dot"]
     unnamed = systems if len(systems) > MOST_NAMED else []
-    body += "".join(mark("dot", *_spot(cloud, x_axis, y_axis), 6.5, _fill(cloud.colour)) for cloud in unnamed)
-    body += _labelled([cloud for cloud in shown if cloud not in unnamed], x_axis, y_axis)
+    body += _labelled(shown, x_axis, y_axis, unnamed)
     if better:
         y, arrow = (34, "↗") if better.startswith("top") else (y_axis.start_px - 8, "↘")
         body += f'<text class="better" x="{x_axis.end_px - 6}" y="{y:g}" text-anchor="end">better {arrow}</text>'
     return _svg(width, height, title, body)
 
 
-def _spot(cloud: Cloud, x_axis: Axis, y_axis: Axis) -> tuple[float, float]:
-    return x_axis.at(cloud.mean[0]), y_axis.at(cloud.mean[1])
-
-
 def _fill(colour: str) -> str:
     return f'style="fill:{colour}"'
 
 
-def _labelled(clouds: Sequence[Cloud], x_axis: Axis, y_axis: Axis) -> str:
-    """Marks of the means, then their names where they cover neither a mark nor another name."""
-    spots = [_spot(cloud, x_axis, y_axis) for cloud in clouds]
+def _labelled(clouds: Sequence[Cloud], x_axis: Axis, y_axis: Axis, unnamed: Sequence[Cloud] = ()) -> str:
+    """Marks of the means, then names of all but the unnamed where they cover neither a mark nor another name."""
+    spots = [(x_axis.at(cloud.mean[0]), y_axis.at(cloud.mean[1])) for cloud in clouds]
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in spots]
     marks, names = "", ""
     for cloud, (x, y) in zip(clouds, spots, strict=True):
         marks += mark(cloud.shape, x, y, 6.5, _fill(cloud.colour) if cloud.shape == "dot" else "")
+        if cloud in unnamed:
+            continue
         left, base, box = _free_place(x, y, 8.2 * len(cloud.name), taken, x_axis, y_axis)
         taken.append(box)
         if abs(base - 4 - y) > FAR_PX:  # a line says whose name it is

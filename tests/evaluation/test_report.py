@@ -360,8 +360,12 @@ def test_names_in_a_scatter_do_not_cover_each_other() -> None:
 
 def test_where_many_systems_meet_a_scatter_names_the_baselines_alone() -> None:
     clouds = [Cloud(f"method-{n}", "red", [], (0.5 + 0.01 * n, 0.1)) for n in range(MOST_NAMED + 1)]
-    text = scatter([*clouds, Cloud("copy-target", "grey", [], (0.1, 0.0), "square")], "x", "y", "t")
-    assert re.findall(r'class="name"[^>]*>([\w-]+)<', text) == ["copy-target"]
+    text = scatter([*clouds, Cloud("true-swap", "grey", [], (0.49, 0.1), "square")], "x", "y", "t")
+    ((left, base, name),) = re.findall(r'class="name" x="([-\d.]+)" y="([-\d.]+)">([\w-]+)<', text)
+    assert name == "true-swap"
+    for x, y in re.findall(r'class="dot" cx="([\d.]+)" cy="([\d.]+)"', text):  # and covers none of their marks
+        inside = float(left) < float(x) < float(left) + 7.6 * len(name)
+        assert not (inside and float(base) - 11 < float(y) < float(base) + 3)
     assert text.count('class="dot"') == len(clouds)
 
 
