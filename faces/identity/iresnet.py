@@ -27,13 +27,18 @@ DEPTHS: dict[int, tuple[int, int, int, int]] = {
 }
 
 
+#: Fewest channels of the first stage: on processors without AVX-512 oneDNN's gradient of a strided 1x1 convolution
+#: writes past its buffer where fewer than eight channels come in, and the process aborts (seen with torch 2.13).
+FEWEST_CHANNELS = 8
+
+
 @dataclass(frozen=True, kw_only=True)
 class IResNetConfig:
     """Size of the network.
 
     Attributes:
         depth: 10, 18, 34, 50 or 100 (10 is ours).
-        width: channels of the first stage; each later stage doubles them (64 in the published networks).
+        width: channels of the first stage, 8 or more; each later stage doubles them (64 in the published networks).
         dim: length of the embedding.
         crop_px: width and height of the input; a multiple of 16.
         head: "fc" (published: one fully connected layer on the whole map) or "depthwise".
@@ -48,6 +53,8 @@ class IResNetConfig:
     def __post_init__(self) -> None:
         if self.depth not in DEPTHS:
             raise SamaeError(f"an IResNet has a depth of {sorted(DEPTHS)}, not {self.depth}")
+        if self.width < FEWEST_CHANNELS:
+            raise SamaeError(f"an IResNet's first stage has {FEWEST_CHANNELS} channels or more, not {self.width}")
         if self.crop_px % 16:
             raise SamaeError(f"crop_px must be a multiple of 16, not {self.crop_px}")
 

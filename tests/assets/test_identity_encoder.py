@@ -19,7 +19,7 @@ from training.encoder.recipe import load_encoder_recipe
 from training.footprint import encoder_disk_bytes
 
 SMALL = (
-    "people=4", "held_out_people=2", "pictures_per_person=2", "render_px=64", "crop_px=32", "depth=10", "width=4",
+    "people=4", "held_out_people=2", "pictures_per_person=2", "render_px=64", "crop_px=32", "depth=10", "width=8",
     "dim=16", "epochs=1", "batch_size=4",
 )  # fmt: skip
 

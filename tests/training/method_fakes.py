@@ -66,7 +66,7 @@ def tiny_head(seed: int = 0) -> MorphableHead:
 def tiny_encoder() -> TorchEncoder:
     """An untrained IResNet of a few thousand numbers."""
     torch.manual_seed(1)
-    network = IResNet(IResNetConfig(depth=10, width=4, dim=16, crop_px=32, head="depthwise"))
+    network = IResNet(IResNetConfig(depth=10, width=8, dim=16, crop_px=32, head="depthwise"))
     return TorchEncoder(network, "tiny", "f" * 16, "Apache-2.0")
 
 

@@ -20,7 +20,7 @@ from training.train import fitting_parts
 
 def other_encoder(folder: Path, seed: int = 7) -> Path:
     torch.manual_seed(seed)
-    network = IResNet(IResNetConfig(depth=10, width=4, dim=24, crop_px=32, head="depthwise"))
+    network = IResNet(IResNetConfig(depth=10, width=8, dim=24, crop_px=32, head="depthwise"))
     save_encoder(network, folder / "other.safetensors", {"licence": "Apache-2.0"})
     return folder / "other.safetensors"
 

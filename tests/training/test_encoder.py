@@ -129,6 +129,11 @@ def test_an_unknown_loss_is_refused() -> None:
         EncoderRecipe(loss="softmax")
 
 
+def test_a_network_too_narrow_for_some_processors_is_refused_with_its_recipe() -> None:
+    with pytest.raises(SamaeError, match="8 channels or more, not 4"):
+        EncoderRecipe(width=4)
+
+
 def test_a_training_may_start_from_another_encoder(tmp_path: Path) -> None:
     crops = pattern_set()
     first = train_encoder(SMALL, crops, lambda line: None)
@@ -144,4 +149,4 @@ def test_a_training_may_start_from_another_encoder(tmp_path: Path) -> None:
     losses = [float(line[0].split("loss ")[1].split(",")[0]) for line in (said, fresh)]
     assert losses[0] < losses[1] - 2
     with pytest.raises(SamaeError, match="choose depth"):
-        train_encoder(replace(recipe, width=4), crops, said.append)
+        train_encoder(replace(recipe, width=16), crops, said.append)

@@ -69,7 +69,7 @@ def test_embeddings_of_another_encoder_are_refused(tmp_path: Path) -> None:
 
 def test_an_encoder_given_by_its_path_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
-    save_encoder(IResNet(IResNetConfig(depth=10, width=4, dim=24, crop_px=32, head="depthwise")), path, {})
+    save_encoder(IResNet(IResNetConfig(depth=10, width=8, dim=24, crop_px=32, head="depthwise")), path, {})
     recipe = load_recipe("simswap", [*TINY, f"identity.encoder={path}"])
     export_model(build_method(recipe, tiny_head(), load_encoder(str(path))), tmp_path / "export")
     swapper = load_swapper(tmp_path / "export", head=tiny_head())

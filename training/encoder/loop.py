@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from faces.errors import SamaeError
 from faces.identity.encoder import TorchEncoder
-from faces.identity.iresnet import IResNet, IResNetConfig
+from faces.identity.iresnet import IResNet
 from faces.identity.registry import load_encoder, refuse_judge
 from training.checkpoints import CheckpointStore, load_strictly
 from training.encoder.blend import Blender
@@ -71,8 +71,7 @@ def epoch_batches(blender: Blender, epoch: int) -> Iterator[tuple[torch.Tensor, 
 
 def build_network(recipe: EncoderRecipe) -> IResNet:
     """The network of a recipe, at random."""
-    sizes = {key: getattr(recipe, key) for key in ("depth", "width", "dim", "crop_px", "head")}
-    return IResNet(IResNetConfig(**sizes))
+    return IResNet(recipe.network)
 
 
 class EncoderRun:

@@ -7,6 +7,7 @@ from typing import Any
 
 from faces.errors import SamaeError
 from faces.files import digest_of
+from faces.identity.iresnet import IResNetConfig
 from training.config import RECIPE_FOLDER
 from training.settings_tree import build_settings, read_tree
 
@@ -69,10 +70,17 @@ class EncoderRecipe:
             raise SamaeError("an encoder tells people apart and needs at least 2 of them: raise people")
         if not 0 <= self.blend_probability <= 1:
             raise SamaeError(f"blend_probability is a share of 0..1, not {self.blend_probability}")
+        _ = self.network  # sizes that no network can have are refused before any picture is drawn
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return dataclasses.asdict(self)
+
+    @property
+    def network(self) -> IResNetConfig:
+        """Size of the network that it trains."""
+        sizes = {key: getattr(self, key) for key in ("depth", "width", "dim", "crop_px", "head")}
+        return IResNetConfig(**sizes)
 
     @property
     def digest(self) -> str:
