@@ -1,5 +1,7 @@
 """The landmark solve: known heads come back, wrong points are survived, bad input is named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -232,6 +234,86 @@ def test_start_pose_is_exact_for_a_far_camera():
     np.testing.assert_allclose(translation[:, :2], [[10, -20]] * 2, atol=0.1)
 
 
+def test_start_pose_survives_wrong_points() -> None:
+    head = toy_head()
+    mean = head.mean_mm[head.landmarks[17:]].astype(np.float64)
+    turn = rotation_matrices(np.array([[0.1, -0.3, 0.1]]))
+    camera = Camera(256, 1e6, 128, 128)
+    moved = mean @ turn.transpose(0, 2, 1) * [1, -1, -1] + np.array([10.0, -20.0, 1e6])
+    points = moved[..., :2] * (camera.focal_px / moved[..., 2:]) + 128
+    points[:, [3, 20, 33, 47]] += [[30.0, -25.0], [-40.0, 10.0], [25.0, 35.0], [0.0, 40.0]]
+    rotation, translation = start_pose(mean, points, camera)
+    np.testing.assert_allclose(rotation, turn, atol=1e-3)
+    np.testing.assert_allclose(translation[:, :2], [[10, -20]], atol=0.1)
+
+
+def test_kinds_of_landmarks_weigh_what_the_settings_say(faces) -> None:
+    head, _, points = faces
+    settings = FitSettings(contour_weight=0.25, ridge_weight=5.0, lip_weight=7.0)
+    solver = _Solver(landmark_tables(head, 80), points[:1], Camera.centred(SIZE_PX), settings)
+    weights = solver.weights(np.zeros((1, 68, 2)), 1.0)[0]
+    weights /= weights[40]
+    np.testing.assert_allclose(weights[:17], 0.25)
+    np.testing.assert_allclose(weights[28:31], 5.0)
+    np.testing.assert_allclose(weights[60:], 7.0)
+    np.testing.assert_allclose(weights[np.r_[17:27, 31:60]], 1.0)
+    noise_px = settings.noise_percent / 100 * interocular(points[:1])[0]
+    plain = solver.weights(np.zeros((1, 68, 2)), 1.0)[0, 40]
+    assert plain == pytest.approx(1 / noise_px**2, rel=0.25)
+    doubted = solver.weights(np.full((1, 68, 2), 0.5**0.5 * 8 * noise_px), 1.0)[0, 40]
+    assert doubted == pytest.approx(plain / 4, rel=0.3)
+
+
+def test_a_step_is_bounded(faces) -> None:
+    head, _, points = faces
+    solver = _Solver(landmark_tables(head, 80), points[:2], Camera.centred(SIZE_PX), FitSettings())
+    before, depth = solver.rotation, solver.translation[:, 2]
+    delta = np.zeros((2, 6))
+    delta[0, :3], delta[1, 5] = [0.0, 3.0, 0.0], -5 * depth[1]
+    solver.apply(delta)
+    turned = np.einsum("nij,nij->n", solver.rotation, before)
+    np.testing.assert_allclose(np.arccos(np.clip((turned - 1) / 2, -1, 1)), [0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(solver.translation[:, 2] / depth, [1.0, 2 / 3])
+
+
+@pytest.mark.parametrize("bound", [0.0, 1.0])
+def test_expressions_at_a_limit_that_want_to_pass_it_stay_out_of_the_step(faces, bound) -> None:
+    head, _, points = faces
+    tables = landmark_tables(head, 80)
+    solver = _Solver(tables, points, Camera.centred(SIZE_PX), FitSettings())
+    solver.coefficients[:, tables.n_identity :] = bound
+    steps: list[np.ndarray] = []
+    solver.apply = steps.append
+    solver.step(True, 1.0)
+    moved = steps[0][:, 6 + tables.n_identity :]
+    assert 0.05 < (moved == 0).mean() < 0.95
+    assert (steps[0][:, : 6 + tables.n_identity] != 0).all()
+
+
+def test_the_heads_own_spread_of_expressions_is_kept(faces) -> None:
+    head, _, points = faces
+    shy = replace(head, expression_sigma=np.array([1e-4, *[1.0] * 7]))
+    plain, held = (one.layout.take(fit(None, points, one, SIZE_PX).coefficients, "expression") for one in (head, shy))
+    assert plain[:, 0].max() > 0.05
+    assert held[:, 0].max() < 0.01
+    assert held[:, 1:].max() > 0.05
+
+
+def test_fewer_identity_modes_are_the_first_ones(faces) -> None:
+    head, _, points = faces
+    identity = head.layout.take(fit(None, points, head, SIZE_PX, FitSettings(n_identity=6)).coefficients, "identity")
+    assert np.abs(identity[:, :6]).max() > 0.1
+    assert not identity[:, 6:].any()
+
+
+def test_the_error_is_a_share_of_the_outer_eye_corners(faces) -> None:
+    head, _, points = faces
+    found = fit(None, points, head, SIZE_PX, FitSettings(contour="fixed"))
+    vertices = posed_vertices(head, found.coefficients, Camera.centred(SIZE_PX))[0][:, head.landmarks, :2]
+    away = np.linalg.norm(vertices - points, axis=-1).mean(1) / interocular(points)
+    np.testing.assert_allclose(found.landmark_nme_percent, 100 * away, atol=0.02)
+
+
 def test_jacobian_is_the_derivative():
     head = toy_head()
     tables = landmark_tables(head, 80)
@@ -271,6 +353,12 @@ def test_line_tables_agree_with_the_whole_head():
     mean, basis = points_at(tables, np.full((3, 17), float(HOME)))
     here = mean + (basis @ both.astype(np.float64)[:, None, :, None])[..., 0]
     np.testing.assert_allclose(here, vertices[:, head.landmarks[:17]], atol=1e-3)
+
+
+def test_only_lines_of_the_lower_jaw_go_on_behind_it() -> None:
+    beyond = landmark_tables(toy_head(), 80).line_mean[:, HOME:]
+    for j, line in enumerate(beyond):
+        assert (np.ptp(line, axis=0).max() > 1.0) == (5 <= j <= 11), j
 
 
 def test_nearest_on_lines_matches_dense_sampling():

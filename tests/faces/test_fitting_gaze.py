@@ -8,6 +8,7 @@ from toy_head import toy_head
 from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 
 from evaluation.gaze import angle_degrees
+from faces.camera import rotation_matrices
 from faces.errors import SamaeError
 from faces.fitting import FitSettings, fit
 from faces.fitting.gaze import (
@@ -69,6 +70,20 @@ def test_the_whole_fit_turns_the_eyes_unless_told_not_to(faces):
         assert np.array_equal(*(head.layout.take(f.coefficients, group) for f in (found, blind))), group
     without = fit(None, points, head, SIZE_PX)
     assert not head.layout.take(without.coefficients, "gaze_rad").any()
+
+
+def test_larger_pictures_show_the_same_gaze(faces) -> None:
+    head, truth, pictures, points = faces
+    large = np.kron(pictures[:4], np.ones((1, 2, 2, 1), np.uint8))
+    found = read_gaze(pictures[:4], points[:4], truth[:4], head, FitSettings())
+    assert apart_degrees(read_gaze(large, 2 * points[:4], truth[:4], head, FitSettings()), found).max() < 0.5
+
+
+def test_a_head_beside_the_camera_must_turn_its_eyes_to_it() -> None:
+    place = np.array([[220.0, 0.0, 1100.0], [0.0, 110.0, 1100.0], [220.0, 0.0, 1100.0]])
+    turns = rotation_matrices(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.1, 0.0]]))
+    side, up = np.arctan(0.2), np.arctan(0.1)
+    np.testing.assert_allclose(towards_camera(turns, place), [[-side, 0], [0, -up], [-side - 0.1, 0]], atol=1e-9)
 
 
 def test_a_mirrored_face_looks_the_other_way(faces):

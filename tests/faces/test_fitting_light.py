@@ -8,10 +8,21 @@ from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 
 from faces.errors import SamaeError
 from faces.fitting import FitSettings, fit
-from faces.fitting.photometric import FacePixels, pixel_weights, skin_prior, slope, solve_light, split_tone, tukey
-from faces.fitting.view import fill_all_holes, fill_holes, shrink_images, view_faces
+from faces.fitting.photometric import (
+    MAX_PIXELS,
+    FacePixels,
+    face_pixels,
+    pixel_weights,
+    skin_prior,
+    slope,
+    solve_light,
+    split_tone,
+    tukey,
+)
+from faces.fitting.view import fill_all_holes, fill_holes, shrink_images, skin_triangles, view_faces
+from faces.morphable.registry import load_head
 from faces.render.mesh_image import check_coefficients
-from faces.render.shading import constant_light, directional_light, sh_basis, to_srgb
+from faces.render.shading import constant_light, directional_light, sh_basis, to_linear, to_srgb
 
 SIZE_PX = 128
 
@@ -49,6 +60,43 @@ def test_a_fifth_of_wrong_pixels_does_not_move_the_light():
     assert np.linalg.norm(found.reshape(27) - light) / np.linalg.norm(light) < 0.08
 
 
+def test_clipped_pixels_do_not_dim_the_light() -> None:
+    light = constant_light(0.6) + directional_light(np.array([0.3, 0.2, 0.9]), np.full(3, 2.2))
+    pixels = sphere_pixels(light, np.array([0.5, 0.4, 0.3]))
+    assert 0.15 < (pixels.colour > 0.98).any(1).mean() < 0.7
+    np.minimum(pixels.colour, 1.0, out=pixels.colour)
+    found = solve_light(pixels, pixels.mean, FitSettings(pixel_noise=0.01))
+    assert np.linalg.norm(found.reshape(27) - light) / np.linalg.norm(light) < 0.03
+
+
+def test_pixels_are_thinned_over_the_whole_face(portraits) -> None:
+    head, truth, pictures, _ = portraits
+    view = view_faces(truth[:1], head, SIZE_PX)
+    mean = np.broadcast_to(head.albedo_mean[0], pictures.shape[1:])
+    pixels = face_pixels(view, 0, pictures[0] / 255.0, head, mean)
+    assert len(pixels.colour) == MAX_PIXELS < view.face.sum()
+    height = head.mean_mm[pixels.corners[:, 0], 1]
+    region = head.mean_mm[head.face_region, 1]
+    assert height.min() < np.quantile(region, 0.1)
+    assert height.max() > np.quantile(region, 0.9)
+
+
+def test_a_narrow_prior_keeps_the_albedo_near_the_mean(portraits) -> None:
+    head, _, pictures, points = portraits
+    wide, narrow = (
+        head.layout.take(fit(pictures, points, head, SIZE_PX, FitSettings(albedo_sigma=sigma)).coefficients, "albedo")
+        for sigma in (1.0, 0.1)
+    )
+    assert (np.linalg.norm(narrow, axis=1) < 0.6 * np.linalg.norm(wide, axis=1)).all()
+
+
+def test_without_rounds_the_albedo_is_the_mean(portraits) -> None:
+    head, _, pictures, points = portraits
+    found = fit(pictures[:2], points[:2], head, SIZE_PX, FitSettings(light_rounds=0))
+    assert found.ok.all()
+    assert not head.layout.take(found.coefficients, "albedo").any()
+
+
 def test_the_fit_explains_the_picture(portraits):
     head, truth, pictures, points = portraits
     found = fit(pictures, points, head, SIZE_PX)
@@ -69,13 +117,30 @@ def test_geometry_does_not_depend_on_the_picture(portraits):
     assert np.isnan(without.photometric_error).all()
 
 
+def test_each_of_many_faces_has_its_own_light(portraits) -> None:
+    """Pictures are worked on in chunks; a face that is refused moves nobody."""
+    head, _, pictures, points = portraits
+    rows = np.r_[0:8, 0:8, 3:6]
+    many_points = points[rows].copy()
+    many_points[16] = np.nan
+    many = fit(pictures[rows], many_points, head, SIZE_PX)
+    few = fit(pictures, points, head, SIZE_PX)
+    light = [head.layout.take(found.coefficients, "light") for found in (many, few)]
+    np.testing.assert_allclose(light[0][[8, 15, 17, 18]], light[1][[0, 7, 4, 5]], atol=2e-3)
+    np.testing.assert_allclose(many.photometric_error[17:], few.photometric_error[4:6], atol=1e-4)
+    assert np.isnan(many.photometric_error[16])
+    assert not many.coefficients[16].any()
+
+
 def test_an_occluder_hardly_moves_the_light(portraits):
     head, _, pictures, points = portraits
     covered = pictures.copy()
     for picture, face in zip(covered, points, strict=True):
         centre = tuple(int(v) for v in face[[3, 31]].mean(0))
         cv2.circle(picture, centre, 12, (20, 90, 30), -1)
-    bare, hidden = (fit(p, points, head, SIZE_PX).coefficients for p in (pictures, covered))
+    found = [fit(p, points, head, SIZE_PX) for p in (pictures, covered)]
+    assert found[1].photometric_error.max() < 0.02
+    bare, hidden = (one.coefficients for one in found)
     bare, hidden = head.layout.take(bare, "light"), head.layout.take(hidden, "light")
     assert np.median(np.linalg.norm(bare - hidden, axis=1) / np.linalg.norm(bare, axis=1)) < 0.12
 
@@ -92,6 +157,7 @@ def test_a_face_off_the_picture_is_refused(portraits):
     found = fit(pictures[:1], points[:1] + 140.0, head, SIZE_PX)
     assert not found.ok[0]
     assert "skin" in found.reason[0]
+    np.testing.assert_allclose(head.layout.take(found.coefficients, "light")[0], constant_light(), atol=1e-6)
 
 
 def test_a_strict_threshold_is_a_reason(portraits):
@@ -123,6 +189,13 @@ def test_weights_fall_to_zero_and_slope_is_the_derivative():
     assert weights[0] == 0.0
     assert (weights[1:] == 1.0).all()
     assert residual[0] > 0.5
+    for level, far in ((0.01, 0.05), (0.1, 0.3)):  # as far as the floor, or as this face's own spread, says
+        shown = to_linear(np.full((9, 3), 0.5) + np.array([level] * 8 + [far])[:, None])
+        weights, _ = pixel_weights(shown, to_linear(np.full((9, 3), 0.5)), 0.1)
+        reach = max(0.1, 4.685 * level)
+        np.testing.assert_allclose(
+            weights[[0, 8]], [(1 - (away / reach) ** 2) ** 2 for away in (level, far)], atol=1e-3
+        )
     linear = np.array([0.05, 0.2, 0.6])
     numeric = (to_srgb(linear + 1e-6) - to_srgb(linear)) / 1e-6
     np.testing.assert_allclose(slope(linear), numeric, rtol=0.1)
@@ -135,6 +208,15 @@ def test_view_shows_the_face_with_unit_normals(portraits):
     assert (view.face <= view.raster.covered).all()
     np.testing.assert_allclose(np.linalg.norm(view.normals[view.face], axis=-1), 1.0, atol=1e-5)
     assert view.normals[view.face][:, 2].mean() > 0.5
+
+
+def test_lips_eyes_and_mouth_are_no_skin() -> None:
+    head = load_head("builtin")
+    skin = skin_triangles(head)
+    names = np.array(head.part_names)[head.parts]
+    assert set(names[skin]) == {"skin"}
+    assert skin.sum() > 0.5 * head.face_triangles.sum()
+    assert not (skin & ~head.face_triangles).any()
 
 
 def test_helpers_refuse_and_fill(portraits):

@@ -1,5 +1,7 @@
 """Masks: silhouette, occluders, the swap's mask, soft edges, mesh scaling."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from toy_pictures import toy_coefficients, toy_landmarks, toy_pictures
 from faces.camera import Camera
 from faces.errors import SamaeError
 from faces.fitting import fit
+from faces.fitting.maps import feature_map, predicted_images
+from faces.fitting.view import view_faces
 from faces.masks import (
     MeshScaleSettings,
     OccluderSettings,
@@ -20,7 +24,12 @@ from faces.masks import (
     silhouette,
     swap_mask,
 )  # fmt: skip
+from faces.morphable.base import MorphableHead
+from faces.morphable.registry import load_head
+from faces.occluders import clean_regions, deviations
 from faces.render.mesh_image import render_mesh
+from faces.render.rasterize import interpolate
+from faces.render.shading import to_linear, to_srgb
 
 SIZE_PX = 128
 
@@ -72,6 +81,71 @@ def test_a_painted_hand_and_a_strand_are_taken_out(portraits):
     assert mask[face & ~true].mean() / 255 > 0.9
 
 
+def test_each_of_many_faces_has_its_own_occluders(portraits) -> None:
+    """Faces are worked on in chunks: the seventeenth has its own picture."""
+    head, pictures, points, coefficients = portraits
+    rows, residual = np.arange(18) % 5, OccluderSettings(method="residual")
+    covered = pictures[rows]
+    for n, picture in enumerate(covered):
+        cv2.circle(picture, tuple(int(v) for v in points[rows[n], 2 + n % 13]), 12, (20, 90, 30), -1)
+    many = occluder_mask(covered, coefficients[rows], head, residual)
+    for n in (0, 16, 17):
+        np.testing.assert_array_equal(many[n], occluder_mask(covered[[n]], coefficients[rows[[n]]], head, residual)[0])
+        assert many[n].any()
+
+
+def test_only_strong_and_large_regions_of_a_face_are_occluders() -> None:
+    face, deviation = np.zeros((48, 48), bool), np.zeros((48, 48), np.float32)
+    face[4:44, 4:44] = True
+    deviation[6:12, 6:12] = 4.0
+    deviation[20:22, 6:8] = 9.0
+    deviation[30:36, 30:44], deviation[33, 33] = 4.0, 6.0
+    due = np.zeros((48, 48), np.uint8)
+    due[30:36, 30:44] = 1
+    plain = OccluderSettings(method="residual", grow_px=0.0)
+    np.testing.assert_array_equal(clean_regions(deviation, face, plain), due > 0)
+    cross = cv2.dilate(due, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > 0
+    np.testing.assert_array_equal(clean_regions(deviation, face, OccluderSettings(method="residual")), cross & face)
+
+
+def test_a_shadow_and_a_beard_are_forgiven_and_eyeballs_do_not_count(portraits) -> None:
+    head, _, _, _ = portraits
+    settings = OccluderSettings(method="residual")
+    coefficients = toy_coefficients(head, 1, seed=7, yaw_rad=0.0)
+    view = view_faces(coefficients, head, 96)
+    bare = predicted_images(coefficients, view, head)
+    height = interpolate(head.mean_mm[:, 1:2], head.triangles, view.raster)[0, ..., 0]
+    features = interpolate(feature_map(head, settings.feature_mm), head.triangles, view.raster)[0, ..., 0]
+    plain = view.face[0] & (features < 0.05)
+    cheek, chin = plain & (height > -30) & (height < 20), plain & (height < -85)
+    assert min(cheek.sum(), chin.sum()) > 40
+
+    def seen(factor: float, where: np.ndarray, of: MorphableHead = head) -> np.ndarray:
+        shown = np.where(where[..., None], to_srgb(factor * to_linear(bare)), bare).astype(np.float32)
+        return deviations(shown, coefficients, view, of, settings)[0]
+
+    for factor in (0.8, 1.2):
+        assert np.median(seen(factor, cheek)[cheek]) < 0.2
+    assert np.median(seen(0.3, cheek)[cheek]) > settings.strong
+    assert np.median(seen(0.3, chin)[chin]) < settings.weak
+    assert np.median(seen(2.5, chin)[chin]) > settings.strong
+    glass = replace(head, parts=np.ones_like(head.parts), part_names=("skin", "eye_left"))
+    assert seen(0.3, cheek, glass).max() == 0
+
+
+def test_brows_eyes_and_lips_may_differ_more(portraits) -> None:
+    head, _, _, _ = portraits
+    settings = OccluderSettings(method="residual", shadow=(1.0, 1.0), beard=1.0)
+    coefficients = toy_coefficients(head, 1, seed=7, yaw_rad=0.0)
+    view = view_faces(coefficients, head, 96)
+    shown = predicted_images(coefficients, view, head) + np.float32(0.2)
+    features = interpolate(feature_map(head, settings.feature_mm), head.triangles, view.raster)[0, ..., 0]
+    found = deviations(shown, coefficients, view, head, settings)[0]
+    away, near = view.face[0] & (features < 0.02), view.face[0] & (features > 0.95)
+    assert np.median(found[away]) == pytest.approx(1 / 1.4826, rel=0.05)
+    assert np.median(found[near]) == pytest.approx(1 / 1.4826 / settings.feature_tolerance, rel=0.1)
+
+
 def test_masks_are_the_same_in_any_batch(portraits):
     head, pictures, _, coefficients = portraits
     whole = face_mask(pictures, coefficients, head)
@@ -91,6 +165,14 @@ def test_swap_mask_is_the_dilated_union_without_occluders():
     assert (mask[0][far] == 0).all()
     assert mask.sum() > (union * (1 - cover)).sum()
     np.testing.assert_array_equal(swap_mask(target, source, None, 0.0), union)
+
+
+def test_a_swap_mask_does_not_come_out_behind_an_occluder() -> None:
+    target, cover = np.zeros((1, 64, 64), np.float32), np.zeros((1, 64, 64), np.float32)
+    target[0, 20:40, 20:40], cover[0, 16:44, 32:40] = 1, 1
+    mask = swap_mask(target, target, cover, dilate_px=8.0)[0]
+    assert not mask[:, 32:].any()
+    assert mask[20:40, 18:32].all()
 
 
 def test_with_landmarks_a_swap_mask_is_dilated_round_the_jaw_alone():
@@ -137,6 +219,28 @@ def test_feather_is_soft_inside_and_nothing_outside():
     np.testing.assert_array_equal(feather(mask, 0.0), mask)
     full = np.ones((1, 8, 8), np.float32)
     np.testing.assert_array_equal(feather(full, 3.0), full)
+
+
+def test_a_feather_rises_over_its_width_and_stays_below_the_mask() -> None:
+    mask = np.zeros((1, 64, 64), np.float32)
+    mask[0, 10:54, 10:54] = 1
+    mask[0, 28:36, 28:36] = 0.6
+    soft = feather(mask, 6.0)
+    assert (soft <= mask).all()
+    np.testing.assert_allclose(soft[0, 28:36, 28:36], 0.6)
+    assert soft[0, 20, 17] == 1
+    assert soft[0, 20, 13] == pytest.approx(0.5, abs=0.15)
+
+
+def test_an_open_mouth_belongs_to_the_face() -> None:
+    head = load_head("builtin")
+    expression = np.zeros((1, head.layout.n_expression))
+    expression[0, head.expression_names.index("jawOpen")] = 1.0
+    coefficients = head.layout.pack(expression=expression, translation_mm=np.array([[0.0, -20.0, 1100.0]]))
+    lips = toy_landmarks(head, coefficients, SIZE_PX)[0, 60:]
+    assert np.ptp(lips[:, 1]) > 6
+    x, y = lips.mean(0).astype(int)
+    assert silhouette(coefficients, head, SIZE_PX)[0, y - 2 : y + 3, x - 2 : x + 3].min() == 1
 
 
 def test_mesh_scales_are_drawn_as_stated():

@@ -13,6 +13,7 @@ from faces.fitting import fit
 from faces.morphable import load_head
 from faces.morphable.base import vertex_normals
 from faces.morphable.bfm import (
+    SHAPES,
     deep3d_albedo,
     deep3d_basis,
     deep3d_landmarks,
@@ -152,6 +153,7 @@ def test_the_head_keeps_this_projects_promises(path: Path) -> None:
     assert head.edition == "bfm2009-front-1"
     assert head.layout.size == 259
     np.testing.assert_allclose(head.mean_mm[head.landmarks[36:48]].mean(0), [0, 0, 12], atol=1e-3)
+    np.testing.assert_array_equal(head.face_region, toy_head().face_region)
     step = (arrays["meanshape"][0, 3:6] - arrays["meanshape"][0, :3]) * 100
     np.testing.assert_allclose(head.mean_mm[1] - head.mean_mm[0], step, atol=1e-3)
     small = np.full((1, 80), 1e-3)
@@ -165,6 +167,22 @@ def test_the_head_keeps_this_projects_promises(path: Path) -> None:
         import_deep3d(toy_head(), np.zeros((1, 257)))
     with pytest.raises(SamaeError, match="257 a face"):
         import_deep3d(head, np.zeros((1, 259)))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_digest_sees_every_array(path: Path, tmp_path: Path, name: str) -> None:
+    arrays = small_file()
+    arrays[name] = np.flip(arrays[name])
+    assert read_bfm(write(tmp_path / "BFM_model_front.mat", arrays)).digest != read_bfm(path).digest
+
+
+def test_imported_light_is_that_of_the_skins_colour(path: Path) -> None:
+    """Hair and neck have colours of their own, which the light must not see."""
+    head = read_bfm(path)
+    theirs = deep3d_coefficients(np.random.default_rng(3), 2)
+    mean = np.stack([one[toy_head().face_region].mean(0) for one in deep3d_albedo(head, theirs[:, 144:224])])
+    light = light_from_deep3d(theirs[:, 227:254], mean)
+    np.testing.assert_allclose(head.layout.take(import_deep3d(head, theirs), "light"), light, atol=1e-6)
 
 
 def test_signed_expressions_are_fitted_from_landmarks(path: Path) -> None:

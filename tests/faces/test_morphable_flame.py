@@ -14,7 +14,7 @@ from faces.camera import Camera, head_to_camera, project, rotation_matrices
 from faces.errors import SamaeError
 from faces.fitting import fit
 from faces.morphable import load_head
-from faces.morphable.flame import convert, main, read_embedding, read_flame
+from faces.morphable.flame import ARRAYS, EMBEDDING, convert, main, read_embedding, read_flame
 from faces.morphable.inert_pickle import inert_pickle
 from tests.faces.toy_head import toy_head
 
@@ -197,6 +197,45 @@ def test_edition_digest_and_parts(files: tuple[Path, Path, Path], monkeypatch: p
     part = head.part(kept, head.face_triangles)
     zero = np.zeros((1, 300)), np.zeros((1, len(head.expression_mm)))
     np.testing.assert_array_equal(part.vertices(*zero)[0], head.vertices(*zero)[0][kept])
+    every_third = np.arange(kept.sum()) % 3 == 0
+    smaller = part.part(every_third, np.zeros(len(part.triangles), bool))
+    np.testing.assert_array_equal(smaller.vertices(*zero)[0], part.vertices(*zero)[0][every_third])
+
+
+def test_eyes_limits_and_face_region_are_in_their_places(files: tuple[Path, Path, Path]) -> None:
+    head = read_flame(files[2])
+    eyes = [head.mean_mm[eye] for eye in (head.eye_left, head.eye_right)]
+    assert eyes[0][:, 0].min() > 0 > eyes[1][:, 0].max()
+    np.testing.assert_allclose(np.mean([(eye.max(0) + eye.min(0)) / 2 for eye in eyes], axis=0), 0, atol=1e-3)
+    for name, eye in (("eye_left", head.eye_left), ("eye_right", head.eye_right)):
+        inside = np.isin(head.triangles, eye).all(1)
+        np.testing.assert_array_equal(head.parts == head.part_names.index(name), inside)
+    assert head.expression_limits is not None
+    assert head.expression_sigma is not None
+    limits = dict(zip(head.expression_names, head.expression_limits.tolist(), strict=True))
+    sigma = dict(zip(head.expression_names, head.expression_sigma.tolist(), strict=True))
+    assert limits["expression000"] == [-3.0, 3.0]
+    assert limits["jaw_x_rad"] == [-0.05, 0.6]
+    assert limits["neck_x_rad"] == [-0.7, 0.7]
+    assert sigma["expression000"] > sigma["jaw_x_rad"] > sigma["jaw_y_rad"] > sigma["neck_x_rad"]
+    marks = head.mean_mm[head.landmarks]
+    assert head.face_region[head.landmarks[17:]].all()
+    assert head.mean_mm[head.face_region, 2].min() > marks[[0, 16], 2].mean() - 6.0
+
+
+def test_the_edition_is_the_files_and_the_digest_sees_every_array(
+    files: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    with np.load(files[2]) as file:
+        data = {name: file[name] for name in file.files}
+    before = read_flame(files[2]).digest
+    for name in (*ARRAYS, *EMBEDDING):
+        changed = data[name].copy()
+        changed.flat[-1] = changed.flat[0] if changed.dtype.kind in "iu" else changed.flat[-1] + 1e-3
+        np.savez(tmp_path / "flame.npz", **data | {name: changed, "edition": np.array("2023")})
+        head = read_flame(tmp_path / "flame.npz")
+        assert head.digest != before, name
+        assert head.edition == "flame2023-1"
 
 
 def test_embeddings_in_three_containers(files: tuple[Path, Path, Path], tmp_path: Path) -> None:

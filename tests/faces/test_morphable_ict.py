@@ -64,11 +64,13 @@ def test_small_file_is_read_in_this_projects_units(tmp_path: Path) -> None:
     arrays = small_file()
     head = read_ict(write(tmp_path / "model.npz", arrays))
     eyes = head.mean_mm[np.concatenate([head.eye_left, head.eye_right])]
-    np.testing.assert_allclose((eyes.max(0) + eyes.min(0))[0] / 2, 0, atol=1e-4)
+    np.testing.assert_allclose((eyes.max(0) + eyes.min(0)) / 2, 0, atol=1e-4)
+    assert head.mean_mm[head.eye_left, 0].min() > 0 > head.mean_mm[head.eye_right, 0].max()
     np.testing.assert_allclose(
         head.mean_mm[1] - head.mean_mm[0], (arrays["neutral"][1] - arrays["neutral"][0]) * 10, rtol=1e-4, atol=1e-4
     )
     np.testing.assert_allclose(head.identity_mm, arrays["identity"].astype(np.float32) * 10)
+    np.testing.assert_allclose(head.expression_mm, arrays["expression"].astype(np.float32) * 10)
     assert head.expression_names == ("jawOpen", "eyeBlink_L")
     drawn = arrays["material"] != 11
     quads = (arrays["faces"][drawn][:, 3] >= 0).sum()
@@ -76,6 +78,40 @@ def test_small_file_is_read_in_this_projects_units(tmp_path: Path) -> None:
     assert head.layout.n_albedo == 0
     assert head.face_region.any()
     assert head.digest == read_ict(tmp_path / "model.npz").digest
+
+
+def test_quads_are_drawn_whole_each_in_its_own_part(tmp_path: Path) -> None:
+    arrays = small_file()
+    arrays["material"][5:8] = 1
+    head = read_ict(write(tmp_path / "model.npz", arrays))
+    drawn = {
+        (*triangle, head.part_names[part]) for triangle, part in zip(head.triangles.tolist(), head.parts, strict=True)
+    }
+    parts = {0: "skin", 1: "scalp", 3: "teeth", 4: "eye_left", 6: "eye_right"}
+    skin = set()
+    for (a, b, c, d), material in zip(arrays["faces"].tolist(), arrays["material"].tolist(), strict=True):
+        if material in parts:
+            due = {(a, b, c, parts[material])} | ({(a, c, d, parts[material])} if d >= 0 else set())
+            assert due <= drawn
+        skin |= {corner for corner in (a, b, c, d) if material == 0 and corner >= 0}
+    assert set(np.flatnonzero(head.face_region)) == skin
+
+
+def test_a_vertex_takes_the_texture_coordinate_of_its_first_corner(tmp_path: Path) -> None:
+    arrays = small_file()
+    head = read_ict(write(tmp_path / "model.npz", arrays))
+    corners, places = arrays["faces"].ravel(), arrays["uv_faces"].ravel()
+    for vertex in np.unique(corners[corners >= 0]):
+        first = places[np.flatnonzero(corners == vertex)[0]]
+        np.testing.assert_array_equal(head.uv[vertex], arrays["uv"][first])
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_the_digest_sees_every_array(tmp_path: Path, name: str) -> None:
+    arrays = small_file()
+    before = read_ict(write(tmp_path / "model.npz", arrays)).digest
+    arrays[name] = arrays[name][::-1]
+    assert read_ict(write(tmp_path / "model.npz", arrays)).digest != before
 
 
 @pytest.mark.parametrize("name", NEEDED)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from faces.camera import head_to_camera, project
 from faces.errors import SamaeError
 from faces.landmarks import ffhq_quad
 from faces.morphable.registry import load_head
@@ -166,6 +167,72 @@ def test_the_face_reading_keeps_the_targets_tone_and_the_full_one_takes_the_sour
     assert full.skin == pytest.approx(wearer.skin_linear)
     area = (face.mask > 250) & (full.mask > 250)
     assert full.image[area].mean() > face.image[area].mean() + 10
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"iris": "blue"},
+        {"moles": ((22.0, -36.0, 5.0), (-25.0, -30.0, 5.0))},
+        {"brow_thickness": 1.4, "brow_density": 1.0, "brow_tilt": 0.8},
+        {"beard_style": "moustache", "beard_mm": 9.0, "beard_density": 1.0},
+        {"lip_pigment": 0.9, "freckles": 1.0},
+    ],
+)
+def test_marks_of_the_sources_face_come_along(marks: dict[str, object]) -> None:
+    """Two people of one shape and tone: the true swap is the picture that the source would have had."""
+    base = {"beard_style": "none", "moles": (), "iris": "dark_brown", "freckles": 0.0, "lip_pigment": -0.5}
+    owner = replace(person_from_seed(0, 3), **base)
+    wearer = replace(owner, **marks)
+    scene = plain_scene(owner)
+    own, theirs = (render_person(person, scene, SIZE) for person in (owner, wearer))
+    swapped = render_person(owner, scene, SIZE, wearer)
+    differs = np.abs(theirs.image.astype(int) - own.image).max(-1)
+    assert differs.max() > 8
+    left = np.abs(theirs.image.astype(int) - swapped.image).max(-1)
+    assert left[own.mask > 128].max() <= 1
+    np.testing.assert_allclose(swapped.landmarks_px, own.landmarks_px, atol=1e-4)
+
+
+@pytest.mark.parametrize("reading", ["face", "full"])
+def test_a_hand_before_the_face_stays_the_targets(reading: str) -> None:
+    owner = replace(person_from_seed(0, 3), lightness=66.0)
+    wearer = replace(owner, lightness=34.0)
+    scene = plain_scene(owner, occluder="hand")
+    own, swapped = render_person(owner, scene, SIZE), render_person(owner, scene, SIZE, wearer, reading)
+    hand = (own.occluder == 255) & (swapped.occluder == 255)
+    assert hand.sum() > 30
+    assert np.abs(own.image[hand].astype(int) - swapped.image[hand]).max() <= 1
+
+
+def test_a_swaps_landmarks_are_the_sources_under_the_targets_pose() -> None:
+    head = load_head()
+    (source, _), (owner, scene) = person_and_scene(0, 3, PEOPLE), person_and_scene(0, 4, PEOPLE)
+    assert source.person_id != owner.person_id
+    swapped, own = true_swap(0, 3, 4, PEOPLE, SIZE), picture(4)
+    take = head.layout.take
+    for shown in (swapped, own):
+        points = head.decode(shown.coefficients[None]).landmarks
+        pose = (take(shown.coefficients, name)[None] for name in ("rotation_rad", "translation_mm"))
+        seen = project(head_to_camera(points, *pose), shown.camera)[0, :, :2]
+        assert np.abs(seen - shown.landmarks_px)[17:].max() < 0.05
+    assert np.abs(swapped.landmarks_px - own.landmarks_px)[17:].max() > 0.3
+    np.testing.assert_allclose(
+        take(swapped.coefficients, "identity"), source.shape[: head.layout.n_identity], rtol=1e-6
+    )
+    for name in ("expression", "rotation_rad", "translation_mm", "gaze_rad"):
+        np.testing.assert_allclose(take(swapped.coefficients, name), take(own.coefficients, name), atol=1e-5)
+    gaze = [scene.gaze_yaw_rad - scene.yaw_rad, scene.gaze_pitch_rad - scene.pitch_rad]
+    np.testing.assert_allclose(take(own.coefficients, "gaze_rad"), np.clip(gaze, -0.55, 0.55), atol=1e-6)
+
+
+def test_light_and_albedo_of_the_coefficients_explain_the_picture() -> None:
+    owner = replace(person_from_seed(0, 3), beard_style="none")
+    shown = render_person(owner, plain_scene(owner), SIZE)
+    mesh = render_mesh(load_head(), shown.coefficients, shown.camera, "own")
+    bare = (shown.mask > 250) & (mesh.mask[0] > 0.99)
+    ratio = to_linear(shown.image[bare] / 255.0) / np.maximum(to_linear(mesh.image[0][bare]), 1e-3)
+    assert np.abs(np.log(np.median(ratio, axis=0))).max() < 0.35
 
 
 def test_an_unknown_reading_is_refused_by_name() -> None:

@@ -1,5 +1,6 @@
 """Sequences: smooth tracks, true swaps frame by frame, the same frames however many are asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,7 +8,11 @@ import numpy as np
 import pytest
 
 from faces.errors import SamaeError
+from faces.files import read_json
+from faces.synthetic.film import develop
 from faces.synthetic.person import person_from_seed
+from faces.synthetic.portrait import render_person
+from faces.synthetic.scene import scene_from_seed
 from faces.synthetic.video import Sequence, sequence, track, write_sequence
 
 SIZE = 32
@@ -34,6 +39,26 @@ def test_a_track_keeps_the_owners_hair_clothes_and_backdrop() -> None:
     first, last = track(5, 40, person_from_seed(5, 1))[::39]
     for name in ("seed", "hair_style", "hair_linear", "clothes", "background_seed", "glasses", "occluder"):
         assert getattr(first, name) == getattr(last, name)
+
+
+def test_a_track_is_its_seeds_and_its_owners() -> None:
+    owner = person_from_seed(5, 1)
+    one = track(5, 30, owner)
+    for other in (track(6, 30, owner), track(5, 30, replace(owner, person_id=2))):
+        assert one[0].expression != other[0].expression
+        turns = [np.diff([scene.gaze_yaw_rad for scene in scenes]) for scenes in (one, other)]
+        assert np.abs(turns[0] - turns[1]).max() > 1e-3
+    assert track(5, 30, owner) == one
+
+
+def test_frames_lie_on_the_clock_of_their_rate_and_each_has_its_own_grain() -> None:
+    owner = person_from_seed(5, 1)
+    slow, fast = track(5, 6, owner, fps=25.0), track(5, 11, owner, fps=50.0)
+    assert [scene.frame for scene in fast] == list(range(11))
+    assert [replace(scene, frame=0) for scene in fast[::2]] == [replace(scene, frame=0) for scene in slow]
+    light = np.full((SIZE, SIZE, 3), 0.2, np.float32)
+    grainy = [develop(light, replace(scene, noise=0.02, jpeg_quality=0)) for scene in slow[:2]]
+    assert (grainy[0] != grainy[1]).mean() > 0.3
 
 
 def test_people_blink_in_a_track() -> None:
@@ -65,6 +90,12 @@ def test_frames_differ_in_pose_and_share_the_wearers_identity(shown: Sequence) -
     np.testing.assert_array_equal(first[:count], last[:count])
 
 
+def test_the_still_is_the_source_in_a_scene_of_their_own(shown: Sequence) -> None:
+    source = person_from_seed(5, 2)
+    scene = scene_from_seed(5, 2_000_003 + 2, source)
+    np.testing.assert_array_equal(shown.source.image, render_person(source, scene, SIZE).image)
+
+
 def test_an_empty_sequence_is_refused() -> None:
     with pytest.raises(SamaeError, match="at least 1 frame"):
         sequence(5, 0, SIZE)
@@ -81,10 +112,18 @@ def test_a_written_sequence_is_continued_and_another_one_refused(shown: Sequence
         for index in range(3):
             stored = cv2.imread(str(tmp_path / f"clip/{name}/{index:05d}.png"), cv2.IMREAD_COLOR)
             np.testing.assert_array_equal(stored[..., ::-1], truth[index])
-    mask = cv2.imread(str(tmp_path / "clip/face_changed/00002.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(mask, shown.changed()[2])
-    with pytest.raises(SamaeError, match="another sequence"):
-        write_sequence(tmp_path / "clip", 6, 3, SIZE, **people)
+    for reading in ("face", "full"):
+        mask = cv2.imread(str(tmp_path / f"clip/{reading}_changed/00002.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, shown.changed(reading)[2])
+    still = cv2.imread(str(tmp_path / "clip/source.png"), cv2.IMREAD_COLOR)
+    np.testing.assert_array_equal(still[..., ::-1], shown.source.image)
+    marks = [frame["face_landmarks"] for frame in read_json(tmp_path / "clip/truth.json")["frames"]]
+    truth = np.stack([frame.target.landmarks_px for frame in shown.frames])
+    np.testing.assert_allclose(np.array(marks) + 0.5, truth, atol=1e-3)
+    mine = {"seed": 5, "frames": 3, "size_px": SIZE} | people
+    for other in ({"seed": 6}, {"source_person": 0}, {"target_person": 0}, {"fps": 30.0}, {"size_px": 2 * SIZE}):
+        with pytest.raises(SamaeError, match="another sequence"):
+            write_sequence(tmp_path / "clip", **mine | other)
 
 
 @pytest.mark.parametrize("record", ["{}", "[]", '{"origin": 1}', '{"frames": []}', '{"origin": 1, "frames": 2}'])
