@@ -19,6 +19,7 @@ from faces.synthetic.person import Person, person_from_seed
 from faces.synthetic.pictures import person_and_scene, render_picture, true_swap
 from faces.synthetic.portrait import Portrait, render_person
 from faces.synthetic.scene import Scene, scene_from_seed
+from faces.synthetic.truth import vertex_albedo
 
 SIZE = 64
 PEOPLE = 4
@@ -233,6 +234,43 @@ def test_light_and_albedo_of_the_coefficients_explain_the_picture() -> None:
     bare = (shown.mask > 250) & (mesh.mask[0] > 0.99)
     ratio = to_linear(shown.image[bare] / 255.0) / np.maximum(to_linear(mesh.image[0][bare]), 1e-3)
     assert np.abs(np.log(np.median(ratio, axis=0))).max() < 0.35
+
+
+def test_the_full_reading_changes_skin_beyond_the_face() -> None:
+    owner = replace(person_from_seed(0, 3), lightness=66.0)
+    wearer = replace(owner, lightness=34.0)
+    scene = plain_scene(owner)
+    own = render_person(owner, scene, SIZE)
+    face, full = (render_person(owner, scene, SIZE, wearer, reading) for reading in ("face", "full"))
+    assert (full.changed >= face.changed).all()
+    beyond = (full.image != own.image).any(-1) & (face.changed == 0)
+    assert beyond.mean() > 0.03
+
+
+@pytest.mark.parametrize("reading", ["face", "full"])
+def test_a_blurred_true_swap_differs_inside_its_map_alone(reading: str) -> None:
+    owner = replace(person_from_seed(0, 3), lightness=66.0)
+    scene = plain_scene(owner, blur_px=4.0)
+    own = render_person(owner, scene, SIZE)
+    swapped = render_person(owner, scene, SIZE, replace(owner, lightness=34.0, iris="blue"), reading)
+    differs = (swapped.image != own.image).any(-1)
+    assert differs.any()
+    assert not differs[swapped.changed == 0].any()
+
+
+def test_the_mouth_keeps_its_colours_and_the_eyes_have_their_owners() -> None:
+    head, owner = load_head(), person_from_seed(0, 3)
+    colours = vertex_albedo(head, owner, owner, "face")
+    wet = np.unique(head.triangles[np.isin(np.array(head.part_names)[head.parts], ("teeth", "mouth", "tongue"))])
+    np.testing.assert_array_equal(colours[wet], head.albedo_mean[wet])
+    skin = np.setdiff1d(np.flatnonzero(head.face_region), wet)
+    np.testing.assert_allclose(colours[skin], np.tile(owner.skin_linear, (len(skin), 1)))
+    eyes = []
+    for iris in ("dark_brown", "blue"):
+        person = replace(owner, iris=iris)
+        shown = render_person(person, plain_scene(owner), 32)
+        eyes.append(head.albedo(head.layout.take(shown.coefficients, "albedo"))[0][head.eye_left])
+    assert (eyes[1] - eyes[0])[:, 2].max() > 0.03
 
 
 def test_an_unknown_reading_is_refused_by_name() -> None:
