@@ -1,6 +1,6 @@
 """The landmark solve: known heads come back, wrong points are survived, bad input is named."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -202,7 +202,9 @@ def test_settings_refuse_nonsense_and_their_digest_follows_them():
     with pytest.raises(SamaeError, match="working_px"):
         FitSettings(working_px=4)
     assert FitSettings().digest == FitSettings().digest
-    assert FitSettings(n_identity=10).digest != FitSettings().digest
+    for name, value in asdict(FitSettings()).items():
+        other = "fixed" if name == "contour" else value + 1
+        assert FitSettings(**{name: other}).digest != FitSettings().digest, name
 
 
 def test_an_empty_batch_is_empty():
