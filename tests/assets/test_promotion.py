@@ -12,7 +12,16 @@ from assets.checks import does_not_copy_the_target, gate_verdict
 from assets.evaluation import promotion, training_curves
 from assets.models import EXPORT, run_folder
 from assets.plan import Plan
-from assets.promotion import CHALLENGER, CHAMPION, PREVIOUS, ROLLED_BACK_TAG, carry_out, kept_verdicts, move_aliases
+from assets.promotion import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    ROLLED_BACK_TAG,
+    carry_out,
+    kept_verdicts,
+    move_aliases,
+    unfinished,
+)
 from assets.store import Store
 from evaluation.judge import judge
 from evaluation.leaderboard import best_first
@@ -220,6 +229,39 @@ def test_every_verdict_is_kept_and_tagged(tmp_path: Path) -> None:
     kept = kept_verdicts(store)
     assert [path.name[:6] for path in kept] == ["00001-", "00002-"]
     assert [read_json(path)["promoted"] for path in kept] == [None, "simswap"]
+
+
+def test_a_verdict_is_kept_before_any_alias_moves(tmp_path: Path) -> None:
+    store = Store(tmp_path, "people")
+    seen: list[int] = []
+
+    class Watched(Registry):
+        def set_alias(self, alias: str, version: str) -> None:
+            seen.append(len(kept_verdicts(store)))
+            super().set_alias(alias, version)
+
+    carry_out(Watched([(CHAMPION, "9")]), store, decided(), VERSIONS, {})  # type: ignore[arg-type]
+    assert seen == [1, 1, 1]
+
+
+def test_no_verdict_is_written_over_when_an_older_one_was_removed(tmp_path: Path) -> None:
+    registry, store = Registry([(CHAMPION, "9")]), Store(tmp_path, "people")
+    for _ in range(2):
+        carry_out(registry, store, decided(None), VERSIONS, {})  # type: ignore[arg-type]
+    kept_verdicts(store)[0].unlink()
+    carry_out(registry, store, decided(), VERSIONS, {})  # type: ignore[arg-type]
+    assert [path.name[:6] for path in kept_verdicts(store)] == ["00002-", "00003-"]
+
+
+def test_a_killed_run_is_finished_by_the_last_verdict(tmp_path: Path) -> None:
+    registry, store = Registry([(CHAMPION, "9")]), Store(tmp_path, "people")
+    for outcome in (decided(None), decided()):
+        carry_out(registry, store, outcome, VERSIONS, {"settings": 1})  # type: ignore[arg-type]
+    found = unfinished(store, {"settings": 1}, registry.version_at(CHAMPION))
+    assert found is not None
+    assert (found["promoted"], found["champion_before"]) == ("simswap", "9")
+    assert unfinished(store, {"settings": 2}, registry.version_at(CHAMPION)) is None
+    assert unfinished(store, {"settings": 1}, ("9", {})) is None
 
 
 @pytest.mark.parametrize("moment", [PREVIOUS, CHALLENGER, CHAMPION, "the asset is kept"])

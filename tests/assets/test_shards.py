@@ -2,7 +2,9 @@
 
 import copy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -12,12 +14,12 @@ from assets.aligned import resize, scaled
 from assets.common import contact_sheet
 from assets.graph import provenance
 from assets.identity import similarity
-from assets.shards import FOLDER_STAGES, part_digest
+from assets.shards import FOLDER_STAGES, _link_old, part_digest, samples, write_shard, write_tar
 from assets.store import Store
 from assets.tables import accepted, chunks, matrix, read_array, read_rows, write_rows
 from faces.errors import SamaeError
 from faces.files import read_json, sha256_file, write_json
-from tests.assets.conftest import COUNT, SIZE_PX, House, make
+from tests.assets.conftest import COUNT, SIZE_PX, House, make, tiny_plan
 from training.shards import ShardSet
 
 
@@ -118,6 +120,70 @@ def test_a_tar_depends_on_its_own_folder_alone(made: tuple[House, dg.DagsterInst
     assert part_digest("00000", made_from) == part_digest("00000", other)
     changed = {**made_from, "inputs": made_from["inputs"] | {"face_masks/00000": "new"}}
     assert part_digest("00000", made_from) != part_digest("00000", changed)
+
+
+def test_a_tar_depends_on_its_settings_and_on_what_earlier_folders_have() -> None:
+    made_from: dict[str, Any] = {
+        "code_version": "1",
+        "settings": {"picture_px": 32},
+        "inputs": {"face_masks/00000": "masks"},
+    }
+    first = part_digest("00000", made_from)
+    assert part_digest("00000", made_from | {"settings": {"picture_px": 64}}) != first
+    assert part_digest("00000", made_from, {"00003": "01000"}) != first
+    assert part_digest("00000", made_from | {"code_version": "2"}, {}) == first
+
+
+def test_a_tar_of_other_inputs_is_not_linked_into_the_new_set(tmp_path: Path) -> None:
+    store = Store(tmp_path, "people")
+    with store.write("training_shards", None, {}) as (folder, metadata):
+        (folder / "00000.tar").write_bytes(b"old")
+        metadata["parts"] = {"00000": "one"}
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert not _link_old(store, "00000", "two", scratch)
+    assert list(scratch.iterdir()) == []
+    assert _link_old(store, "00000", "one", scratch)
+    assert (scratch / "00000.tar").read_bytes() == b"old"
+
+
+def test_a_tar_is_whole_or_absent(tmp_path: Path) -> None:
+    def broken() -> Iterator[dict[str, Any]]:
+        raise SamaeError("a picture cannot be read")
+        yield
+
+    with pytest.raises(SamaeError):
+        write_tar(tmp_path / "00000.tar", broken())
+    assert list(tmp_path.iterdir()) == []
+    write_tar(tmp_path / "00000.tar", [])
+    assert (tmp_path / "00000.tar").read_bytes() == b""
+
+
+def test_a_photograph_of_an_earlier_folder_is_not_in_the_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("assets.shards.samples", lambda *given: [{"meta": {"key": key}} for key in ("1", "2", "3")])
+    monkeypatch.setattr("assets.shards.write_tar", lambda path, kept: written.extend(s["meta"]["key"] for s in kept))
+    write_shard((Store(tmp_path, "people"), tiny_plan(), "00000", "digest", frozenset({"2"})))
+    assert written == ["1", "3"]
+
+
+def test_a_hidden_face_leaves_the_others_their_own_masks(
+    made: tuple[House, dg.DagsterInstance], tmp_path: Path
+) -> None:
+    """face_masks keeps a mask for every fitted face, of those too that it refuses."""
+    house = made[0]
+    store = Store(tmp_path, house.store.set_name)
+    shutil.copytree(house.store.home / "assets", store.home / "assets")
+    before = {sample["meta"]["key"]: sample["mask"] for sample in samples(store, house.plan, "00000")}
+    folder = store.folder("face_masks", "00000")
+    columns = read_rows(folder).to_pydict()
+    hidden = next(place for place, key in enumerate(columns["key"]) if key in before)
+    columns["status"][hidden], columns["reason"][hidden] = "rejected", "face hidden"
+    write_rows(folder, columns)
+    after = {sample["meta"]["key"]: sample["mask"] for sample in samples(store, house.plan, "00000")}
+    assert before.keys() - after.keys() == {columns["key"][hidden]}
+    for key, mask in after.items():
+        np.testing.assert_array_equal(mask, before[key])
 
 
 def test_resizing_keeps_landmarks_in_place() -> None:

@@ -60,6 +60,39 @@ def test_a_floor_holds(weak: Evaluation, strong: Evaluation) -> None:
     assert verdict.deltas[0].passed
 
 
+def test_a_floor_asks_the_bad_end_of_the_interval(weak: Evaluation, strong: Evaluation) -> None:
+    """0.8 dB lost on average are within the 1 dB allowed, but 8 dB on one pair in ten are not surely so."""
+    lost = column(weak.rows, "background_psnr_db").copy()
+    lost[np.flatnonzero(np.array(strong.rows["system"].to_pylist()) == strong.name)[::10]] -= 8
+    floor = decide(weak, with_column(strong, "background_psnr_db", lost), LOOSE).deltas[1]
+    assert floor.gain == pytest.approx(-0.8)
+    assert floor.low < -1
+    assert not floor.passed
+
+
+@pytest.mark.parametrize(
+    ("metric", "worse_by"), [("background_psnr_db", -2.0), ("skin_delta_e", 2.0), ("identity_leak", 0.1)]
+)
+def test_every_floor_holds_unless_told_otherwise(
+    weak: Evaluation, strong: Evaluation, metric: str, worse_by: float
+) -> None:
+    floors = tuple(floor for floor in GateSettings().floors if floor.required)
+    rules = GateSettings(floors=floors)
+    level = strong
+    for floor in floors:
+        level = with_column(level, floor.metric, column(weak.rows, floor.metric))
+    assert decide(weak, level, rules).promote
+    verdict = decide(weak, with_column(level, metric, column(weak.rows, metric) + worse_by), rules)
+    assert [delta.metric for delta in verdict.deltas if not delta.passed] == [metric]
+
+
+def test_pairs_are_compared_with_themselves_in_whatever_order_their_rows_lie(
+    weak: Evaluation, strong: Evaluation
+) -> None:
+    order = np.random.default_rng(0).permutation(weak.rows.num_rows)
+    assert decide(replace(weak, rows=weak.rows.take(pa.array(order))), strong, LOOSE) == decide(weak, strong, LOOSE)
+
+
 def test_other_pairs_or_another_judge_refuse(weak: Evaluation, strong: Evaluation) -> None:
     assert "different pairs" in decide(judged(0.3, seed=4), strong, LOOSE).reasons[0]
     other = replace(weak, provenance={**weak.provenance, "judge_digest": "other"})
@@ -201,6 +234,13 @@ def test_failing_more_often_than_the_champion_refuses(weak: Evaluation) -> None:
     assert not verdict.promote
     assert "of the pairs failed" in verdict.reasons[0]
     assert decide(weak, failing, replace(LOOSE, max_failed_share=0.5)).promote
+
+
+def test_as_many_pairs_may_fail_as_the_champion_failed() -> None:
+    first, second = dict.fromkeys(pairs().target_keys[:2])
+    champion, alike = judged(0.3, fails_on=(first,)), judged(0.9, fails_on=(first,))
+    assert decide(champion, alike, LOOSE).promote
+    assert "of the pairs failed" in decide(champion, judged(0.9, fails_on=(first, second)), LOOSE).reasons[0]
 
 
 def test_the_first_champion_must_beat_the_baselines(strong: Evaluation) -> None:

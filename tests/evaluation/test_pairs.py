@@ -14,6 +14,7 @@ from evaluation.pairs import (
     choose_pairs,
     draw_groups,
     hidden_share,
+    index_shards,
     make_pairs,
     pose_difference_degrees,
     read_pairs,
@@ -202,3 +203,39 @@ def test_the_hull_is_filled_by_pixels_whose_centres_are_at_halves() -> None:
     visible = np.ones((40, 40), np.float32)
     visible[:, 31:] = 0  # the first column beyond the hull
     assert hidden_share(corners[None], visible[None])[0] == 0
+
+
+def test_an_index_holds_what_the_shards_say() -> None:
+    layout = CoefficientLayout(4, 2, 1)
+    count = len(KEYS)
+    rotation, identity = (np.random.default_rng(n).normal(size=(count, size)) for n, size in ((0, 3), (1, 4)))
+    corners = np.array([[10, 10], [30, 10], [30, 30], [10, 30]], np.float32).repeat(17, axis=0)
+
+    class Shards:
+        digest = "abc"
+
+        def keys(self, split: str) -> list[str]:
+            return list(reversed(KEYS))
+
+        def persons(self, keys: list[str]) -> np.ndarray:
+            return np.array([person_of(k) for k in keys])
+
+        def read(self, key: str, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+            row = int(key)
+            mask = np.full((40, 40), 255, np.uint8)
+            mask[:, 31 - row % 21 :] = 100
+            packed = layout.pack(rotation_rad=rotation[[row]], identity=identity[[row]])
+            sample = {"coefficients": packed[0], "skin": np.full(3, row), "landmarks": corners, "mask": mask}
+            return {field: sample[field] for field in fields}
+
+    faces = index_shards(Shards(), "test", layout, with_occlusion=True)  # type: ignore[arg-type]
+    assert faces.keys == KEYS
+    assert faces.rotation_rad is not None
+    assert faces.identity is not None
+    np.testing.assert_allclose(faces.rotation_rad, rotation, atol=1e-6)
+    np.testing.assert_allclose(faces.identity, identity, atol=1e-6)
+    assert faces.person.tolist() == [person_of(key) for key in KEYS]
+    assert faces.occlusion is not None
+    assert faces.occlusion == pytest.approx(np.arange(count) % 21 / 21, abs=0.06)
+    listed = make_pairs(Shards(), "test", 6, 0, "occlusion")  # type: ignore[arg-type]
+    assert min(int(key) % 21 for key in listed.target_keys) > 10

@@ -49,6 +49,15 @@ def test_a_difference_draws_whole_clips() -> None:
     assert (figure.mean, figure.low, figure.high) == pytest.approx((five.mean, five.low, five.high))
 
 
+def test_people_of_one_clip_are_no_draws_of_their_own() -> None:
+    """Fifty people in five videos: as wide as five draws, whoever is seen in them."""
+    per_clip, everybody = np.array([0.1, 0.3, -0.2, 0.4, 0.2]), np.arange(50)
+    clips = np.repeat(np.arange(5), 10)
+    figure = summarise(np.repeat(per_clip, 10)[:, None], groups=PairGroups(everybody, 50 + everybody, clips))[0]
+    five = summarise(per_clip[:, None])[0]
+    assert (figure.low, figure.high) == pytest.approx((five.low, five.high))
+
+
 def test_failures_are_counted() -> None:
     values = np.array([[1.0, np.nan], [np.nan, np.nan], [3.0, np.nan]])
     first, second = summarise(values)
@@ -57,6 +66,16 @@ def test_failures_are_counted() -> None:
     assert (second.n, second.failed) == (0, 3)
     assert paired_difference(np.array([1.0, np.nan]), np.array([np.nan, 1.0])).failed == 2
     assert summarise(np.zeros((0, 1)))[0].n == 0
+
+
+def test_failures_do_not_move_the_interval() -> None:
+    values = np.random.default_rng(5).normal(10, 1, (100, 2))
+    values[::2, 1] = np.nan
+    whole, half = summarise(values)
+    assert whole.low < whole.mean < whole.high
+    assert half.low < half.mean < half.high
+    alone = summarise(values[1::2, 1:])[0]
+    assert (half.low, half.high) == pytest.approx((alone.low, alone.high), abs=0.1)
 
 
 def test_slices_split_by_fixed_bounds() -> None:
@@ -155,6 +174,8 @@ def test_an_interval_stays_within_the_values() -> None:
     figure = summarise(hits, groups=people(np.arange(40), np.arange(40) // 4))[0]
     assert figure.high == 1
     assert 0 <= figure.low < summarise(hits)[0].low
+    misses = summarise(1 - hits, groups=people(np.arange(40), np.arange(40) // 4))[0]
+    assert misses.low == 0
 
 
 def test_slices_know_their_own_people() -> None:

@@ -1,6 +1,7 @@
 """`samae swap` on picture files and folders, with a model's folder: one picture, a folder, and what is refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from faces.identity.registry import load_encoder
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from pipelines.commands import swap
+from tests.evaluation import fakes
 from training.config import load_recipe
 from training.export import export_model
 from training.methods.base import build_method
@@ -149,3 +151,52 @@ def test_two_plain_pictures_are_swapped_without_landmarks(
     cv2.imwrite(str(tmp_path / "wall.jpg"), np.full((200, 300, 3), 90, np.uint8))
     with pytest.raises(SamaeError, match=r"no face was found in .*wall\.jpg"):
         swap.run(str(tmp_path / "me.jpg"), str(tmp_path / "wall.jpg"), out, str(model))
+
+
+def test_two_keys_give_source_target_and_result_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(swap, "_width", lambda settings: fakes.SIZE_PX)
+    monkeypatch.setattr(swap, "_shard_faces", lambda settings, keys, swapper: fakes.load_faces(keys))
+    monkeypatch.setattr(swap, "export_of", lambda settings, model: tmp_path)
+    monkeypatch.setattr("training.export.load_swapper", lambda export, size_px: fakes.FakeSwapper())
+    swap.run("00001", "00008", tmp_path / "out.png", "model")
+    shown = [fakes.portrait(1, 1), fakes.portrait(2, 8), fakes.truth("00001", "00008")]
+    made = cv2.imread(str(tmp_path / "out.png"))[..., ::-1]
+    np.testing.assert_array_equal(made, np.concatenate([one.image for one in shown], axis=1))
+
+
+def test_the_first_picture_gives_the_face_and_the_second_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("me.png", "you.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((8, 8, 3), 90, np.uint8))
+    swapped: list[tuple[str, str]] = []
+    model = SimpleNamespace(size_px=8, method=SimpleNamespace(head=None))
+    model.swap = lambda source, target: swapped.append((source, target))
+
+    def portrait(path: Path, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(image=np.zeros((8, 8, 3), np.uint8), face=path.name)
+
+    monkeypatch.setattr(swap, "export_of", lambda settings, name: tmp_path)
+    monkeypatch.setattr("training.export.load_swapper", lambda export, size_px: model)
+    monkeypatch.setattr("training.export.encoder_of", lambda swapper: None)
+    monkeypatch.setattr("training.pictures.read_portrait", portrait)
+    monkeypatch.setattr("training.pictures.paste_back", lambda target, result: target.image)
+    swap.run(str(tmp_path / "me.png"), str(tmp_path / "you.png"), tmp_path / "out.png", "model")
+    assert swapped == [("me.png", "you.png")]
+
+
+def test_a_folder_of_which_nothing_could_be_swapped_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "targets").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "targets" / name).write_bytes(b"no picture")
+
+    def refuse(swapper: object, face: object, target: Path, out: Path) -> None:
+        raise SamaeError(f"{target.name} is no picture")
+
+    monkeypatch.setattr(swap, "_swap_file", refuse)
+    with pytest.raises(SamaeError, match=r"none of the 2 pictures in .* could be swapped"):
+        swap._swap_folder(None, None, tmp_path / "targets", tmp_path / "out")
+    assert "left out: b.png is no picture" in capsys.readouterr().out

@@ -47,6 +47,14 @@ def test_the_newest_is_taken_and_old_ones_are_pruned(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000096", "000001000"]
 
 
+def test_there_is_always_one_to_fall_back_on(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=1)
+    for samples_seen in (32, 64, 96):
+        save(store, samples_seen)
+    (store.path(96) / "generator.safetensors").unlink()
+    assert store.newest() == 64
+
+
 @pytest.mark.parametrize("harm", ["truncate", "flip", "no marker", "half marker", "no file"])
 def test_a_damaged_newest_is_passed_over_with_a_reason(tmp_path: Path, harm: str) -> None:
     store = CheckpointStore(tmp_path)

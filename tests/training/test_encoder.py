@@ -15,6 +15,7 @@ from faces.identity.registry import KNOWN_ENCODERS, find_weights
 from training.encoder import CropSet, EncoderRecipe, augment, check, margin_logits, train_encoder
 from training.encoder.blend import Blender
 from training.encoder.loop import EncoderRun, embed_crops, epoch_batches
+from training.encoder.margin import MarginHead
 from training.verification import verify
 
 
@@ -30,6 +31,24 @@ def test_arcface_adds_the_margin_to_the_true_angle_alone() -> None:
 def test_cosface_subtracts_the_margin_from_the_true_cosine() -> None:
     logits = margin_logits(torch.tensor([[0.8, 0.1]]), torch.tensor([0]), "cosface", 30.0, 0.35)
     assert logits[0].tolist() == pytest.approx([30 * 0.45, 3.0])
+
+
+@pytest.mark.parametrize("loss", ["arcface", "cosface"])
+def test_a_face_exactly_at_its_centre_has_a_gradient(loss: str) -> None:
+    cosine = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    margin_logits(cosine, torch.tensor([0, 0]), loss, 64.0, 0.5).sum().backward()
+    assert cosine.grad is not None
+    assert torch.isfinite(cosine.grad).all()
+
+
+def test_the_length_of_a_centre_says_nothing() -> None:
+    head = MarginHead(SMALL, 3)
+    embeddings = torch.nn.functional.normalize(torch.randn(5, SMALL.dim, generator=torch.Generator().manual_seed(0)))
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    before = head(embeddings, labels)
+    with torch.no_grad():
+        head.centres.mul_(torch.tensor([[0.1], [1.0], [20.0]]))
+    torch.testing.assert_close(head(embeddings, labels), before)
 
 
 def test_arcface_keeps_falling_beyond_pi_minus_margin() -> None:

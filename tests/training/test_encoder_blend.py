@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -46,7 +47,9 @@ def blurred(mask: np.ndarray, size: int) -> np.ndarray:
     return out
 
 
-def naive_blend(face: np.ndarray, face_mask: np.ndarray, other: np.ndarray, other_mask: np.ndarray) -> np.ndarray:
+def naive_blend(
+    face: np.ndarray, face_mask: np.ndarray, other: np.ndarray, other_mask: np.ndarray, kernel_px: int = 11
+) -> np.ndarray:
     inside, outside = face_mask >= 128, other_mask >= 128
     both = np.logical_and(inside, outside)
     if both.sum() <= 0.5 * max(inside.sum(), outside.sum()):
@@ -55,8 +58,8 @@ def naive_blend(face: np.ndarray, face_mask: np.ndarray, other: np.ndarray, othe
     for channel in range(3):
         a, b = own[..., channel][inside], wanted[..., channel][outside]
         own[..., channel] = (own[..., channel] - a.mean()) / a.std() * b.std() + b.mean()
-    first = blurred(both.astype(np.float64), 11)
-    second = blurred((first > first.max() - 1e-6).astype(np.float64), 11)
+    first = blurred(both.astype(np.float64), kernel_px)
+    second = blurred((first > first.max() - 1e-6).astype(np.float64), kernel_px)
     weight = (second / second.max())[..., None]
     return weight * rgb_of(own) * 255 + (1 - weight) * other
 
@@ -81,6 +84,27 @@ def test_the_blend_is_the_naive_one() -> None:
     assert np.abs(made - other).max() > 20
     far = blurred(((face_mask >= 128) & (other_mask >= 128)).astype(float), 11) == 0
     np.testing.assert_array_equal(made[far], other[far])
+
+
+def test_a_smaller_crop_has_a_smaller_edge() -> None:
+    face, face_mask, other, other_mask = faces(64)
+    made = blend(face, face_mask, other, other_mask).astype(np.float64)
+    assert np.abs(made - naive_blend(face, face_mask, other, other_mask, 7)).max() < 2.5
+
+
+def test_what_is_less_than_half_inside_a_mask_is_outside() -> None:
+    face, face_mask, other, other_mask = faces()
+    haloed = [np.maximum(mask, cv2.dilate(mask, np.ones((9, 9), np.uint8)) // 3) for mask in (face_mask, other_mask)]
+    plain = blend(face, face_mask, other, other_mask)
+    np.testing.assert_array_equal(blend(face, haloed[0], other, haloed[1]), plain)
+
+
+def test_masks_that_meet_in_just_half_of_the_larger_one_leave_the_picture_alone() -> None:
+    face, _, other, _ = faces()
+    whole, half, more = (np.zeros((112, 112), np.uint8) for _ in range(3))
+    whole[30:70, 30:70] = half[30:70, 30:50] = more[30:70, 30:51] = 255
+    np.testing.assert_array_equal(blend(face, whole, other, half), face)
+    assert (blend(face, whole, other, more) != face).any()
 
 
 def test_masks_that_hardly_meet_leave_the_picture_alone() -> None:
@@ -278,3 +302,58 @@ def test_a_pair_list_is_verified_through_landmarks_and_crops(tmp_path: Path) -> 
     (root / "pairs.txt").write_text("\n".join(["10 6", *same, *other]))
     accuracy = _on_list(load_encoder("builtin"), {"data": str(root), "pairs": str(root / "pairs.txt")})
     assert accuracy >= 0.8  # a picture against itself, and noise against other noise
+
+
+def everywhere(crops: CropSet) -> CropSet:
+    """The same pictures in another order, so that people who verify lie among those who train."""
+    order = np.random.default_rng(4).permutation(len(crops.labels))
+    moved = {name: getattr(crops, name)[order] for name in ("pictures", "labels", "landmarks", "masks")}
+    return replace(crops, **moved)
+
+
+def test_partners_train_too_and_are_others_wherever_their_pictures_lie() -> None:
+    crops = everywhere(pattern_set())
+    rows = crops.rows(True)
+    blender = Blender(load_encoder_recipe("blendface-encoder", ["blend_candidates=5"]), crops)
+    partners = blender.candidates[rows]
+    assert set(partners.ravel()) <= set(rows)
+    assert (crops.labels[partners] != crops.labels[rows][:, None]).all()
+
+
+def test_a_picture_is_blended_as_often_as_asked_with_its_partners_own_mask() -> None:
+    crops = everywhere(pattern_set())
+    rng = np.random.default_rng(5)
+    crops.masks[np.arange(len(crops.masks)), 8:24, rng.integers(8, 11, len(crops.masks))] = 0
+    for probability in (0.0, 1.0):
+        recipe = load_encoder_recipe("blendface-encoder", ["blend_candidates=1", f"blend_probability={probability}"])
+        blender = Blender(recipe, crops)
+        for row in crops.rows(True)[:20]:
+            wanted = crops.pictures[row]
+            if probability:
+                partner = blender.candidates[row][0]
+                wanted = blend(wanted, crops.masks[row], crops.pictures[partner], crops.masks[partner])
+            np.testing.assert_array_equal(blender.picture(int(row), rng), wanted)
+
+
+def test_all_candidates_are_partners_in_turn() -> None:
+    crops = pattern_set()
+    recipe = load_encoder_recipe("blendface-encoder", ["blend_candidates=4", "blend_probability=1.0"])
+    blender, rng = Blender(recipe, crops), np.random.Generator(np.random.Philox(key=[1, 2]))
+    assert len({blender.picture(0, rng).tobytes() for _ in range(60)}) == 4
+
+
+def test_of_a_large_set_a_random_part_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.encoder.blend.POOL", 12)
+    rng = np.random.default_rng(0)
+    landmarks, labels = rng.normal(size=(60, 68, 2)).astype(np.float32), np.arange(60) // 12
+    chosen, other = (nearest_candidates(landmarks, labels, 3, seed) for seed in (1, 2))
+    assert (labels[chosen] != labels[:, None]).all()
+    pool = np.unique(chosen)
+    assert len(pool) <= 12
+    assert pool.max() >= 12
+    assert set(pool) != set(np.unique(other))
+    points = landmarks[:, NEAREST_BY]
+    for row in range(60):
+        strangers = pool[labels[pool] != labels[row]]
+        nearest = strangers[np.argsort(((points[strangers] - points[row]) ** 2).sum((1, 2)))[:3]]
+        assert sorted(chosen[row]) == sorted(nearest)

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -125,6 +127,29 @@ def test_channels_last_weights_train_too(world: World, name: str, stage: int) ->
     assert_close(engine.module, plain_torch(3), 1e-5)
     kernel = dict(engine.module.named_parameters())["0.weight"]
     assert kernel.is_contiguous(memory_format=torch.channels_last) == (stage == 0)
+
+
+def test_ranks_average_once_an_update_and_all_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a rank has no gradient of some of them: the others may have, and send as many numbers."""
+    sent: list[torch.Tensor] = []
+
+    def of_two_equal_ranks(flat: torch.Tensor) -> None:
+        sent.append(flat.clone())
+        flat.mul_(2)
+
+    monkeypatch.setattr("torch.distributed.all_reduce", of_two_equal_ranks)
+    module = nn.ModuleDict({"used": nn.Linear(2, 1), "unused": nn.Linear(3, 1)})
+    ranks: Any = SimpleNamespace(size=2, device=torch.device("cpu"))
+    engine = make_engine("ddp", module, SETTINGS, ranks, micro_batches=2)
+    for value in (1.0, 3.0):
+        assert sent == []
+        engine.backward(module["used"](torch.full((1, 2), value)).sum())
+    assert [len(flat) for flat in sent] == [sum(p.numel() for p in module.parameters())]
+    gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
+    assert gradients["used.weight"] is not None
+    assert gradients["used.weight"].tolist() == [[2.0, 2.0]]
+    assert gradients["unused.weight"] is not None
+    assert gradients["unused.weight"].tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_an_empty_state_and_a_foreign_one(world: World) -> None:
