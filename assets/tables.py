@@ -1,7 +1,8 @@
 """How a folder partition is kept: `rows.parquet` (one row a photograph, with status and reason) and arrays beside it.
 
-An array file `NAME.npy` has one entry for each row whose status is "ok", in the order of the rows. Vectors are
-fixed-size lists of float32 in Parquet. A column's unit is in its metadata, the version in the table's.
+An array file `NAME.npy` has one entry for each row whose status is "ok", in the order of the rows (face_masks: for each
+face that was fitted, whether its mask was accepted or not). Vectors are fixed-size lists of float32 in Parquet. A
+column's unit is in its metadata, the version in the table's.
 """
 
 from collections.abc import Mapping, Sequence

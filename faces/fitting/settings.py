@@ -14,7 +14,7 @@ class FitSettings:
         n_identity: identity modes the landmark solve may use (the first ones; the rest stay 0).
         noise_percent: standard deviation of an honest landmark, percent of the distance of the outer eye corners.
         identity_sigma, expression_sigma: prior standard deviations of the coefficients (expressions lie in 0..1).
-        ridge_weight, lip_weight: weight of the nose ridge (28..30) and of the inner lips (60..67); Deep3DFaceRecon
+        ridge_weight, lip_weight: weight of the nose ridge (27..30) and of the inner lips (60..67); Deep3DFaceRecon
             gives both 20 in a mean squared error, here they are a likelihood's and smaller.
         contour_weight: weight of the 17 jaw points, whose place along the jaw is loosely defined.
         contour: "sliding" moves the jaw points to the visible outline, "fixed" keeps them on their vertices,
