@@ -50,6 +50,20 @@ def test_things_in_front_are_common():
     assert np.mean([s.glasses == "sunglasses" for s in scenes]) > 0.04
 
 
+def test_strong_expressions_reach_every_movement_and_are_both_sides_mostly() -> None:
+    from faces.morphable.registry import load_head
+
+    rng = np.random.default_rng(0)
+    drawn = [dict(people.strong_expression(rng)) for _ in range(400)]
+    known = set(load_head("builtin").expression_names)
+    wanted = {n for group, _ in people.MOVEMENTS for m in group for n in (m, f"{m}_L", f"{m}_R") if n in known}
+    assert set().union(*drawn) == wanted
+    assert all(0 <= value <= 1 for values in drawn for value in values.values())
+    assert max(values.get("jawOpen", 0) for values in drawn) > 0.9
+    smiles = np.array([(v["mouthSmile_L"], v["mouthSmile_R"]) for v in drawn if "mouthSmile_L" in v])
+    assert np.abs(smiles[:, 0] - smiles[:, 1]).mean() < 0.2
+
+
 def test_an_unfinished_set_is_refused(tmp_path):
     with pytest.raises(SamaeError, match="never finished"):
         people.load_people(tmp_path)

@@ -1,8 +1,9 @@
 """Generated people for networks that read photographs: pictures, landmarks, coverage, coefficients, kept on disk.
 
 One person a picture. Things in front of faces are drawn far more often than faces/synthetic/scene.py draws them, and
-so are fringes, hard shadows and dyed hair (`crowded`); the generator itself is unchanged. Pictures are drawn in parts,
-each written whole, so a second call goes on after the last one; finished sets are read through memory maps.
+so are fringes, hard shadows, dyed hair and strong expressions (`crowded`); the generator itself is unchanged. Pictures
+are drawn in parts, each written whole, so a second call goes on after the last one; finished sets are read through
+memory maps.
 
     python -m training.reading.people FOLDER --count 6000 --size-px 192 --seed 7000
 """
@@ -34,7 +35,7 @@ from training.progress import duration
 #: Pictures a part.
 PART = 250
 #: Changes whenever `crowded` draws something else.
-EDITION = "crowded-1"
+EDITION = "crowded-2"
 ARRAYS = (
     "image", "landmarks_px", "mask", "hair", "occluder", "coefficients", "lightness", "beard_mm", "front",
 )  # fmt: skip
@@ -67,8 +68,37 @@ class PeopleSet:
         return len(self.image)
 
 
+#: Movements of a face that `strong_expression` mixes: names of the built-in head without their side, and the chance
+#: that the group moves at all. Of a group one name moves, a second one half as often.
+MOVEMENTS = (
+    (("mouthSmile", "mouthFrown", "mouthStretch", "mouthPucker", "mouthFunnel", "mouthPress", "mouthRollLower",
+      "mouthRollUpper", "mouthLeft", "mouthRight"), 0.85),
+    (("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthShrugLower"), 0.65),
+    (("eyeBlink", "eyeSquint", "eyeWide"), 0.5),
+    (("browDown", "browInnerUp", "browOuterUp"), 0.5),
+    (("cheekSquint", "cheekPuff", "noseSneer", "jawLeft", "jawRight", "jawForward"), 0.35),
+)  # fmt: skip
+
+
+def strong_expression(rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+    """Any mixture of movements up to their ends, both sides mostly alike: (name, 0..1) pairs of the built-in head."""
+    names = load_head("builtin").expression_names
+    values: dict[str, float] = {}
+    for group, chance in MOVEMENTS:
+        if rng.random() > chance:
+            continue
+        for movement in rng.choice(group, 1 + (rng.random() < 0.5), replace=False):
+            strength = float(rng.uniform(0.1, 1.0))
+            for name in (name for name in (movement, f"{movement}_L", f"{movement}_R") if name in names):
+                values[name] = float(np.clip(strength * (1 + 0.15 * rng.standard_normal()), 0, 1))
+    return tuple(sorted(values.items()))
+
+
 def crowded(scene: Scene, rng: np.random.Generator) -> Scene:
-    """The scene with more in front of the face: hands and locks 15 % each, glasses, fringes, dyed hair, hard light."""
+    """The scene with more in front of the face: hands and locks 15 % each, glasses, fringes, dyed hair, hard light.
+
+    Four in ten have a strong expression in place of their friendly one.
+    """
     changes: dict[str, Any] = {"occluder": str(rng.choice(["none", "strand", "hand"], p=[0.7, 0.15, 0.15]))}
     if scene.glasses == "none":
         changes["glasses"] = str(rng.choice(GLASSES, p=[0.72, 0.06, 0.06, 0.06, 0.10]))
@@ -81,6 +111,8 @@ def crowded(scene: Scene, rng: np.random.Generator) -> Scene:
     if rng.random() < 0.2:
         key = dataclasses.replace(scene.key, softness=float(rng.uniform(0.0, 0.3)), strength=1.3 * scene.key.strength)
         changes["key"] = key
+    if rng.random() < 0.4:
+        changes["expression"] = strong_expression(rng)
     return dataclasses.replace(scene, **changes)
 
 
