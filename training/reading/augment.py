@@ -87,13 +87,13 @@ def cover(picture: np.ndarray, patch: np.ndarray, rng: np.random.Generator) -> N
 
 
 def elastic(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S, 3) uint8 and (K, 2) px, bent smoothly together by up to some 6 % of S.
+    """(S, S, 3) uint8 and (K, 2) px, bent smoothly together by up to some 8 % of S.
 
     Brows, eyes and mouths come to lie where no generated head has them, so that each is found by what it looks like.
     """
     side = len(picture)
     field = np.zeros((side, side, 2), np.float32)
-    for cells, share in ((4, 0.022), (8, 0.012)):
+    for cells, share in ((4, 0.03), (8, 0.014)):
         knots = rng.normal(0, share * side, (cells, cells, 2)).astype(np.float32)
         field += cv2.resize(knots, (side, side), interpolation=cv2.INTER_CUBIC)
     at = np.arange(side, dtype=np.float32)
@@ -111,5 +111,5 @@ def stretched(rng: np.random.Generator) -> np.ndarray:
     """(2, 2) random stretch and shear: faces wider, longer and more slanted than the generator's."""
     angle = rng.uniform(0, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    ratio = np.exp(rng.normal(0, 0.06))
+    ratio = np.exp(rng.normal(0, 0.09))
     return turn @ np.diag([ratio, 1 / ratio]) @ turn.T

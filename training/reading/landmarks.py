@@ -6,7 +6,8 @@
 No photograph of a face is seen. OUT gets finder.pt and points.pt (kept as training goes on, so that a second call
 continues) and at the end faces.safetensors with faces.json, which --ship copies to where the program looks for them.
 With --start OUT a training begins with the weights of an earlier one, and the reader is shown what its finder mistook
-for faces. Settings are frozen below.
+for faces. With --only NETWORK the other network stays the shipped one (a reader then learns from the shipped finder's
+mistakes). Settings are frozen below.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from torch.nn import functional as F
 
 from faces.errors import SamaeError
 from faces.files import atomic_file, make_folder
-from faces.finding.detector import WEIGHTS, save_detector
+from faces.finding.detector import WEIGHTS, load_detector, save_detector
 from faces.finding.finder import network_input as finder_input
 from faces.finding.networks import CROP_PX, HEAT_CELLS, HEAT_PX, FinderNetwork, PointsNetwork, points_of_heat
 from faces.finding.reader import network_input as points_input
@@ -228,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("people", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NETWORK.NAME=VALUE")
-    parser.add_argument("--only", choices=("finder", "points"), help="train this network alone and write no weights")
+    parser.add_argument("--only", choices=("finder", "points"), help="train it beside the other, shipped one")
     parser.add_argument("--start", type=Path, help="the OUT of an earlier training whose weights this one begins with")
     parser.add_argument("--ship", action="store_true", help="also write them where the program looks")
     chosen = parser.parse_args(arguments)
@@ -251,29 +252,36 @@ def run(
     """Train what is asked for and write the weights."""
     make_folder(out)
     painter = Painter(load_people(people), Clutter(CLUTTER, settings["finder"].seed))
-    if start is not None and only != "finder":
-        earlier = FinderNetwork()
-        earlier.load_state_dict(_average_of(start / "finder.pt"))
-        painter.mine(earlier.eval(), MINED, np.random.default_rng([0x313, settings["points"].seed]))
+    shipped = load_detector() if only is not None else None
+    if only == "points" or (start is not None and only is None):
+        earlier = shipped.finder if shipped else _finder_of(start)  # type: ignore[arg-type]
+        painter.mine(earlier, MINED, np.random.default_rng([0x313, settings["points"].seed]))
         _say("points", f"{len(painter.mistakes)} mistakes of the earlier finder are among the crops without faces")
     makers: dict[str, Any] = {"canvas": finder_canvas, "face": face_crop, "none": no_face_crop}
     pools = {name: Pool(partial(make, painter)) for name, make in makers.items()}
     kinds: dict[str, Any] = {
         "finder": (FinderNetwork(), finder_batch, finder_loss), "points": (PointsNetwork(), points_batch, points_loss)
     }  # fmt: skip
+    made: dict[str, nn.Module] = {"finder": shipped.finder, "points": shipped.points} if shipped else {}
     for name, (network, batch_of, loss_of) in kinds.items():
         if only in (None, name):
             kept, begin = out / f"{name}.pt", start / f"{name}.pt" if start else None
             batches = partial(batch_of, pools, settings[name])
-            kinds[name] = train(network, settings[name], batches, loss_of, kept, begin, partial(_say, name))
-    if only is None:
-        about: dict[str, object] = {
-            "trained_on": f"{len(painter.people)} generated people", "made_by": "training/reading/landmarks.py",
-            "settings": {name: asdict(own) for name, own in settings.items()},
-        }  # fmt: skip
-        for path in [out / WEIGHTS.name, *([WEIGHTS] if ship else [])]:
-            save_detector(path, kinds["finder"], kinds["points"], about)
-            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
+            made[name] = train(network, settings[name], batches, loss_of, kept, begin, partial(_say, name))
+    about: dict[str, object] = {
+        "trained_on": f"{len(painter.people)} generated people", "made_by": "training/reading/landmarks.py",
+        "settings": {name: asdict(own) for name, own in settings.items() if only in (None, name)},
+    }  # fmt: skip
+    for path in [out / WEIGHTS.name, *([WEIGHTS] if ship else [])]:
+        save_detector(path, made["finder"], made["points"], about)
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", flush=True)
+
+
+def _finder_of(start: Path) -> nn.Module:
+    """The finder of an earlier training."""
+    finder = FinderNetwork()
+    finder.load_state_dict(_average_of(start / "finder.pt"))
+    return finder.eval().requires_grad_(False)
 
 
 if __name__ == "__main__":
