@@ -59,6 +59,20 @@ def test_training_writes_weights_and_goes_on(
     assert "NAME=VALUE with a name of steps" in capsys.readouterr().err
 
 
+def test_one_network_alone_is_written_beside_the_other_shipped_one(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "CLUTTER", 3)
+    monkeypatch.setattr(reading, "MINED", 2)
+    assert reading.main([str(people), str(tmp_path), *QUICK, "--only", "points"]) == 0
+    made, shipped = load_detector(tmp_path / "faces.safetensors"), load_detector()
+    for name, value in shipped.finder.state_dict().items():
+        torch.testing.assert_close(made.finder.state_dict()[name], value, rtol=0, atol=0)
+    assert not torch.equal(made.points.state_dict()["heat.weight"], shipped.points.state_dict()["heat.weight"])
+    assert set(read_json(tmp_path / "faces.json")["settings"]) == {"points"}
+    assert not (tmp_path / "finder.pt").exists()
+
+
 def test_examples_are_a_function_of_their_seed_and_show_what_they_say(painter: Painter) -> None:
     for make in (face_crop, finder_canvas):
         one, other = (make(painter, np.random.default_rng(8)) for _ in range(2))
