@@ -3,11 +3,6 @@
 import cv2
 import numpy as np
 
-from faces.landmarks import EYE_LEFT, EYE_RIGHT, MOUTH_OUTER
-
-#: How far from an eye or a mouth the skin is taken as that about it, share of the picture's width.
-RING = 0.06
-
 
 def photographic(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(H, W, 3) uint8 sRGB -> the same as another camera, lamp and file would give it, uint8.
@@ -89,31 +84,6 @@ def cover(picture: np.ndarray, patch: np.ndarray, rng: np.random.Generator) -> N
     if rng.random() < 0.5:
         alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.5, 2))
     picture[:] = (picture + alpha[..., None] * (patch.astype(np.float32) - picture)).astype(np.uint8)
-
-
-def muted(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(S, S, 3) uint8 and (68, 2) px -> the same, whites of eyes and lips often nearer to the skin about them.
-
-    Generated people stare: the whites of their eyes shine, where those of people in small photographs are hardly seen.
-    """
-    out = picture.astype(np.float32)
-    for parts, chance, lighter_alone in (((EYE_RIGHT, EYE_LEFT), 0.6, True), ((MOUTH_OUTER,), 0.4, False)):
-        if rng.random() > chance:
-            continue
-        inside = np.zeros(picture.shape[:2], np.uint8)
-        for part in parts:
-            cv2.fillPoly(inside, [np.rint((points[part] - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        near = cv2.dilate(inside, np.ones((3, 3), np.uint8), iterations=max(1, round(RING * len(picture))))
-        about = near.astype(np.float32) - inside
-        if about.sum() < 255:
-            continue
-        skin = (out * about[..., None]).sum((0, 1)) / about.sum() * np.float32(rng.uniform(0.6, 1.05))
-        away = skin - out
-        if lighter_alone:  # irises and lashes stay
-            away = np.minimum(away, 0)
-        share = cv2.GaussianBlur(inside.astype(np.float32) / 255, (0, 0), 0.7) * np.float32(rng.uniform(0.15, 0.9))
-        out += share[..., None] * away
-    return (np.clip(out, 0, 255) + 0.5).astype(np.uint8)
 
 
 def elastic(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

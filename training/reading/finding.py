@@ -13,7 +13,7 @@ from faces.finding.finder import Proposal, propose
 from faces.finding.networks import CELL_PX, CROP_PX, FINDER_SIDE_PX, OFFSET_PX, FinderNetwork
 from faces.finding.reader import CROP_SHARE, crop_transform, cut
 from faces.landmarks import ffhq_quad, mirror_landmarks, transform_points
-from training.reading.augment import cover, elastic, muted, photographic, stretched
+from training.reading.augment import cover, elastic, photographic, stretched
 from training.reading.clutter import Clutter
 from training.reading.people import PeopleSet
 
@@ -181,7 +181,6 @@ def face_crop(painter: Painter, rng: np.random.Generator) -> tuple[np.ndarray, n
     points = transform_points(matrix, marks)
     if rng.random() < 0.8:
         canvas, points = elastic(canvas, points, rng)
-    canvas = muted(canvas, points, rng)
     for _ in range(int(rng.choice([0, 1, 2], p=[0.7, 0.2, 0.1]))):
         cover(canvas, painter.clutter.patch(CROP_PX, rng), rng)
     return photographic(canvas, rng), points
