@@ -252,9 +252,12 @@ def run(
     """Train what is asked for and write the weights."""
     make_folder(out)
     painter = Painter(load_people(people), Clutter(CLUTTER, settings["finder"].seed))
-    shipped = load_detector() if only is not None else None
-    if only == "points" or (start is not None and only is None):
-        earlier = shipped.finder if shipped else _finder_of(start)  # type: ignore[arg-type]
+    made: dict[str, nn.Module] = {}
+    if only is not None:
+        shipped = load_detector()
+        made = {"finder": shipped.finder, "points": shipped.points}
+    earlier = made.get("finder") if start is None or only else _finder_of(start)
+    if earlier is not None and only != "finder":
         painter.mine(earlier, MINED, np.random.default_rng([0x313, settings["points"].seed]))
         _say("points", f"{len(painter.mistakes)} mistakes of the earlier finder are among the crops without faces")
     makers: dict[str, Any] = {"canvas": finder_canvas, "face": face_crop, "none": no_face_crop}
@@ -262,7 +265,6 @@ def run(
     kinds: dict[str, Any] = {
         "finder": (FinderNetwork(), finder_batch, finder_loss), "points": (PointsNetwork(), points_batch, points_loss)
     }  # fmt: skip
-    made: dict[str, nn.Module] = {"finder": shipped.finder, "points": shipped.points} if shipped else {}
     for name, (network, batch_of, loss_of) in kinds.items():
         if only in (None, name):
             kept, begin = out / f"{name}.pt", start / f"{name}.pt" if start else None
