@@ -10,19 +10,11 @@ import numpy as np
 
 from evaluation.context import Pictures, known_coefficients
 from evaluation.locator import Locator, load_locator
-from faces.camera import Camera, head_to_camera, project
 from faces.files import digest_of
 from faces.fitting.fit import fit
 from faces.fitting.settings import FitSettings
 from faces.morphable.base import MorphableHead
-
-
-def project_landmarks(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> np.ndarray:
-    """(N, D) -> (N, 68, 2) float32 px of the head's landmark vertices, Camera.centred(size_px)."""
-    take = head.layout.take
-    vertices = head.vertices(take(coefficients, "identity"), take(coefficients, "expression"))[:, head.landmarks]
-    seen = head_to_camera(vertices, take(coefficients, "rotation_rad"), take(coefficients, "translation_mm"))
-    return project(seen, Camera.centred(size_px))[..., :2].astype(np.float32)
+from faces.render.mesh_image import project_landmarks
 
 
 def expected_landmarks(

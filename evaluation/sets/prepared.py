@@ -148,7 +148,7 @@ def _true(shot: Shot, size_px: int) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=4)
 def _template(head_digest: str, size_px: int, head: MorphableHead) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients and landmarks of the mean face, looking into the camera."""
-    from evaluation.measure import project_landmarks
+    from faces.render.mesh_image import project_landmarks
 
     rotation, translation = frame(head.mean_mm[head.landmarks], 0.0, 0.0, Camera.centred(size_px))
     packed = head.layout.pack(rotation_rad=rotation[None], translation_mm=translation[None])

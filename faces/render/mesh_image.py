@@ -150,6 +150,14 @@ def posed_vertices(
     return project(head_to_camera(vertices, rotation, translation), camera), normals
 
 
+def project_landmarks(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> np.ndarray:
+    """(N, D) -> (N, 68, 2) float32 px of the head's landmark vertices, Camera.centred(size_px)."""
+    take = head.layout.take
+    vertices = head.vertices(take(coefficients, "identity"), take(coefficients, "expression"))[:, head.landmarks]
+    seen = head_to_camera(vertices, take(coefficients, "rotation_rad"), take(coefficients, "translation_mm"))
+    return project(seen, Camera.centred(size_px))[..., :2].astype(np.float32)
+
+
 def scaled_translation(
     head: MorphableHead, coefficients: np.ndarray, scale: np.ndarray, vertices: np.ndarray | None = None
 ) -> np.ndarray:

@@ -7,12 +7,13 @@ import pytest
 
 from evaluation.context import Pictures
 from evaluation.locator import Locator, describe, gradient_channels, load_locator, save_locator
-from evaluation.measure import default_measurer, expected_landmarks, project_landmarks
+from evaluation.measure import default_measurer, expected_landmarks
 from evaluation.metrics.truth_landmarks import nme_percent
 from evaluation.pairs import pose_difference_degrees
 from evaluation.train_locator import degrade, disturbed
 from faces.errors import SamaeError
 from faces.morphable.registry import load_head
+from faces.render.mesh_image import project_landmarks
 from tests.evaluation import people
 from tests.faces.toy_head import toy_head
 
