@@ -1,4 +1,8 @@
-"""face_coefficients, neutral_albedo and face_masks: what the morphable head says about every picture."""
+"""face_coefficients, neutral_albedo and face_masks: what the morphable head says about every picture.
+
+Landmarks of generated people are exact; those of photographs were read by a network or a hand, and are believed less
+(PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS).
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -6,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 
 from assets.common import PHOTOGRAPHS_PER_TASK, contact_sheet, counts_table, make_folders
 from assets.graph import STAGES
@@ -27,7 +32,8 @@ def face_coefficients(
         aligned = samae.store.folder("aligned_faces", partition)
         rows = read_rows(aligned)
         landmarks = matrix(rows, "landmarks_px").reshape(-1, 68, 2)
-        tasks = [(samae.plan.head, aligned, part, landmarks[part]) for part in chunks(len(rows), PHOTOGRAPHS_PER_TASK)]
+        parts, generated = chunks(len(rows), PHOTOGRAPHS_PER_TASK), are_generated(rows)
+        tasks = [(samae.plan.head, aligned, part, landmarks[part], generated) for part in parts]
         fits = done.map(pool, fit_faces, tasks, report) or [no_fits(samae.plan.head)]
         columns: dict[str, Any] = {"key": rows["key"].to_pylist()}
         columns |= {name: np.concatenate([fit[name] for fit in fits]) for name in fits[0]}
@@ -50,14 +56,19 @@ def _mean(values: np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
-def fit_faces(task: tuple[str, Path, slice, np.ndarray]) -> dict[str, np.ndarray]:
-    """(head, folder of aligned_faces, which, landmarks (N, 68, 2) px) -> columns of N rows. Runs in a worker."""
-    from faces.fitting import fit
+def are_generated(rows: pa.Table) -> bool:
+    """Whether every row of aligned_faces is a generated person, whose landmarks are exact."""
+    return all(rows["synthetic"].to_pylist())
+
+
+def fit_faces(task: tuple[str, Path, slice, np.ndarray, bool]) -> dict[str, np.ndarray]:
+    """(head, folder of aligned_faces, which, landmarks (N, 68, 2) px, generated) -> columns of N rows. In a worker."""
+    from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
     from faces.morphable.registry import load_head
 
-    head_name, aligned, part, landmarks_px = task
-    images = np.array(read_array(aligned, "images")[part])
-    found = fit(images, landmarks_px, load_head(head_name), images.shape[1])
+    head_name, aligned, part, landmarks_px, generated = task
+    images, settings = np.array(read_array(aligned, "images")[part]), FitSettings() if generated else PHOTOGRAPH_FIT
+    found = fit(images, landmarks_px, load_head(head_name), images.shape[1], settings)
     return {
         "coefficients": np.asarray(found.coefficients, np.float32),
         "landmark_nme_percent": np.asarray(found.landmark_nme_percent, np.float32),
@@ -112,8 +123,8 @@ def _map_fitted(
     """Map over the well-fitted faces of a folder; their keys and the named arrays, joined."""
     keys, where, coefficients = fitted_faces(samae.store, partition)
     aligned = samae.store.folder("aligned_faces", partition)
-    parts = chunks(len(keys), PHOTOGRAPHS_PER_TASK)
-    tasks = [(samae.plan.head, aligned, where[part], coefficients[part]) for part in parts]
+    parts, generated = chunks(len(keys), PHOTOGRAPHS_PER_TASK), are_generated(read_rows(aligned))
+    tasks = [(samae.plan.head, aligned, where[part], coefficients[part], generated) for part in parts]
     answers = done.map(pool, function, tasks, report)
     size_px = samae.plan.working_px
     empty = {"skin": np.zeros((0, 3), np.float32), "mask": np.zeros((0, size_px, size_px), np.uint8)}
@@ -121,12 +132,12 @@ def _map_fitted(
     return keys, *(np.concatenate([a[name] for a in answers] or [empty.get(name, blank)]) for name in names)
 
 
-def neutralise_faces(task: tuple[str, Path, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-    """(head, folder of aligned_faces, positions, coefficients) -> {"albedo": (N, S, S, 3) uint8}. Runs in a worker."""
+def neutralise_faces(task: tuple[str, Path, np.ndarray, np.ndarray, bool]) -> dict[str, np.ndarray]:
+    """(head, folder of aligned_faces, positions, coefficients, _) -> {"albedo": (N, S, S, 3) uint8}. In a worker."""
     from faces.albedo import neutral_albedo as neutralise
     from faces.morphable.registry import load_head
 
-    head_name, aligned, where, coefficients = task
+    head_name, aligned, where, coefficients, _ = task
     return {"albedo": neutralise(read_array(aligned, "images")[where], coefficients, load_head(head_name))}
 
 
@@ -159,13 +170,13 @@ def face_masks(
     return make_folders(context, samae, "face_masks", make)
 
 
-def mask_faces(task: tuple[str, Path, np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-    """(head, folder of aligned_faces, positions, coefficients) -> {"mask", "skin"}. Runs in a worker."""
+def mask_faces(task: tuple[str, Path, np.ndarray, np.ndarray, bool]) -> dict[str, np.ndarray]:
+    """(head, folder of aligned_faces, positions, coefficients, generated) -> {"mask", "skin"}. Runs in a worker."""
     from faces.albedo import skin_colour
-    from faces.masks import face_mask
+    from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask
     from faces.morphable.registry import load_head
 
-    head_name, aligned, where, coefficients = task
+    head_name, aligned, where, coefficients, generated = task
     images, head = read_array(aligned, "images")[where], load_head(head_name)
-    masks = face_mask(images, coefficients, head)
+    masks = face_mask(images, coefficients, head, OccluderSettings() if generated else PHOTOGRAPH_OCCLUDERS)
     return {"mask": masks, "skin": np.asarray(skin_colour(images, coefficients, masks, head), np.float32)}

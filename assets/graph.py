@@ -64,11 +64,19 @@ def _head(plan: Plan, _: str) -> dict[str, Any]:
     return {"head": head_identity(plan.head)}
 
 
+def _fits(plan: Plan, partition: str) -> dict[str, Any]:
+    from faces.fitting import PHOTOGRAPH_FIT
+
+    return _head(plan, partition) | ({"photographs": PHOTOGRAPH_FIT.digest} if plan.raw else {})
+
+
 def _masks(plan: Plan, _: str) -> dict[str, Any]:
+    from faces.occluders import PHOTOGRAPH_OCCLUDERS
     from faces.readers.cover import WEIGHTS
     from faces.readers.weights import reader_digest
 
-    return {"head": head_identity(plan.head), "occluders": reader_digest(WEIGHTS)}
+    known = {"head": head_identity(plan.head), "occluders": reader_digest(WEIGHTS)}
+    return known | ({"photographs": PHOTOGRAPH_OCCLUDERS.digest} if plan.raw else {})
 
 
 def _shards(plan: Plan, _: str) -> dict[str, Any]:
@@ -132,7 +140,7 @@ STAGES: dict[str, Stage] = {
             frozenset({"parquet", "numba"}),
             "Shape, expression, albedo, pose, light and gaze of every face: a head fitted to landmarks and pixels.",
             code_version="3",
-            settings=_head,
+            settings=_fits,
         ),
         Stage(
             "neutral_albedo",

@@ -2,29 +2,35 @@
 
 People come from faces/synthetic with a seed of their own, so their shape, pose, gaze, light and skin are known
 exactly. The landmark solve is timed without pictures, the full fit with them, batch by batch, both on all the cores
-that the process may use. Issue-sized: `--set people=500`.
+that the process may use. Issue-sized: `--set people=500`. `--set landmarks=read` fits what the landmark reader finds,
+as in photographs, instead of the exact points; `noise_percent` and `islands` then say otherwise than PHOTOGRAPH_FIT and
+PHOTOGRAPH_OCCLUDERS.
 """
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from benchmarks.landmarks import nearest
 from evaluation.gaze import angle_degrees
 from faces.camera import rotation_matrices
-from faces.fitting import Fit, FitSettings, fit
+from faces.detection import load_detector
+from faces.errors import SamaeError
+from faces.fitting import PHOTOGRAPH_FIT, Fit, FitSettings, fit
 from faces.fitting.gaze import gaze_vectors, towards_camera
 from faces.fitting.view import skin_triangles
-from faces.masks import OccluderSettings, face_mask, silhouette
+from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask, silhouette
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.shading import to_srgb
 
 SUMMARY = "fitting: landmark error, pose, surface, light, albedo, masks and speed on held-out generated people"
 #: What `--set` may name.
-SETTINGS: tuple[str, ...] = ("people", "size_px", "seed", "occluders")
+SETTINGS: tuple[str, ...] = ("people", "size_px", "seed", "occluders", "landmarks", "noise_percent", "islands")
 #: Seed of the people that this benchmark alone sees.
 HELD_OUT_SEED = 86_028_157
 #: CIE L* of the skin that part dark, medium and light tones: thirds of the range that people are drawn from.
@@ -34,17 +40,21 @@ BATCH = 32
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
-    """Figures of this machine. Settings, all optional: people 96, size_px 224, seed, occluders network or residual."""
-    way = OccluderSettings(method=str(settings.get("occluders", "network")))
+    """Figures of this machine. Settings, all optional: people 96, size_px 224, seed, occluders network or residual,
+    landmarks exact or read, noise_percent, islands (true or false)."""
+    chosen, way, are_read = how(settings)
     count, size_px = int(settings.get("people", 96)), int(settings.get("size_px", 224))
     head, spent, rows = load_head("builtin"), np.zeros((2, 2)), []
     for n, truth in enumerate(held_out(int(settings.get("seed", HELD_OUT_SEED)), count, size_px)):
+        truth |= {"given_px": truth["landmarks_px"]}
+        if are_read:
+            truth = with_read_landmarks(truth)
         if n == 0:
-            fit(truth["image"][:2], truth["landmarks_px"][:2], head, size_px)
+            fit(truth["image"][:2], truth["given_px"][:2], head, size_px, chosen)
         clock = [_clocks()]
-        fit(None, truth["landmarks_px"], head, size_px)
+        fit(None, truth["given_px"], head, size_px, chosen)
         clock.append(_clocks())
-        found = fit(truth["image"], truth["landmarks_px"], head, size_px)
+        found = fit(truth["image"], truth["given_px"], head, size_px, chosen)
         spent += np.diff([*clock, _clocks()], axis=0)
         rows.append(measured(found, truth, head, way))
     every = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
@@ -56,9 +66,36 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
         "landmark_cpu_ms_per_face": round(1e3 * spent[0, 1] / count, 2),
         "full_cpu_ms_per_face": round(1e3 * spent[1, 1] / count, 2),
         "people": count,
+        "faces": len(every["nme"]),
         "size_px": size_px,
-        "settings": FitSettings().digest,
+        "settings": chosen.digest,
     }
+
+
+def how(settings: dict[str, Any]) -> tuple[FitSettings, OccluderSettings, bool]:
+    """What `--set` chose: how faces are fitted, how occluders are found, and whether landmarks are read."""
+    landmarks = str(settings.get("landmarks", "exact"))
+    if landmarks not in ("exact", "read"):
+        raise SamaeError(f"landmarks is {landmarks!r}; it must be exact or read")
+    are_read = landmarks == "read"
+    chosen = PHOTOGRAPH_FIT if are_read else FitSettings()
+    chosen = replace(chosen, noise_percent=float(settings.get("noise_percent", chosen.noise_percent)))
+    way = PHOTOGRAPH_OCCLUDERS if are_read else OccluderSettings()
+    islands = str(settings.get("islands", way.islands)).lower() == "true"
+    return chosen, replace(way, islands=islands, method=str(settings.get("occluders", way.method))), are_read
+
+
+def with_read_landmarks(truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The faces that the landmark reader finds, with what it reads as `given_px`."""
+    detector = load_detector()
+    rows, given = [], []
+    for row, known in enumerate(truth["landmarks_px"]):
+        found = detector.faces(truth["image"][row])
+        best = nearest(known, found)
+        if best is not None:
+            rows.append(row)
+            given.append(found[best])
+    return {name: values[rows] for name, values in truth.items()} | {"given_px": np.array(given).reshape(-1, 68, 2)}
 
 
 def _clocks() -> tuple[float, float]:

@@ -102,16 +102,20 @@ def matched(faces: list[np.ndarray], found: list[np.ndarray]) -> tuple[list[tupl
     """
     rows, free = [], list(range(len(found)))
     for face in faces:
-        eyes_px = eye_distance_px(face)
-        errors = {n: float(np.linalg.norm(found[n] - face, axis=1).mean()) / eyes_px for n in free}
-        best = min(errors, key=lambda n: errors[n], default=None)
-        if best is None or errors[best] > 0.5:
+        eyes_px, best = eye_distance_px(face), nearest(face, [found[n] for n in free])
+        if best is None:
             rows.append((eyes_px, False, np.nan, np.nan))
             continue
-        free.remove(best)
-        inner = float(np.linalg.norm(found[best] - face, axis=1)[17:].mean()) / eyes_px
-        rows.append((eyes_px, True, 100 * errors[best], 100 * inner))
+        away = 100 * np.linalg.norm(found[free.pop(best)] - face, axis=1) / eyes_px
+        rows.append((eyes_px, True, float(away.mean()), float(away[17:].mean())))
     return rows, len(free)
+
+
+def nearest(face: np.ndarray, found: list[np.ndarray]) -> int | None:
+    """Which of the finds is this face (68, 2): the nearest that is off by less than half its eye distance, if any."""
+    away = [float(np.linalg.norm(one - face, axis=1).mean()) for one in found]
+    best = int(np.argmin(away)) if away else None
+    return None if best is None or away[best] > 0.5 * eye_distance_px(face) else best
 
 
 def eye_distance_px(landmarks_px: np.ndarray) -> float:

@@ -15,14 +15,14 @@ from faces.compiled import on_one_blas_thread
 from faces.errors import SamaeError
 from faces.fitting.view import CHUNK, check_images, fill_holes
 from faces.morphable.base import MorphableHead
-from faces.occluders import OccluderSettings, find_occluders
+from faces.occluders import PHOTOGRAPH_OCCLUDERS, OccluderSettings, find_occluders, without_islands
 from faces.perforation import REFERENCE_PX, PerforationSettings, like, numpy_masks, perforate
-from faces.render.mesh_image import check_coefficients, posed_vertices
+from faces.render.mesh_image import check_coefficients, posed_vertices, project_landmarks
 from faces.render.rasterize import rasterize
 
 __all__ = [
-    "MeshScaleSettings", "OccluderSettings", "PerforationSettings", "face_mask", "feather", "mesh_scales",
-    "occluder_mask", "perforate", "silhouette", "swap_mask",
+    "PHOTOGRAPH_OCCLUDERS", "MeshScaleSettings", "OccluderSettings", "PerforationSettings", "face_mask", "feather",
+    "mesh_scales", "occluder_mask", "perforate", "silhouette", "swap_mask",
 ]  # fmt: skip
 
 #: Over which shares of the way from the ends of the jaw line to the chin the dilation of a swap's mask sets in (ours).
@@ -50,14 +50,18 @@ def occluder_mask(
 ) -> np.ndarray:
     """(N, S, S, 3) uint8, (N, D) -> (N, S, S) float32 0..1: what covers the fitted face (see faces/occluders.py)."""
     coefficients = check_coefficients(coefficients, head)
-    images = check_images(images, len(coefficients))
+    images, settings = check_images(images, len(coefficients)), settings or OccluderSettings()
     size = (images.shape[1], images.shape[1])
     large = []
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
-        found = find_occluders(images[rows], coefficients[rows], head, settings or OccluderSettings())
+        found = find_occluders(images[rows], coefficients[rows], head, settings)
         large += [cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in found]
-    return np.stack(large) if large else np.zeros((0, *size), np.float32)
+    covers = np.stack(large) if large else np.zeros((0, *size), np.float32)
+    if settings.islands:
+        return covers
+    faces = silhouette(coefficients, head, size[0])
+    return without_islands(covers, faces, project_landmarks(coefficients, head, size[0]))
 
 
 def face_mask(

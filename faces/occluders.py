@@ -9,12 +9,13 @@ prediction times its own best factor within `shadow`. A dark lower face may be a
 hue is the skin's; an open mouth and the eyeballs never count. All numbers are ours.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 import numpy as np
 
 from faces.errors import SamaeError
+from faces.files import digest_of
 from faces.fitting.maps import feature_map, lower_face, own_surface, predicted_images
 from faces.fitting.view import FaceView, shrink_images, view_faces
 from faces.morphable.base import MorphableHead
@@ -28,8 +29,10 @@ class OccluderSettings:
     """How occluders are found.
 
     Attributes:
-        method: "network" or "residual". All but `certain` belong to the residual.
+        method: "network" or "residual". All but `certain` and `islands` belong to the residual.
         certain: the network's answer (0..1) is stretched so that the first counts as bare and the second as covered.
+        islands: whether anything may lie in front of a face without reaching in from its outline, or glasses alone. In
+            photographs the network takes shades, irises and teeth for it; hands, hair and cups do reach in.
         working_px: side of the picture in which they are looked for.
         least_scale: smallest robust standard deviation of a bare pixel, sRGB 0..1.
         weak, strong: a region of pixels above `weak` standard deviations counts when it holds one above `strong`.
@@ -44,6 +47,7 @@ class OccluderSettings:
 
     method: str = "network"
     certain: tuple[float, float] = (0.35, 0.85)
+    islands: bool = True
     working_px: int = 96
     least_scale: float = 0.028
     weak: float = 3.0
@@ -61,6 +65,21 @@ class OccluderSettings:
             raise SamaeError(f"occluders are found by 'network' or 'residual', not by {self.method!r}")
         if not 0.0 <= self.certain[0] < self.certain[1] <= 1.0:
             raise SamaeError(f"certain is {self.certain}; it must be two rising shares of 0..1")
+
+    @property
+    def digest(self) -> str:
+        """A digest of all settings."""
+        return digest_of(asdict(self))
+
+
+#: For photographs, whose shades and teeth no generated person has.
+PHOTOGRAPH_OCCLUDERS = OccluderSettings(islands=False)
+#: Cover (0..1) from which neighbouring pixels are one island, and how near to the outline it comes from there (share
+#: of the picture's side).
+ISLAND_COVER, OUTLINE_SHARE = 0.1, 2 / 256
+#: Glasses may be islands: above this landmark of the nose's ridge, and so large (share of the outer eyes' distance; a
+#: rim is about half of it wide).
+GLASSES_END, GLASSES_SHARE = 29, 0.4
 
 
 def residuals(pictures: np.ndarray, predicted: np.ndarray, least: np.ndarray, most: float) -> np.ndarray:
@@ -126,3 +145,29 @@ def find_occluders(
     deviation = deviations(shrink_images(images, size_px), coefficients, view, head, settings)
     regions = [clean_regions(deviation[n], view.face[n], settings) for n in range(len(images))]
     return np.stack(regions).astype(np.float32)
+
+
+def without_islands(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+    """Drop cover that neither reaches in from the face's outline nor can be glasses (ours).
+
+    Args:
+        covers, silhouettes: (N, S, S) float 0..1.  landmarks_px: (N, 68, 2) of the fits.
+    Returns:
+        (N, S, S) like `covers`; 0 in regions that reach no outline and are small, or whose middle lies below glasses.
+    """
+    out = covers.copy()
+    near_px = max(round(OUTLINE_SHARE * covers.shape[1]), 1)
+    reach = np.ones((2 * near_px + 1,) * 2, np.uint8)
+    eyes = landmarks_px[:, 36:48].mean(1)
+    down = landmarks_px[:, 8] - eyes
+    lowest = ((landmarks_px[:, GLASSES_END] - eyes) * down).sum(1)
+    least_px = GLASSES_SHARE * np.linalg.norm(landmarks_px[:, 36] - landmarks_px[:, 45], axis=1)
+    for n, inside in enumerate(silhouettes > 0.5):
+        region = ((covers[n] > ISLAND_COVER) & inside).astype(np.uint8)
+        _, labels, boxes, middles = cv2.connectedComponentsWithStats(region, connectivity=8)
+        dropped = ((middles + 0.5 - eyes[n]) * down[n]).sum(1) >= lowest[n]
+        dropped |= boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) < least_px[n]
+        dropped[0] = False
+        dropped[labels[cv2.dilate((~inside).astype(np.uint8), reach) > 0]] = False
+        out[n][dropped[labels]] = 0.0
+    return out

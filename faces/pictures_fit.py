@@ -10,8 +10,9 @@ import numpy as np
 
 from faces.camera import Camera
 from faces.files import atomic_file, make_folder
-from faces.fitting import Fit, fit
+from faces.fitting import PHOTOGRAPH_FIT, Fit, fit
 from faces.masks import (
+    PHOTOGRAPH_OCCLUDERS,
     OccluderSettings,
     PerforationSettings,
     face_mask,
@@ -72,8 +73,8 @@ def photograph_row(head: MorphableHead) -> list[np.ndarray]:
     """A real photograph with its hand-set landmarks, the mesh, the render over it, the visible face."""
     image, landmarks = astronaut(SIZE_PX)
     images, points = image[None], landmarks[None]
-    found = fit(images, points, head, SIZE_PX)
-    visible = face_mask(images, found.coefficients, head) / np.float32(255)
+    found = fit(images, points, head, SIZE_PX, PHOTOGRAPH_FIT)
+    visible = face_mask(images, found.coefficients, head, PHOTOGRAPH_OCCLUDERS) / np.float32(255)
     dots, mesh, own, _ = fit_rows(images, points, found, head)
     return [np.concatenate([images, dots, mesh, own, tinted(images, visible)])]
 

@@ -9,7 +9,7 @@ FFHQ's crop is cut, swapped, and put back at the picture's own size.
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,11 +19,11 @@ from faces.albedo import shrink_masks, skin_colour
 from faces.detection import ABOUT, landmark_reader, load_detector
 from faces.errors import SamaeError
 from faces.files import read_json
-from faces.fitting import fit
+from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
 from faces.identity.encoder import Encoder
 from faces.landmark_list import LANDMARKS_NAME, NOT_LISTED, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
-from faces.masks import face_mask
+from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask
 from faces.morphable.base import MorphableHead
 from faces.photographs import LISTING_NAME, PIXEL_CAP, read_photograph
 from training.batch import FaceBatch, SwapResult
@@ -65,8 +65,17 @@ def read_picture(path: Path) -> np.ndarray:
     return found
 
 
-def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
-    """(68, 2) landmarks in our pixels, and whether the picture is an FFHQ crop already (see the module).
+class Marks(NamedTuple):
+    """Landmarks (68, 2) in our pixels; whether the picture is an FFHQ crop already (see the module); whether it shows a
+    generated person, whose landmarks are exact."""
+
+    points_px: np.ndarray
+    is_crop: bool = False
+    is_generated: bool = False
+
+
+def landmarks_of(path: Path, image: np.ndarray) -> Marks:
+    """The landmarks of a picture, (H, W, 3) uint8, that lies at `path`.
 
     Raises:
         SamaeError: no landmarks, and no detector or no face; or what a listing says of this picture is damaged.
@@ -77,16 +86,18 @@ def landmarks_of(path: Path, image: np.ndarray) -> tuple[np.ndarray, bool]:
         if (folder / LISTING_NAME).is_file():
             found = _entries(folder / LISTING_NAME, _changed_ns(folder / LISTING_NAME)).get(name)
             if found is not None:
-                what = f"{folder / LISTING_NAME}: {name}"
-                return landmark_points(found.get("face_landmarks"), what) * (image.shape[0] / _width(found, what)), True
+                what, photograph = f"{folder / LISTING_NAME}: {name}", found["image"]
+                points = landmark_points(photograph.get("face_landmarks"), what)
+                scale = image.shape[0] / _width(photograph, what)
+                return Marks(points * scale, is_crop=True, is_generated=bool(found.get("synthetic")))
         listed = folder / LANDMARKS_JSON
-        points = listed_points(listed, name) if above < 2 and listed.is_file() else None
-        if points is not None:
-            return points, False
+        known = listed_points(listed, name) if above < 2 and listed.is_file() else None
+        if known is not None:
+            return Marks(known)
     faces = _found_faces(image, str(path))
     if len(faces) > 1:
         _SEVERAL[path.name] = len(faces)
-    return faces[0], False
+    return Marks(faces[0])
 
 
 def found_landmarks(image: np.ndarray, name: str) -> np.ndarray:
@@ -162,12 +173,12 @@ def landmark_points(given: Any, what: str) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _entries(listing: Path, changed_ns: int) -> dict[str, dict[str, Any]]:
-    """file_path -> the entry's image of a listing in FFHQ's form; entries that name no picture are left out."""
+    """file_path -> the entry of a listing in FFHQ's form; entries that name no picture are left out."""
     found = read_json(listing)
     if not isinstance(found, dict):
         raise SamaeError(f"{listing} is no JSON object of photographs as FFHQ's is: restore it")
-    images = [entry.get("image") for entry in found.values() if isinstance(entry, dict)]
-    return {i["file_path"]: i for i in images if isinstance(i, dict) and isinstance(i.get("file_path"), str)}
+    entries = [entry for entry in found.values() if isinstance(entry, dict) and isinstance(entry.get("image"), dict)]
+    return {e["image"]["file_path"]: e for e in entries if isinstance(e["image"].get("file_path"), str)}
 
 
 def _width(image: dict[str, Any], what: str) -> float:
@@ -186,7 +197,7 @@ def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encode
         SamaeError: the picture cannot be read, has no landmarks, or its face cannot be fitted.
     """
     image = read_picture(path)
-    points, is_crop = landmarks_of(path, image)
+    points, is_crop, is_generated = landmarks_of(path, image)
     fit_px = size_px * -(-FIT_PX // size_px)
     if is_crop and image.shape[0] == image.shape[1]:
         matrix = np.array([[1.0, 0, 0], [0, 1.0, 0]]) * (fit_px / image.shape[0])
@@ -194,7 +205,7 @@ def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encode
     else:
         matrix, large = ffhq_transform(points, fit_px), ffhq_crop(image, points, fit_px)
     marks = transform_points(matrix, points).astype(np.float32)
-    face = face_of_crop(str(path), large, marks, size_px, head, encoder)
+    face = face_of_crop(str(path), large, marks, size_px, head, encoder, is_generated)
     return Portrait(image, points, matrix * (size_px / fit_px), face)
 
 
@@ -203,19 +214,27 @@ def _way(size_px: int, wanted_px: int) -> int:
 
 
 def face_of_crop(
-    name: str, large: np.ndarray, marks: np.ndarray, size_px: int, head: MorphableHead, encoder: Encoder
+    name: str,
+    large: np.ndarray,
+    marks: np.ndarray,
+    size_px: int,
+    head: MorphableHead,
+    encoder: Encoder,
+    is_generated: bool = False,
 ) -> FaceBatch:
     """The face of FFHQ's crop (L, L, 3) uint8 with landmarks (68, 2) px in it, as training sees faces: a batch of one.
 
+    Args:
+        is_generated: the landmarks are exact; those of photographs are believed less (PHOTOGRAPH_FIT).
     Raises:
         SamaeError: the face cannot be fitted.
     """
     side = large.shape[0]
-    found = fit(large[None], marks[None], head, side)
+    found = fit(large[None], marks[None], head, side, FitSettings() if is_generated else PHOTOGRAPH_FIT)
     if not found.ok[0]:
         raise SamaeError(f"the face in {name} could not be fitted ({found.reason[0]}): choose another picture")
     coefficients = np.asarray(found.coefficients, np.float32)
-    masks = face_mask(large[None], coefficients, head)
+    masks = face_mask(large[None], coefficients, head, OccluderSettings() if is_generated else PHOTOGRAPH_OCCLUDERS)
     skin = np.asarray(skin_colour(large[None], coefficients, masks, head), np.float32)
     small = large if side == size_px else cv2.resize(large, (size_px, size_px), interpolation=cv2.INTER_AREA)
     mask = shrink_masks(masks.astype(np.float32) / 255, size_px)

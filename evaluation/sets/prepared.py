@@ -19,8 +19,10 @@ from faces.camera import Camera
 from faces.detection import load_detector, reader_digest
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
+from faces.fitting import PHOTOGRAPH_FIT
 from faces.identity.registry import load_encoder
 from faces.landmarks import ffhq_crop, ffhq_transform, transform_points
+from faces.masks import PHOTOGRAPH_OCCLUDERS
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.morphable.tables import read_npz
@@ -88,7 +90,8 @@ class PreparedFaces:
     def made_by(self) -> str:
         """Names all that the faces depend on, landmarks and networks that read them included: the judge's rows too."""
         readers = (self.pictures.landmarks_digest, reader_digest(), weights.reader_digest(cover.WEIGHTS))
-        return digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, *readers])
+        photographs = () if self.pictures.has_truth else (PHOTOGRAPH_FIT.digest, PHOTOGRAPH_OCCLUDERS.digest)
+        return digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, *readers, *photographs])
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{digest_of([self.made_by, key])}.npz"
@@ -125,7 +128,8 @@ class PreparedFaces:
         else:
             large = ffhq_crop(shot.image, points, fit_px)
             marks = transform_points(ffhq_transform(points, fit_px), points)
-        face = face_of_crop(key, large, marks.astype(np.float32), self.size_px, head, load_encoder(self.encoder))
+        encoder, is_generated = load_encoder(self.encoder), self.pictures.has_truth
+        face = face_of_crop(key, large, marks.astype(np.float32), self.size_px, head, encoder, is_generated)
         image = (face.image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
         rest = {name: getattr(face, name)[0].numpy() for name in _FIELDS[2:]}
         mask = (face.mask[0, 0].numpy() * 255 + 0.5).astype(np.uint8)

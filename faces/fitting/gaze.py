@@ -35,6 +35,9 @@ LEAST_CONTRAST = 0.02
 NOISE, DOUBT = 0.10, 0.20
 #: The prior: share of people who look into the camera, how near to it, and how far (yaw, pitch) the others stray.
 AT_CAMERA, AT_CAMERA_RAD, AWAY_RAD = 0.6, 0.06, np.array([0.28, 0.14])
+#: Noise of landmarks (percent of the eye distance) up to which the pixels of the openings are believed in full; beyond
+#: it they count for the inverse of its square, like a measurement.
+SURE_PERCENT = 0.5
 #: An opening of fewer pixels says nothing.
 FEWEST_PIXELS = 2.0
 #: Samples a pixel along each side in which an opening is drawn.
@@ -62,7 +65,8 @@ def read_gaze(
 
     Args:
         images: (N, S, S, 3) uint8 sRGB.  landmarks_px: (N, 68, 2) in them, px.  coefficients: (N, D) under
-        Camera.centred(S); their own gaze is not read.  settings: `gaze_px` bounds the side that is worked in.
+        Camera.centred(S); their own gaze is not read.  settings: `gaze_px` bounds the side that is worked in, and
+        pixels count for less the larger `noise_percent` is: the opening is then not known exactly.
     Returns:
         (N, 2) float64 yaw, pitch in radians in the head frame, as CoefficientLayout has them; zeros for a head without
         eyeballs.
@@ -75,6 +79,7 @@ def read_gaze(
     balls = eyeballs(coefficients, head)
     turns = rotation_matrices(head.layout.take(coefficients, "rotation_rad"))
     wished = towards_camera(turns, head.layout.take(coefficients, "translation_mm"))
+    trust = min(1.0, SURE_PERCENT / settings.noise_percent) ** 2
 
     def solve(first: int, step: int) -> None:
         """Every step-th face."""
@@ -84,7 +89,8 @@ def read_gaze(
                 eye_pixels(picture, points[n, part], centre[n], radius[n])
                 for part, (centre, radius) in zip((EYE_RIGHT, EYE_LEFT), balls, strict=True)
             ]
-            found[n] = best_gaze([eye for eye in eyes if eye is not None], turns[n], wished[n])
+            seen = [eye for eye in eyes if eye is not None]
+            found[n] = best_gaze(seen, turns[n], wished[n], trust)
 
     over_faces(solve, len(images))
     return found
@@ -140,12 +146,15 @@ def eye_pixels(
     return EyePixels(np.ascontiguousarray(points), weight, np.ascontiguousarray(colour), float(scale))
 
 
-def best_gaze(eyes: list[EyePixels], turn: np.ndarray, wished_rad: np.ndarray) -> np.ndarray:
-    """Of up to two eyes: (2,) yaw, pitch, rad. turn (3, 3) head to camera but for the axes' signs; wished_rad (2,)."""
+def best_gaze(eyes: list[EyePixels], turn: np.ndarray, wished_rad: np.ndarray, trust: float = 1.0) -> np.ndarray:
+    """Of up to two eyes: (2,) yaw, pitch, rad. turn (3, 3) head to camera but for the axes' signs; wished_rad (2,).
+
+    trust: what their pixels count for beside the prior, 0..1.
+    """
     grid = gaze_grid(-FURTHEST_RAD, FURTHEST_RAD, COARSE_RAD)
-    best = grid[_costs(grid, eyes, turn, wished_rad).argmin()]
+    best = grid[_costs(grid, eyes, turn, wished_rad, trust).argmin()]
     fine = gaze_grid(best - COARSE_RAD, best + COARSE_RAD, FINE_RAD)
-    costs = _costs(fine, eyes, turn, wished_rad).reshape(9, 9)
+    costs = _costs(fine, eyes, turn, wished_rad, trust).reshape(9, 9)
     i, j = np.unravel_index(costs.argmin(), costs.shape)
     shift = [_lowest(costs[max(i - 1, 0) : i + 2, j]), _lowest(costs[i, max(j - 1, 0) : j + 2])]
     return np.clip(fine.reshape(9, 9, 2)[i, j] + FINE_RAD * np.array(shift), -FURTHEST_RAD, FURTHEST_RAD)
@@ -176,7 +185,9 @@ def _lowest(three: np.ndarray) -> float:
     return float(np.clip(0.5 * (three[0] - three[2]) / curve, -1, 1)) if curve > 1e-9 else 0.0
 
 
-def _costs(gaze_rad: np.ndarray, eyes: list[EyePixels], turn: np.ndarray, wished_rad: np.ndarray) -> np.ndarray:
+def _costs(
+    gaze_rad: np.ndarray, eyes: list[EyePixels], turn: np.ndarray, wished_rad: np.ndarray, trust: float
+) -> np.ndarray:
     """(G, 2) candidates -> (G,) twice the negative log posterior, up to a constant."""
     away = np.square(gaze_rad - wished_rad)
     there = AT_CAMERA / AT_CAMERA_RAD**2 * np.exp(-0.5 * away.sum(1) / AT_CAMERA_RAD**2)
@@ -184,15 +195,22 @@ def _costs(gaze_rad: np.ndarray, eyes: list[EyePixels], turn: np.ndarray, wished
     costs = -2 * np.log(there + elsewhere)
     ways = np.ascontiguousarray((gaze_vectors(gaze_rad) @ turn.T) * AXIS_SIGNS)
     for eye in eyes:
-        add_eye(eye.points, eye.weight, eye.colour, ways, eye.px_per_rad, costs)
+        add_eye(eye.points, eye.weight, eye.colour, ways, eye.px_per_rad, trust, costs)
     return costs
 
 
 @kernel
 def add_eye(
-    points: np.ndarray, weight: np.ndarray, colour: np.ndarray, ways: np.ndarray, px_per_rad: float, costs: np.ndarray
+    points: np.ndarray,
+    weight: np.ndarray,
+    colour: np.ndarray,
+    ways: np.ndarray,
+    px_per_rad: float,
+    trust: float,
+    costs: np.ndarray,
 ) -> None:
-    """One EyePixels (P pixels) and candidate directions (G, 3), camera frame: adds how ill each explains the eye."""
+    """One EyePixels (P pixels) and candidate directions (G, 3), camera frame: adds how ill each explains the
+    eye, times `trust`."""
     count, cosine, sine = len(points), np.cos(IRIS_RAD), np.sin(IRIS_RAD)
     share, iris, sclera = np.empty(count), np.empty(3), np.empty(3)
     for g in range(len(ways)):
@@ -209,7 +227,7 @@ def add_eye(
                 rest = colour[p, c] - share[p] * iris[c] - (1 - share[p]) * sclera[c]
                 squared += rest * rest / 3
             strange += weight[p] * squared / (1 + squared / (DOUBT * DOUBT))
-        costs[g] += strange / (NOISE * NOISE)
+        costs[g] += trust * (strange / (NOISE * NOISE))
 
 
 @kernel

@@ -12,7 +12,8 @@ class FitSettings:
 
     Attributes:
         n_identity: identity modes the landmark solve may use (the first ones; the rest stay 0).
-        noise_percent: standard deviation of an honest landmark, percent of the distance of the outer eye corners.
+        noise_percent: standard deviation of an honest landmark, percent of the distance of the outer eye corners. What
+            the pixels of the eyes say of gaze counts less where it is large (faces/fitting/gaze.py).
         identity_sigma, expression_sigma: prior standard deviations of the coefficients (expressions lie in 0..1).
         ridge_weight, lip_weight: weight of the nose ridge (27..30) and of the inner lips (60..67); Deep3DFaceRecon
             gives both 20 in a mean squared error, here they are a likelihood's and smaller.
@@ -69,3 +70,8 @@ class FitSettings:
     def digest(self) -> str:
         """A digest of all settings, recorded beside every fit."""
         return digest_of(asdict(self))
+
+
+#: For photographs, whose landmarks a network or a hand set. Believed like the exact ones of generated people, for which
+#: the defaults are, their errors go into shape, pose and gaze (docs/faces.md has what this is worth).
+PHOTOGRAPH_FIT = FitSettings(noise_percent=2.0)

@@ -18,6 +18,7 @@ from evaluation.sets.faceforensics import FaceForensics, merged_persons, open_fa
 from evaluation.sets.prepared import PreparedFaces
 from evaluation.sets.sequences import GeneratedSequences, sequences_for
 from faces.errors import SamaeError
+from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
 from faces.identity.registry import load_encoder
 from faces.landmarks import to_whole_pixels
 from faces.morphable.registry import load_head
@@ -282,6 +283,33 @@ def test_celeba_hq_is_read_as_published(celeba: Path, tmp_path: Path) -> None:
     assert (figure["n"], figure["failed"]) == (2, 1)
     assert any("there is no picture" in why for why in evaluation.rows["reason"].to_pylist())
     assert set(evaluation.baselines) == {"copy-target"}
+
+
+def test_kept_faces_of_photographs_belong_to_the_way_they_were_fitted(
+    celeba: Path, frames: PreparedFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So another way of fitting photographs makes them anew; generated sequences are exact and stay."""
+    photographs = faces_of(open_celeba_hq(celeba), tmp_path / "kept")
+    before = photographs.made_by, frames.made_by
+    monkeypatch.setattr("evaluation.sets.prepared.PHOTOGRAPH_FIT", FitSettings())
+    assert photographs.made_by != before[0]
+    assert frames.made_by == before[1]
+
+
+def test_photographs_of_a_set_are_fitted_as_photographs(
+    celeba: Path, frames: PreparedFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fitted(*given: object) -> object:
+        asked.append(given[-1])
+        return fit(*given)
+
+    monkeypatch.setattr("training.pictures.fit", fitted)
+    faces_of(open_celeba_hq(celeba), tmp_path / "kept").missing("28000")
+    faces_of(SEQUENCES, tmp_path / "kept").missing(SEQUENCES.pairs().target_keys[0])
+    assert asked[0] == PHOTOGRAPH_FIT
+    assert set(asked[1:]) == {FitSettings()}
 
 
 def test_celeba_hq_without_identities_has_unknown_persons(celeba: Path) -> None:

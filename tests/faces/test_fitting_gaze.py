@@ -72,6 +72,18 @@ def test_the_whole_fit_turns_the_eyes_unless_told_not_to(faces):
     assert not head.layout.take(without.coefficients, "gaze_rad").any()
 
 
+def test_the_pixels_of_eyes_count_for_less_where_landmarks_are_less_sure(faces) -> None:
+    """Eyes that look aside are read towards the camera, further the less is sure; up to half a percent all is sure."""
+    head, truth, pictures, points = faces
+    take = head.layout.take
+    camera = towards_camera(rotation_matrices(take(truth, "rotation_rad")), take(truth, "translation_mm"))
+    found = [read_gaze(pictures, points, truth, head, FitSettings(noise_percent=n)) for n in (0.1, 0.5, 2.0, 1e4)]
+    np.testing.assert_array_equal(found[0], found[1])
+    away = [apart_degrees(one, camera) for one in found]
+    assert away[2].mean() < away[1].mean() - 0.2
+    assert away[3].max() < 0.5
+
+
 def test_larger_pictures_show_the_same_gaze(faces) -> None:
     head, truth, pictures, points = faces
     large = np.kron(pictures[:4], np.ones((1, 2, 2, 1), np.uint8))

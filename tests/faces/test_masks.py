@@ -15,6 +15,7 @@ from faces.fitting import fit
 from faces.fitting.maps import feature_map, predicted_images
 from faces.fitting.view import view_faces
 from faces.masks import (
+    PHOTOGRAPH_OCCLUDERS,
     MeshScaleSettings,
     OccluderSettings,
     face_mask,
@@ -25,8 +26,8 @@ from faces.masks import (
     swap_mask,
 )  # fmt: skip
 from faces.morphable.base import MorphableHead
-from faces.occluders import clean_regions, deviations
-from faces.render.mesh_image import render_mesh
+from faces.occluders import clean_regions, deviations, without_islands
+from faces.render.mesh_image import project_landmarks, render_mesh
 from faces.render.rasterize import interpolate
 from faces.render.shading import to_linear, to_srgb
 
@@ -251,3 +252,66 @@ def test_mesh_scales_are_drawn_as_stated():
     assert (mesh_scales(draws, MeshScaleSettings(probability=0.0)) == 1).all()
     with pytest.raises(SamaeError, match="spread"):
         MeshScaleSettings(spread=1.5)
+
+
+def drawn_face() -> tuple[np.ndarray, np.ndarray]:
+    """A round silhouette (1, 100, 100) and landmarks in it: eyes 40 apart at the height 40, ridge's middle at 50, chin
+    at 85."""
+    y, x = np.mgrid[:100, :100] + 0.5
+    marks = np.full((1, 68, 2), 50.0)
+    marks[0, 36:48, 1], marks[0, 29, 1], marks[0, 8, 1] = 40, 50, 85
+    marks[0, 36, 0], marks[0, 45, 0] = 30, 70
+    return ((np.hypot(x - 50, y - 50) < 40)[None]).astype(np.float32), marks
+
+
+def test_islands_are_no_cover_but_for_glasses_and_what_reaches_in_is() -> None:
+    face, marks = drawn_face()
+    covers = np.zeros((1, 100, 100), np.float32)
+    covers[0, 70:76, 40:60] = 0.8  # a mouth
+    covers[0, 60:64, 48:52] = 0.3  # a nostril
+    covers[0, 38:44, 29:45] = 0.7  # a rim, 0.4 of the eyes' distance wide
+    covers[0, 30:46, 55] = 0.2  # another, as high
+    covers[0, 35:50, 60:75] = 0.9  # an eye
+    covers[0, 66:68, 4:30] = 0.9  # a finger, from the left
+    covers[0, 95:, :] = 0.6  # off the face
+    left = without_islands(covers, face, marks)
+    wanted = covers.copy()
+    wanted[0, 60:76, 40:60] = wanted[0, 35:50, 60:75] = 0
+    np.testing.assert_array_equal(left, wanted)
+    np.testing.assert_array_equal(covers[0, 70:76, 40:60], np.float32(0.8))
+
+
+@pytest.mark.parametrize(("gap", "stays"), [(0, True), (1, True), (2, False)])
+def test_what_ends_just_inside_the_outline_reaches_in(gap: int, stays: bool) -> None:
+    """By less than two pixels of 256; the outline of a fit is not surer than that."""
+    face, marks = np.zeros((1, 256, 256), np.float32), drawn_face()[1] * 2.56
+    face[:, 20:240, 20:240] = 1
+    covers = np.zeros_like(face)
+    covers[0, 180:190, 20 + gap : 60] = 1
+    assert bool(without_islands(covers, face, marks).any()) == stays
+
+
+def test_every_face_has_its_own_islands_and_a_turned_one_its_own_down() -> None:
+    face, marks = drawn_face()
+    covers = np.zeros((2, 100, 100), np.float32)
+    covers[:, 70:76, 40:60] = 1
+    upside_down = 100 - marks
+    left = without_islands(covers, np.repeat(face, 2, 0), np.concatenate([marks, upside_down]))
+    assert not left[0].any()
+    np.testing.assert_array_equal(left[1], covers[1])
+
+
+def test_photographs_lose_no_mouths_to_what_seems_to_cover_them(portraits, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, pictures, _, coefficients = portraits
+    mouths = project_landmarks(coefficients, head, SIZE_PX)[:, 48:].mean(1).astype(int)
+
+    def blots(images: np.ndarray, *_: object) -> np.ndarray:
+        covers = np.zeros(images.shape[:3], np.float32)
+        for cover, (x, y) in zip(covers, mouths, strict=True):
+            cover[y - 2 : y + 3, x - 4 : x + 5] = 1
+        return covers
+
+    monkeypatch.setattr("faces.masks.find_occluders", blots)
+    assert occluder_mask(pictures, coefficients, head).sum((1, 2)).min() == 45
+    assert not occluder_mask(pictures, coefficients, head, PHOTOGRAPH_OCCLUDERS).any()
+    assert occluder_mask(pictures[:0], coefficients[:0], head, PHOTOGRAPH_OCCLUDERS).shape == (0, SIZE_PX, SIZE_PX)

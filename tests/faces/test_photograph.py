@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from faces.albedo import neutral_albedo, skin_colour
-from faces.fitting import fit
-from faces.masks import face_mask, silhouette
+from faces.fitting import PHOTOGRAPH_FIT, fit
+from faces.masks import PHOTOGRAPH_OCCLUDERS, face_mask, silhouette
 from faces.morphable import load_head
 from faces.pictures_photograph import astronaut
 from faces.render.shading import to_srgb
@@ -16,7 +16,7 @@ def test_a_photograph_is_fitted_from_hand_given_landmarks() -> None:
     pytest.importorskip("skimage", reason="scikit-image (extra `dev`) brings the photograph")
     image, landmarks = astronaut(256)
     head = load_head()
-    found = fit(image[None], landmarks[None], head, 256)
+    found = fit(image[None], landmarks[None], head, 256, PHOTOGRAPH_FIT)
     assert found.ok.all()
     assert found.landmark_nme_percent[0] < 4.0
     assert found.photometric_error[0] < 0.12
@@ -24,7 +24,7 @@ def test_a_photograph_is_fitted_from_hand_given_landmarks() -> None:
     assert np.abs(np.degrees(take(found.coefficients, "rotation_rad"))).max() < 15
     smile = [head.expression_names.index(f"mouthSmile_{side}") for side in "LR"]
     assert take(found.coefficients, "expression")[0, smile].min() > 0.2
-    mask = face_mask(image[None], found.coefficients, head)[0] / 255.0
+    mask = face_mask(image[None], found.coefficients, head, PHOTOGRAPH_OCCLUDERS)[0] / 255.0
     whole = silhouette(found.coefficients, head, 256)[0]
     x, y = np.rint(landmarks[[30, 2, 14, 51]].mean(0)).astype(int)
     assert mask[y - 10 : y + 10, x - 30 : x + 30].min() > 0.9

@@ -1,6 +1,7 @@
 """Plain pictures through a swapper: where landmarks come from, what goes back into the picture, and refusals."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,11 @@ import torch
 from method_fakes import tiny_batch
 
 from faces.errors import SamaeError
+from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
 from faces.five_points import complete_landmarks
 from faces.identity.registry import load_encoder
 from faces.landmarks import ffhq_transform, five_points, to_whole_pixels
+from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from training.batch import SwapResult
@@ -45,6 +48,36 @@ def test_a_picture_of_an_ffhq_set_is_a_crop_already(people: Path) -> None:
     assert portrait.face.mask.mean() > 0.1
     np.testing.assert_allclose(portrait.face.landmarks[0].numpy(), portrait.landmarks_px * 0.5, atol=1e-3)
     assert portrait.face.embedding.norm() == pytest.approx(1, abs=1e-5)
+
+
+def test_landmarks_of_generated_people_are_exact_and_all_others_are_believed_less(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the entry's `synthetic`, which FFHQ's own listing does not have; of a plain picture nobody knows."""
+    asked: list[tuple[object, object]] = []
+
+    def fitted(images: np.ndarray, marks: np.ndarray, head: object, size_px: int, settings: object) -> object:
+        asked.append((settings, None))
+        return fit(images, marks, head, size_px, settings)
+
+    def masked(images: np.ndarray, coefficients: np.ndarray, head: object, settings: object) -> np.ndarray:
+        asked[-1] = (asked[-1][0], settings)
+        return face_mask(images, coefficients, head, settings)
+
+    monkeypatch.setattr("training.pictures.fit", fitted)
+    monkeypatch.setattr("training.pictures.face_mask", masked)
+    head, encoder = load_head("builtin"), load_encoder("builtin")
+    read_portrait(people / "images128x128/00000/00000.png", 64, head, encoder)
+    others = tmp_path / "ffhq"
+    shutil.copytree(people, others)
+    listing = json.loads((others / "ffhq-dataset-v2.json").read_text())
+    for entry in listing.values():
+        del entry["synthetic"]
+    (others / "ffhq-dataset-v2.json").write_text(json.dumps(listing))
+    read_portrait(others / "images128x128/00000/00000.png", 64, head, encoder)
+    read_portrait(photograph(people, tmp_path)[0], 64, head, encoder)
+    photographs = (PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS)
+    assert asked == [(FitSettings(), OccluderSettings()), photographs, photographs]
 
 
 def test_a_photograph_is_cropped_by_its_landmarks_and_embeds_as_the_same_person(people: Path, tmp_path: Path) -> None:
@@ -96,7 +129,7 @@ def test_a_picture_without_landmarks_or_file_names_the_mend(tmp_path: Path, monk
 
 def test_points_of_landmarks_json_are_whole_pixels(people: Path, tmp_path: Path) -> None:
     path, points = photograph(people, tmp_path)
-    found, is_crop = landmarks_of(path, np.zeros((240, 330, 3), np.uint8))
+    found, is_crop, _ = landmarks_of(path, np.zeros((240, 330, 3), np.uint8))
     assert not is_crop
     np.testing.assert_allclose(to_whole_pixels(found), points)
 
@@ -151,7 +184,7 @@ def test_five_points_are_completed_and_no_points_are_refused(people: Path, tmp_p
     image = np.zeros((240, 330, 3), np.uint8)
     five = five_points(points)
     (tmp_path / "landmarks.json").write_text(json.dumps({"photo.png": five.tolist()}))
-    found, is_crop = landmarks_of(path, image)
+    found, is_crop, _ = landmarks_of(path, image)
     assert not is_crop
     np.testing.assert_allclose(five_points(found), five + 0.5, atol=1e-6)
     np.testing.assert_allclose(found, complete_landmarks(five + 0.5))
@@ -169,7 +202,7 @@ def test_of_several_faces_the_largest_is_taken_and_that_is_said_once(
     image = np.full((320, 480, 3), 120, np.uint8)
     image[40:168, 20:148], image[30:286, 200:456] = small, cv2.resize(large, (256, 256))
     several_faces()
-    points, is_crop = landmarks_of(tmp_path / "two.png", image)
+    points, is_crop, _ = landmarks_of(tmp_path / "two.png", image)
     assert not is_crop
     assert points[:, 0].min() > 200
     assert several_faces() == ["two.png: 2 faces, the largest was taken"]
