@@ -14,6 +14,7 @@ from faces.errors import SamaeError
 from training.encoder import CropSet, EncoderRecipe, encoder_recipe_names, load_encoder_recipe, open_crops
 from training.encoder.blend import NEAREST_BY, Blender, blend, kernel_for, nearest_candidates, soft_edges
 from training.encoder.crops import data_digest
+from training.encoder.loop import epoch_batches
 
 WHITE = np.array([0.950456, 1.0, 1.088754])
 TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
@@ -333,6 +334,39 @@ def test_a_picture_is_blended_as_often_as_asked_with_its_partners_own_mask() -> 
                 partner = blender.candidates[row][0]
                 wanted = blend(wanted, crops.masks[row], crops.pictures[partner], crops.masks[partner])
             np.testing.assert_array_equal(blender.picture(int(row), rng), wanted)
+
+
+def test_blending_rises_to_its_probability_over_the_ramp() -> None:
+    crops = everywhere(pattern_set())
+    rows = [int(row) for row in crops.rows(True)]
+    settings = ["blend_candidates=1", "blend_probability=0.8", "blend_ramp=0.5"]
+    blender = Blender(load_encoder_recipe("blendface-encoder", settings), crops)
+
+    def blended(progress: float) -> float:
+        """Share of blended pictures in many draws."""
+        rng = np.random.default_rng(8)
+        shown = [(row, blender.picture(row, rng, progress)) for row in rows * (4000 // len(rows))]
+        return float(np.mean([(picture != crops.pictures[row]).any() for row, picture in shown]))
+
+    assert blended(0.0) == 0
+    assert [blended(progress) for progress in (0.25, 0.5, 1.0)] == pytest.approx([0.4, 0.8, 0.8], abs=0.04)
+    with pytest.raises(SamaeError, match=r"blend_ramp is a share of 0\.\.1, not 2"):
+        load_encoder_recipe("blendface-encoder", ["blend_ramp=2"])
+
+
+def test_an_epoch_is_blended_by_its_place_in_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = everywhere(pattern_set())
+    recipe = load_encoder_recipe("blendface-encoder", ["epochs=4", "batch_size=8", "blend_candidates=1"])
+    blender, asked = Blender(recipe, crops), []
+
+    def picture(row: int, rng: object, progress: float) -> np.ndarray:
+        asked.append(progress)
+        return crops.pictures[row]
+
+    monkeypatch.setattr(blender, "picture", picture)
+    for epoch in (0, 1, 3):
+        list(epoch_batches(blender, epoch))
+    assert sorted(set(asked)) == [0, 0.25, 0.75]
 
 
 def test_all_candidates_are_partners_in_turn() -> None:

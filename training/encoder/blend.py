@@ -97,10 +97,10 @@ class Blender:
             self.candidates = np.zeros((len(crops.labels), found.shape[1]), np.int32)
             self.candidates[rows] = rows[found]
 
-    def picture(self, row: int, rng: np.random.Generator) -> np.ndarray:
-        """(S, S, 3) uint8 of one row; the label stays the row's."""
-        face = np.asarray(self.crops.pictures[row])
-        if rng.random() >= self.recipe.blend_probability:
+    def picture(self, row: int, rng: np.random.Generator, progress: float = 1.0) -> np.ndarray:
+        """(S, S, 3) uint8 of one row, `progress` 0..1 through the training; the label stays the row's."""
+        face, ramp = np.asarray(self.crops.pictures[row]), self.recipe.blend_ramp
+        if rng.random() >= self.recipe.blend_probability * (min(1.0, progress / ramp) if ramp else 1.0):
             return face
         partner = int(self.candidates[row][int(rng.integers(self.candidates.shape[1]))])
         return blend(face, self.crops.masks[row], self.crops.pictures[partner], self.crops.masks[partner])

@@ -64,7 +64,7 @@ def epoch_batches(blender: Blender, epoch: int) -> Iterator[tuple[torch.Tensor, 
     order = train[torch.randperm(len(train), generator=generator).numpy()]
     for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
         rows = order[start : start + recipe.batch_size]
-        pictures = torch.from_numpy(np.stack([blender.picture(int(row), rng) for row in rows]))
+        pictures = torch.from_numpy(np.stack([blender.picture(int(row), rng, epoch / recipe.epochs) for row in rows]))
         pictures = augment(pictures.permute(0, 3, 1, 2).float() / 255, generator)
         yield pictures * 2 - 1, torch.from_numpy(np.asarray(crops.labels[rows]))
 

@@ -28,6 +28,7 @@ class EncoderRecipe:
         render_px: size of the generated pictures before the crop.
         leave_out_single: True drops people of a folder who have one picture, in place of an error.
         blend_probability: how often a picture is blended into a neighbour's (BlendFace; 0 is ArcFace).
+        blend_ramp: share of the epochs over which that rises from never; 0 blends from the beginning, as published.
         blend_candidates: partners are drawn among so many nearest pictures of other people.
         epochs, batch_size, learning_rate, weight_decay, schedule: SGD with momentum 0.9; "one_cycle" or "polynomial".
         start_from: name or path of an encoder of the same size whose weights are the start; "" starts at random.
@@ -51,6 +52,7 @@ class EncoderRecipe:
     leave_out_single: bool = False
     seed: int = 101
     blend_probability: float = 0.0
+    blend_ramp: float = 0.0
     blend_candidates: int = 100
     epochs: int = 20
     batch_size: int = 128
@@ -68,8 +70,9 @@ class EncoderRecipe:
             raise SamaeError("an encoder needs at least 2 pictures of every person: raise pictures_per_person")
         if self.people < 2:
             raise SamaeError("an encoder tells people apart and needs at least 2 of them: raise people")
-        if not 0 <= self.blend_probability <= 1:
-            raise SamaeError(f"blend_probability is a share of 0..1, not {self.blend_probability}")
+        for key in ("blend_probability", "blend_ramp"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise SamaeError(f"{key} is a share of 0..1, not {getattr(self, key)}")
         _ = self.network  # sizes that no network can have are refused before any picture is drawn
 
     def as_dict(self) -> dict[str, Any]:
