@@ -63,12 +63,13 @@ def are_generated(rows: pa.Table) -> bool:
 
 def fit_faces(task: tuple[str, Path, slice, np.ndarray, bool]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, which, landmarks (N, 68, 2) px, generated) -> columns of N rows. In a worker."""
-    from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
+    from faces.fitting import fit
+    from faces.masks import settings_of
     from faces.morphable.registry import load_head
 
     head_name, aligned, part, landmarks_px, generated = task
-    images, settings = np.array(read_array(aligned, "images")[part]), FitSettings() if generated else PHOTOGRAPH_FIT
-    found = fit(images, landmarks_px, load_head(head_name), images.shape[1], settings)
+    images = np.array(read_array(aligned, "images")[part])
+    found = fit(images, landmarks_px, load_head(head_name), images.shape[1], settings_of(generated)[0])
     return {
         "coefficients": np.asarray(found.coefficients, np.float32),
         "landmark_nme_percent": np.asarray(found.landmark_nme_percent, np.float32),
@@ -173,10 +174,10 @@ def face_masks(
 def mask_faces(task: tuple[str, Path, np.ndarray, np.ndarray, bool]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, positions, coefficients, generated) -> {"mask", "skin"}. Runs in a worker."""
     from faces.albedo import skin_colour
-    from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask
+    from faces.masks import face_mask, settings_of
     from faces.morphable.registry import load_head
 
     head_name, aligned, where, coefficients, generated = task
     images, head = read_array(aligned, "images")[where], load_head(head_name)
-    masks = face_mask(images, coefficients, head, OccluderSettings() if generated else PHOTOGRAPH_OCCLUDERS)
+    masks = face_mask(images, coefficients, head, settings_of(generated)[1])
     return {"mask": masks, "skin": np.asarray(skin_colour(images, coefficients, masks, head), np.float32)}

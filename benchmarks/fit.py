@@ -41,7 +41,8 @@ BATCH = 32
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
     """Figures of this machine. Settings, all optional: people 96, size_px 224, seed, occluders network or residual,
-    landmarks exact or read, noise_percent, islands (true or false)."""
+    landmarks exact or read, noise_percent, islands (true or false). nme_percent is the distance from the given points,
+    read ones where they are read."""
     chosen, way, are_read = how(settings)
     count, size_px = int(settings.get("people", 96)), int(settings.get("size_px", 224))
     head, spent, rows = load_head("builtin"), np.zeros((2, 2)), []
@@ -49,6 +50,8 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
         truth |= {"given_px": truth["landmarks_px"]}
         if are_read:
             truth = with_read_landmarks(truth)
+        if not len(truth["image"]):
+            continue
         if n == 0:
             fit(truth["image"][:2], truth["given_px"][:2], head, size_px, chosen)
         clock = [_clocks()]
@@ -57,18 +60,22 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
         found = fit(truth["image"], truth["given_px"], head, size_px, chosen)
         spent += np.diff([*clock, _clocks()], axis=0)
         rows.append(measured(found, truth, head, way))
+    if not rows:
+        raise SamaeError(f"no face was found in {count} pictures of {size_px} px: raise size_px or people")
     every = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    faces = len(every["nme"])
     return {
         **summary(every),
         **occluder_figures(every),
-        "landmark_faces_per_s": round(count / spent[0, 0], 1),
-        "full_faces_per_s": round(count / spent[1, 0], 1),
-        "landmark_cpu_ms_per_face": round(1e3 * spent[0, 1] / count, 2),
-        "full_cpu_ms_per_face": round(1e3 * spent[1, 1] / count, 2),
+        "landmark_faces_per_s": round(faces / spent[0, 0], 1),
+        "full_faces_per_s": round(faces / spent[1, 0], 1),
+        "landmark_cpu_ms_per_face": round(1e3 * spent[0, 1] / faces, 2),
+        "full_cpu_ms_per_face": round(1e3 * spent[1, 1] / faces, 2),
         "people": count,
-        "faces": len(every["nme"]),
+        "faces": faces,
         "size_px": size_px,
         "settings": chosen.digest,
+        "occluder_settings": way.digest,
     }
 
 
@@ -81,8 +88,10 @@ def how(settings: dict[str, Any]) -> tuple[FitSettings, OccluderSettings, bool]:
     chosen = PHOTOGRAPH_FIT if are_read else FitSettings()
     chosen = replace(chosen, noise_percent=float(settings.get("noise_percent", chosen.noise_percent)))
     way = PHOTOGRAPH_OCCLUDERS if are_read else OccluderSettings()
-    islands = str(settings.get("islands", way.islands)).lower() == "true"
-    return chosen, replace(way, islands=islands, method=str(settings.get("occluders", way.method))), are_read
+    islands = str(settings.get("islands", way.islands)).lower()
+    if islands not in ("true", "false"):
+        raise SamaeError(f"islands is {islands!r}; it must be true or false")
+    return chosen, replace(way, islands=islands == "true", method=str(settings.get("occluders", way.method))), are_read
 
 
 def with_read_landmarks(truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

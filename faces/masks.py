@@ -13,6 +13,7 @@ import torch
 from faces.camera import Camera
 from faces.compiled import on_one_blas_thread
 from faces.errors import SamaeError
+from faces.fitting.settings import PHOTOGRAPH_FIT, FitSettings
 from faces.fitting.view import CHUNK, check_images, fill_holes
 from faces.morphable.base import MorphableHead
 from faces.occluders import PHOTOGRAPH_OCCLUDERS, OccluderSettings, find_occluders, without_islands
@@ -22,7 +23,7 @@ from faces.render.rasterize import rasterize
 
 __all__ = [
     "PHOTOGRAPH_OCCLUDERS", "MeshScaleSettings", "OccluderSettings", "PerforationSettings", "face_mask", "feather",
-    "mesh_scales", "occluder_mask", "perforate", "silhouette", "swap_mask",
+    "mesh_scales", "occluder_mask", "perforate", "settings_of", "silhouette", "swap_mask",
 ]  # fmt: skip
 
 #: Over which shares of the way from the ends of the jaw line to the chin the dilation of a swap's mask sets in (ours).
@@ -46,9 +47,16 @@ def silhouette(coefficients: np.ndarray, head: MorphableHead, size_px: int) -> n
 
 @on_one_blas_thread
 def occluder_mask(
-    images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, settings: OccluderSettings | None = None
+    images: np.ndarray,
+    coefficients: np.ndarray,
+    head: MorphableHead,
+    settings: OccluderSettings | None = None,
+    silhouettes: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(N, S, S, 3) uint8, (N, D) -> (N, S, S) float32 0..1: what covers the fitted face (see faces/occluders.py)."""
+    """(N, S, S, 3) uint8, (N, D) -> (N, S, S) float32 0..1: what covers the fitted face (see faces/occluders.py).
+
+    silhouettes: those of the fits where they are known; they are drawn where they are needed otherwise.
+    """
     coefficients = check_coefficients(coefficients, head)
     images, settings = check_images(images, len(coefficients)), settings or OccluderSettings()
     size = (images.shape[1], images.shape[1])
@@ -60,7 +68,7 @@ def occluder_mask(
     covers = np.stack(large) if large else np.zeros((0, *size), np.float32)
     if settings.islands:
         return covers
-    faces = silhouette(coefficients, head, size[0])
+    faces = silhouette(coefficients, head, size[0]) if silhouettes is None else silhouettes
     return without_islands(covers, faces, project_landmarks(coefficients, head, size[0]))
 
 
@@ -75,9 +83,14 @@ def face_mask(
     Returns:
         (N, S, S) uint8 coverage 0..255.
     """
-    occluders = occluder_mask(images, coefficients, head, settings)
-    bare = silhouette(coefficients, head, images.shape[1]) * (1.0 - occluders)
+    faces = silhouette(coefficients, head, images.shape[1])
+    bare = faces * (1.0 - occluder_mask(images, coefficients, head, settings, faces))
     return np.rint(255.0 * bare).astype(np.uint8)
+
+
+def settings_of(is_generated: bool) -> tuple[FitSettings, OccluderSettings]:
+    """How faces are fitted and masked: generated people, whose landmarks are exact, or photographs."""
+    return (FitSettings(), OccluderSettings()) if is_generated else (PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS)
 
 
 @dataclass(frozen=True, kw_only=True)

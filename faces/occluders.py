@@ -31,8 +31,8 @@ class OccluderSettings:
     Attributes:
         method: "network" or "residual". All but `certain` and `islands` belong to the residual.
         certain: the network's answer (0..1) is stretched so that the first counts as bare and the second as covered.
-        islands: whether anything may lie in front of a face without reaching in from its outline, or glasses alone. In
-            photographs the network takes shades, irises and teeth for it; hands, hair and cups do reach in.
+        islands: False drops cover that does not reach in from the face's outline, unless it can be glasses. In
+            photographs the network takes shades, irises and teeth for cover; hands, hair and cups do reach in.
         working_px: side of the picture in which they are looked for.
         least_scale: smallest robust standard deviation of a bare pixel, sRGB 0..1.
         weak, strong: a region of pixels above `weak` standard deviations counts when it holds one above `strong`.
@@ -68,18 +68,16 @@ class OccluderSettings:
 
     @property
     def digest(self) -> str:
-        """A digest of all settings."""
-        return digest_of(asdict(self))
+        """A digest of all settings, and of what islands are where they are dropped."""
+        return digest_of(asdict(self) | ({} if self.islands else {"island": ISLAND}))
 
 
 #: For photographs, whose shades and teeth no generated person has.
 PHOTOGRAPH_OCCLUDERS = OccluderSettings(islands=False)
-#: Cover (0..1) from which neighbouring pixels are one island, and how near to the outline it comes from there (share
-#: of the picture's side).
-ISLAND_COVER, OUTLINE_SHARE = 0.1, 2 / 256
-#: Glasses may be islands: above this landmark of the nose's ridge, and so large (share of the outer eyes' distance; a
-#: rim is about half of it wide).
-GLASSES_END, GLASSES_SHARE = 29, 0.4
+#: Cover (0..1) from which neighbouring pixels are one island; how near to the outline it comes from there (share of the
+#: picture's side). Glasses may be islands: above this landmark of the nose's ridge, and so large (share of the outer
+#: eyes' distance; a rim is about half of it wide).
+ISLAND = ISLAND_COVER, OUTLINE_SHARE, GLASSES_END, GLASSES_SHARE = 0.1, 2 / 256, 29, 0.4
 
 
 def residuals(pictures: np.ndarray, predicted: np.ndarray, least: np.ndarray, most: float) -> np.ndarray:
@@ -153,7 +151,8 @@ def without_islands(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: n
     Args:
         covers, silhouettes: (N, S, S) float 0..1.  landmarks_px: (N, 68, 2) of the fits.
     Returns:
-        (N, S, S) like `covers`; 0 in regions that reach no outline and are small, or whose middle lies below glasses.
+        (N, S, S) like `covers`. Regions that reach neither the outline nor the picture's edge are 0, with a rim, where
+        they are small or their middle lies below the place of glasses.
     """
     out = covers.copy()
     near_px = max(round(OUTLINE_SHARE * covers.shape[1]), 1)
@@ -168,6 +167,9 @@ def without_islands(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: n
         dropped = ((middles + 0.5 - eyes[n]) * down[n]).sum(1) >= lowest[n]
         dropped |= boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) < least_px[n]
         dropped[0] = False
-        dropped[labels[cv2.dilate((~inside).astype(np.uint8), reach) > 0]] = False
-        out[n][dropped[labels]] = 0.0
+        outside = np.pad((~inside).astype(np.uint8), near_px, constant_values=1)
+        outline = cv2.dilate(outside, reach)[near_px:-near_px, near_px:-near_px] > 0
+        dropped[labels[outline]] = False
+        islands = cv2.dilate(dropped[labels].astype(np.uint8), reach) > 0
+        out[n][islands & ~(region.astype(bool) & ~dropped[labels])] = 0.0
     return out

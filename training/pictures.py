@@ -19,11 +19,11 @@ from faces.albedo import shrink_masks, skin_colour
 from faces.detection import ABOUT, landmark_reader, load_detector
 from faces.errors import SamaeError
 from faces.files import read_json
-from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
+from faces.fitting import fit
 from faces.identity.encoder import Encoder
 from faces.landmark_list import LANDMARKS_NAME, NOT_LISTED, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
-from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask
+from faces.masks import face_mask, settings_of
 from faces.morphable.base import MorphableHead
 from faces.photographs import LISTING_NAME, PIXEL_CAP, read_photograph
 from training.batch import FaceBatch, SwapResult
@@ -86,10 +86,9 @@ def landmarks_of(path: Path, image: np.ndarray) -> Marks:
         if (folder / LISTING_NAME).is_file():
             found = _entries(folder / LISTING_NAME, _changed_ns(folder / LISTING_NAME)).get(name)
             if found is not None:
-                what, photograph = f"{folder / LISTING_NAME}: {name}", found["image"]
+                what, (photograph, is_generated) = f"{folder / LISTING_NAME}: {name}", found
                 points = landmark_points(photograph.get("face_landmarks"), what)
-                scale = image.shape[0] / _width(photograph, what)
-                return Marks(points * scale, is_crop=True, is_generated=bool(found.get("synthetic")))
+                return Marks(points * (image.shape[0] / _width(photograph, what)), True, is_generated)
         listed = folder / LANDMARKS_JSON
         known = listed_points(listed, name) if above < 2 and listed.is_file() else None
         if known is not None:
@@ -172,13 +171,16 @@ def landmark_points(given: Any, what: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _entries(listing: Path, changed_ns: int) -> dict[str, dict[str, Any]]:
-    """file_path -> the entry of a listing in FFHQ's form; entries that name no picture are left out."""
+def _entries(listing: Path, changed_ns: int) -> dict[str, tuple[dict[str, Any], bool]]:
+    """file_path -> the entry's image of a listing in FFHQ's form, and whether it is a generated person's; entries that
+    name no picture are left out."""
     found = read_json(listing)
     if not isinstance(found, dict):
         raise SamaeError(f"{listing} is no JSON object of photographs as FFHQ's is: restore it")
     entries = [entry for entry in found.values() if isinstance(entry, dict) and isinstance(entry.get("image"), dict)]
-    return {e["image"]["file_path"]: e for e in entries if isinstance(e["image"].get("file_path"), str)}
+    named = [entry for entry in entries if isinstance(entry["image"].get("file_path"), str)]
+    generated = [isinstance(entry.get("synthetic"), dict) and bool(entry["synthetic"]) for entry in named]
+    return {e["image"]["file_path"]: (e["image"], own) for e, own in zip(named, generated, strict=True)}
 
 
 def _width(image: dict[str, Any], what: str) -> float:
@@ -230,11 +232,12 @@ def face_of_crop(
         SamaeError: the face cannot be fitted.
     """
     side = large.shape[0]
-    found = fit(large[None], marks[None], head, side, FitSettings() if is_generated else PHOTOGRAPH_FIT)
+    of_fit, of_occluders = settings_of(is_generated)
+    found = fit(large[None], marks[None], head, side, of_fit)
     if not found.ok[0]:
         raise SamaeError(f"the face in {name} could not be fitted ({found.reason[0]}): choose another picture")
     coefficients = np.asarray(found.coefficients, np.float32)
-    masks = face_mask(large[None], coefficients, head, OccluderSettings() if is_generated else PHOTOGRAPH_OCCLUDERS)
+    masks = face_mask(large[None], coefficients, head, of_occluders)
     skin = np.asarray(skin_colour(large[None], coefficients, masks, head), np.float32)
     small = large if side == size_px else cv2.resize(large, (size_px, size_px), interpolation=cv2.INTER_AREA)
     mask = shrink_masks(masks.astype(np.float32) / 255, size_px)

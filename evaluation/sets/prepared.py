@@ -27,6 +27,7 @@ from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.morphable.tables import read_npz
 from faces.readers import cover, weights
+from faces.render.mesh_image import project_landmarks
 from faces.synthetic.posing import frame
 from training.batch import FaceBatch
 from training.pictures import FIT_PX, face_of_crop, found_landmarks
@@ -152,8 +153,6 @@ def _true(shot: Shot, size_px: int) -> dict[str, np.ndarray]:
 @lru_cache(maxsize=4)
 def _template(head_digest: str, size_px: int, head: MorphableHead) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients and landmarks of the mean face, looking into the camera."""
-    from faces.render.mesh_image import project_landmarks
-
     rotation, translation = frame(head.mean_mm[head.landmarks], 0.0, 0.0, Camera.centred(size_px))
     packed = head.layout.pack(rotation_rad=rotation[None], translation_mm=translation[None])
     return packed[0], project_landmarks(packed, head, size_px)[0]

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from faces.errors import SamaeError
 from faces.files import digest_of
 
@@ -61,6 +63,8 @@ class FitSettings:
     def __post_init__(self) -> None:
         if self.contour not in ("sliding", "fixed", "auto"):
             raise SamaeError(f"contour is '{self.contour}'; it must be 'sliding', 'fixed' or 'auto'")
+        if not 0.0 < self.noise_percent < np.inf:
+            raise SamaeError(f"noise_percent is {self.noise_percent}; it must be more than 0 percent")
         if self.working_px < 16:
             raise SamaeError(f"working_px is {self.working_px}; light needs at least 16 px")
         if self.gaze_px < 0:
@@ -73,5 +77,6 @@ class FitSettings:
 
 
 #: For photographs, whose landmarks a network or a hand set. Believed like the exact ones of generated people, for which
-#: the defaults are, their errors go into shape, pose and gaze (docs/faces.md has what this is worth).
-PHOTOGRAPH_FIT = FitSettings(noise_percent=2.0)
+#: the defaults are, their errors go into shape, pose and gaze (docs/faces.md has what this is worth). Such a fit lies
+#: further from its landmarks, and so may be further off before it is refused.
+PHOTOGRAPH_FIT = FitSettings(noise_percent=2.0, max_nme_percent=7.0)

@@ -18,9 +18,10 @@ from evaluation.sets.faceforensics import FaceForensics, merged_persons, open_fa
 from evaluation.sets.prepared import PreparedFaces
 from evaluation.sets.sequences import GeneratedSequences, sequences_for
 from faces.errors import SamaeError
-from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
+from faces.fitting import FitSettings
 from faces.identity.registry import load_encoder
 from faces.landmarks import to_whole_pixels
+from faces.masks import OccluderSettings, settings_of
 from faces.morphable.registry import load_head
 from faces.records import encode_jpeg, encode_png
 from tests.evaluation import people
@@ -291,25 +292,27 @@ def test_kept_faces_of_photographs_belong_to_the_way_they_were_fitted(
     """So another way of fitting photographs makes them anew; generated sequences are exact and stay."""
     photographs = faces_of(open_celeba_hq(celeba), tmp_path / "kept")
     before = photographs.made_by, frames.made_by
-    monkeypatch.setattr("evaluation.sets.prepared.PHOTOGRAPH_FIT", FitSettings())
-    assert photographs.made_by != before[0]
-    assert frames.made_by == before[1]
+    for name, other in (("FIT", FitSettings()), ("OCCLUDERS", OccluderSettings())):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"evaluation.sets.prepared.PHOTOGRAPH_{name}", other)
+            assert photographs.made_by != before[0]
+            assert frames.made_by == before[1]
 
 
 def test_photographs_of_a_set_are_fitted_as_photographs(
-    celeba: Path, frames: PreparedFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    celeba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
-    def fitted(*given: object) -> object:
-        asked.append(given[-1])
-        return fit(*given)
+    def settings(is_generated: bool) -> object:
+        asked.append(is_generated)
+        return settings_of(is_generated)
 
-    monkeypatch.setattr("training.pictures.fit", fitted)
+    monkeypatch.setattr("training.pictures.settings_of", settings)
     faces_of(open_celeba_hq(celeba), tmp_path / "kept").missing("28000")
+    assert asked == [False]
     faces_of(SEQUENCES, tmp_path / "kept").missing(SEQUENCES.pairs().target_keys[0])
-    assert asked[0] == PHOTOGRAPH_FIT
-    assert set(asked[1:]) == {FitSettings()}
+    assert set(asked[1:]) == {True}
 
 
 def test_celeba_hq_without_identities_has_unknown_persons(celeba: Path) -> None:

@@ -291,6 +291,26 @@ def test_what_ends_just_inside_the_outline_reaches_in(gap: int, stays: bool) -> 
     assert bool(without_islands(covers, face, marks).any()) == stays
 
 
+@pytest.mark.parametrize(("rows", "stays"), [(slice(88, 100), True), (slice(80, 97), False)])
+def test_what_comes_over_the_pictures_own_edge_reaches_in(rows: slice, stays: bool) -> None:
+    """A hand from below before a face that the lower edge cuts."""
+    covers, marks = np.zeros((1, 100, 100), np.float32), drawn_face()[1]
+    covers[0, rows, 40:60] = 1
+    assert bool(without_islands(covers, np.ones_like(covers), marks).any()) == stays
+
+
+def test_no_rim_of_an_island_is_left() -> None:
+    """Cover fades out; what is fainter than an island's pixels goes with it, next to what stays it does not."""
+    face, marks = drawn_face()
+    covers = np.zeros((1, 100, 100), np.float32)
+    covers[0, 69:77, 39:61] = 0.08
+    covers[0, 70:76, 40:60] = 0.8
+    covers[0, 78:82, 4:60] = 0.9  # a finger, two pixels below
+    left = without_islands(covers, face, marks)
+    assert not left[0, 66:78].any()
+    np.testing.assert_array_equal(left[0, 78:], covers[0, 78:])
+
+
 def test_every_face_has_its_own_islands_and_a_turned_one_its_own_down() -> None:
     face, marks = drawn_face()
     covers = np.zeros((2, 100, 100), np.float32)
@@ -314,4 +334,6 @@ def test_photographs_lose_no_mouths_to_what_seems_to_cover_them(portraits, monke
     monkeypatch.setattr("faces.masks.find_occluders", blots)
     assert occluder_mask(pictures, coefficients, head).sum((1, 2)).min() == 45
     assert not occluder_mask(pictures, coefficients, head, PHOTOGRAPH_OCCLUDERS).any()
+    whole = np.rint(255 * silhouette(coefficients, head, SIZE_PX))
+    np.testing.assert_array_equal(face_mask(pictures, coefficients, head, PHOTOGRAPH_OCCLUDERS), whole)
     assert occluder_mask(pictures[:0], coefficients[:0], head, PHOTOGRAPH_OCCLUDERS).shape == (0, SIZE_PX, SIZE_PX)

@@ -4,11 +4,14 @@ import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from benchmarks import demo, stages
+from benchmarks import demo, fit, stages
 from faces.errors import SamaeError
 from faces.files import write_json
+from faces.fitting import PHOTOGRAPH_FIT, FitSettings
+from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings
 from pipelines.commands import bench
 from pipelines.commands.demo import keep_time
 
@@ -25,6 +28,28 @@ def test_settings_are_read_as_values() -> None:
     assert parsed == {"count": 3, "size": 0.5, "fast": True, "name": "a=b"}
     with pytest.raises(SamaeError, match="not KEY=VALUE"):
         bench.parse(["count"])
+
+
+def test_fits_are_measured_as_generated_people_or_as_photographs() -> None:
+    exact, photographs = (FitSettings(), OccluderSettings()), (PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS)
+    assert fit.how({}) == (*exact, False)
+    assert fit.how({"landmarks": "read"}) == (*photographs, True)
+    chosen, way, _ = fit.how({"landmarks": "read", "noise_percent": 1, "islands": True, "occluders": "residual"})
+    assert (chosen.noise_percent, chosen.max_nme_percent) == (1, PHOTOGRAPH_FIT.max_nme_percent)
+    assert way == OccluderSettings(method="residual")
+    for wrong in ({"landmarks": "yes"}, {"islands": "yes"}, {"noise_percent": 0}):
+        with pytest.raises(SamaeError, match=str(next(iter(wrong)))):
+            fit.how(wrong)
+
+
+def test_faces_that_nobody_finds_are_left_out_of_read_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = np.arange(3 * 68 * 2, dtype=float).reshape(3, 68, 2)
+    near, other = known[1] + 1, known[1] + 1000
+    finds = iter([[], [other, near], [other]])
+    monkeypatch.setattr(fit, "load_detector", lambda: SimpleNamespace(faces=lambda image: next(finds)))
+    truth = fit.with_read_landmarks({"image": np.zeros((3, 4, 4, 3)), "landmarks_px": known})
+    np.testing.assert_array_equal(truth["landmarks_px"], known[[1]])
+    np.testing.assert_array_equal(truth["given_px"], near[None])
 
 
 def test_an_answer_says_what_was_measured_where(monkeypatch: pytest.MonkeyPatch) -> None:

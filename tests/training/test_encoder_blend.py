@@ -11,6 +11,7 @@ import pytest
 from test_encoder import pattern_set
 
 from faces.errors import SamaeError
+from faces.files import digest_of
 from training.encoder import CropSet, EncoderRecipe, encoder_recipe_names, load_encoder_recipe, open_crops
 from training.encoder.blend import NEAREST_BY, Blender, blend, kernel_for, nearest_candidates, soft_edges
 from training.encoder.crops import data_digest
@@ -152,10 +153,13 @@ def test_half_the_pictures_are_blended_and_keep_their_middle() -> None:
 
 def test_the_recipes_differ_in_blending_alone_and_keep_the_papers_numbers() -> None:
     plain, blended = load_encoder_recipe("arcface").as_dict(), load_encoder_recipe("blendface-encoder").as_dict()
-    assert {key for key in plain if plain[key] != blended[key]} == {"name", "description", "blend_probability"}
-    assert blended["blend_probability"] == 0.5
+    differing = {key for key in plain if plain[key] != blended[key]}
+    assert differing == {"name", "description", "blend_probability", "blend_ramp"}
+    assert (blended["blend_probability"], blended["blend_ramp"]) == (0.5, 0.5)
+    assert load_encoder_recipe("blendface-from-builtin").blend_ramp == 0
     full = load_encoder_recipe("blendface-encoder-r100")
     assert (full.depth, full.scale, full.margin, full.batch_size, full.epochs) == (100, 64, 0.5, 1024, 20)
+    assert (full.blend_probability, full.blend_ramp) == (0.5, 0)  # the published way
     assert {"builtin", "arcface", "arcface-r50", "arcface-r100"} <= set(encoder_recipe_names())
     with pytest.raises(SamaeError, match="did you mean 'margin'"):
         load_encoder_recipe("arcface", ["margn=1"])
@@ -352,6 +356,14 @@ def test_blending_rises_to_its_probability_over_the_ramp() -> None:
     assert [blended(progress) for progress in (0.25, 0.5, 1.0)] == pytest.approx([0.4, 0.8, 0.8], abs=0.04)
     with pytest.raises(SamaeError, match=r"blend_ramp is a share of 0\.\.1, not 2"):
         load_encoder_recipe("blendface-encoder", ["blend_ramp=2"])
+
+
+def test_a_ramp_of_nothing_is_no_other_recipe() -> None:
+    """So runs that began before there was a ramp go on."""
+    plain = load_encoder_recipe("arcface")
+    settings = {key: value for key, value in plain.as_dict().items() if key not in ("name", "description")}
+    assert plain.digest == digest_of({key: value for key, value in settings.items() if key != "blend_ramp"})
+    assert load_encoder_recipe("arcface", ["blend_ramp=0.5"]).digest == digest_of(settings | {"blend_ramp": 0.5})
 
 
 def test_an_epoch_is_blended_by_its_place_in_the_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
 from faces.five_points import complete_landmarks
 from faces.identity.registry import load_encoder
 from faces.landmarks import ffhq_transform, five_points, to_whole_pixels
-from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask
+from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask, settings_of
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from training.batch import SwapResult
@@ -54,30 +54,35 @@ def test_landmarks_of_generated_people_are_exact_and_all_others_are_believed_les
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the entry's `synthetic`, which FFHQ's own listing does not have; of a plain picture nobody knows."""
-    asked: list[tuple[object, object]] = []
+    asked, used = [], []
 
-    def fitted(images: np.ndarray, marks: np.ndarray, head: object, size_px: int, settings: object) -> object:
-        asked.append((settings, None))
-        return fit(images, marks, head, size_px, settings)
+    def settings(is_generated: bool) -> tuple[object, object]:
+        asked.append(is_generated)
+        return settings_of(is_generated)
 
-    def masked(images: np.ndarray, coefficients: np.ndarray, head: object, settings: object) -> np.ndarray:
-        asked[-1] = (asked[-1][0], settings)
-        return face_mask(images, coefficients, head, settings)
+    def fitted(images: np.ndarray, marks: np.ndarray, head: object, size_px: int, given: object) -> object:
+        used.append(given)
+        return fit(images, marks, head, size_px, given)
 
-    monkeypatch.setattr("training.pictures.fit", fitted)
-    monkeypatch.setattr("training.pictures.face_mask", masked)
+    def masked(images: np.ndarray, coefficients: np.ndarray, head: object, given: object) -> np.ndarray:
+        used.append(given)
+        return face_mask(images, coefficients, head, given)
+
+    for name, function in (("settings_of", settings), ("fit", fitted), ("face_mask", masked)):
+        monkeypatch.setattr(f"training.pictures.{name}", function)
     head, encoder = load_head("builtin"), load_encoder("builtin")
     read_portrait(people / "images128x128/00000/00000.png", 64, head, encoder)
     others = tmp_path / "ffhq"
     shutil.copytree(people, others)
     listing = json.loads((others / "ffhq-dataset-v2.json").read_text())
-    for entry in listing.values():
-        del entry["synthetic"]
+    del listing["0"]["synthetic"]
+    listing["1"]["synthetic"] = "no"
     (others / "ffhq-dataset-v2.json").write_text(json.dumps(listing))
-    read_portrait(others / "images128x128/00000/00000.png", 64, head, encoder)
+    for number in (0, 1):
+        read_portrait(others / f"images128x128/00000/0000{number}.png", 64, head, encoder)
     read_portrait(photograph(people, tmp_path)[0], 64, head, encoder)
-    photographs = (PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS)
-    assert asked == [(FitSettings(), OccluderSettings()), photographs, photographs]
+    assert asked == [True, False, False, False]
+    assert used == [FitSettings(), OccluderSettings(), *[PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS] * 3]
 
 
 def test_a_photograph_is_cropped_by_its_landmarks_and_embeds_as_the_same_person(people: Path, tmp_path: Path) -> None:

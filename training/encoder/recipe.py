@@ -28,7 +28,7 @@ class EncoderRecipe:
         render_px: size of the generated pictures before the crop.
         leave_out_single: True drops people of a folder who have one picture, in place of an error.
         blend_probability: how often a picture is blended into a neighbour's (BlendFace; 0 is ArcFace).
-        blend_ramp: share of the epochs over which that rises from never; 0 blends from the beginning, as published.
+        blend_ramp: share of the epochs over which that rises, epoch by epoch, from never; 0: as published, not at all.
         blend_candidates: partners are drawn among so many nearest pictures of other people.
         epochs, batch_size, learning_rate, weight_decay, schedule: SGD with momentum 0.9; "one_cycle" or "polynomial".
         start_from: name or path of an encoder of the same size whose weights are the start; "" starts at random.
@@ -87,8 +87,10 @@ class EncoderRecipe:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits over every setting (name and description left out)."""
-        return digest_of({key: value for key, value in self.as_dict().items() if key not in ("name", "description")})
+        """16 hexadecimal digits over every setting but name and description, and a ramp of 0: it changes nothing, and
+        runs that began before there was one go on."""
+        ignored = ("name", "description", *(() if self.blend_ramp else ("blend_ramp",)))
+        return digest_of({key: value for key, value in self.as_dict().items() if key not in ignored})
 
 
 def encoder_recipe_names() -> list[str]:
