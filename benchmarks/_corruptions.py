@@ -109,7 +109,7 @@ def _levels(values: np.ndarray) -> np.ndarray:
 
 
 #: The truth is lost in every family.
-_WORSE = {"truth_face_psnr_db": DOWN, "truth_face_ssim": DOWN, "truth_face_delta_e": UP}
+_WORSE = {"truth_face_psnr_db": DOWN, "truth_face_ssim": DOWN, "truth_face_delta_e": UP, "truth_identity": DOWN}
 
 CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption("blur", "% of the width", (1.0, 2.5, 6.0), _blur,
@@ -148,6 +148,8 @@ ORDERS: tuple[tuple[str, str, str], ...] = (
     ("skin_delta_e", "true-swap", "paste-source"),
     ("seam", "true-swap", "paste-source"),
     ("background_psnr_db", "copy-target", "true-swap"),
+    ("truth_identity", "true-swap", "copy-target"),
+    ("truth_identity", "true-swap", "paste-source"),
     ("truth_face_psnr_db", "true-swap", "copy-target"),
     ("truth_face_psnr_db", "true-swap", "paste-source"),
     ("truth_face_ssim", "true-swap", "paste-source"),

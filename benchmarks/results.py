@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
 FIGURES = {
     "identity_to_source": "identity_similarity",
     "identity_to_target": "identity_leak",
+    "identity_to_truth": "truth_identity",
     "retrieval_top1": "retrieval_top1",
     "pose_degrees": "pose_degrees",
     "expression_mm": "expression_mm",

@@ -26,7 +26,7 @@ MAX_PICTURE_PX = 256
 #: What stands side by side on the leaderboard and in every profile, where it was measured.
 MAIN = (
     "identity_similarity", "identity_leak", "retrieval_top1", "pose_degrees", "expression_mm", "gaze_degrees",
-    "shape_mm", "skin_delta_e", "background_psnr_db", "truth_face_psnr_db", "truth_face_ssim",
+    "shape_mm", "skin_delta_e", "background_psnr_db", "truth_identity", "truth_face_psnr_db", "truth_face_ssim",
 )  # fmt: skip
 DECIMALS = {"cosine": 3, "dB": 1, "ΔE00": 1, "%": 1, "degrees": 1, "mm": 2, "L*/px": 2, "% of eye distance": 2}
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}

@@ -26,14 +26,14 @@ from evaluation.metrics import (
     warp_error,
 )
 from evaluation.metrics.base import Metric
-from evaluation.metrics.identity import identity_leak, identity_similarity
+from evaluation.metrics.identity import identity_leak, identity_similarity, truth_identity
 from evaluation.metrics.lpips import lpips_metrics
 from evaluation.metrics.retrieval import retrieval
 from evaluation.metrics.temporal_identity import temporal_identity
 from evaluation.metrics.truth_vgg import vgg_metric
 from evaluation.networks import NONE, JudgeNetworks
 
-METRIC_VERSION = 5
+METRIC_VERSION = 6
 
 PLAIN_METRICS: tuple[Metric, ...] = (
     pose.METRIC,
@@ -76,7 +76,7 @@ def build_metrics(
     """
     judges = independent(encoders, trained_with)
     metrics = [identity_similarity(judges), identity_leak(judges), retrieval(judges[0], 1), retrieval(judges[0], 5)]
-    plain = [*PLAIN_METRICS, *network_metrics(networks or NONE)]
+    plain = [truth_identity(judges), *PLAIN_METRICS, *network_metrics(networks or NONE)]
     plain += [*METRICS_IN_TIME, *temporal_identity(judges[0])] if in_time else []
     metrics += [m for m in plain if (has_truth or not m.needs_truth) and (has_fit or not m.needs_fit)]
     if len(encoders) > 1:
@@ -84,6 +84,7 @@ def build_metrics(
             suffix = f".{encoder.name}"
             metrics += [identity_similarity([encoder], suffix), identity_leak([encoder], suffix)]
             metrics += [retrieval(encoder, k, suffix) for k in (1, 5)]
+            metrics += [truth_identity([encoder], suffix)] if has_truth else []
     return metrics
 
 

@@ -43,6 +43,8 @@ def test_true_swap_is_the_ceiling() -> None:
     assert ceiling["truth_face_psnr_db"]["mean"] == 60
     assert ceiling["truth_ssim"]["mean"] == pytest.approx(1)
     assert ceiling["truth_face_delta_e"]["mean"] == 0
+    assert ceiling["truth_identity"]["mean"] == pytest.approx(1, abs=1e-6)
+    assert evaluation.summary["truth_identity"]["mean"] < 0.5
     assert ceiling["identity_similarity"]["mean"] > evaluation.summary["identity_similarity"]["mean"] + 0.5
     assert ceiling["retrieval_top1"]["mean"] == 1
 
@@ -57,7 +59,7 @@ def test_paste_source_has_the_identity_and_the_wrong_colour() -> None:
 
 def test_a_half_swap_lies_between() -> None:
     weak, strong = run(FakeSwapper(0.3)).summary, run(FakeSwapper(0.9)).summary
-    for name in ("identity_similarity", "truth_face_psnr_db", "truth_face_ssim"):
+    for name in ("identity_similarity", "truth_identity", "truth_face_psnr_db", "truth_face_ssim"):
         assert strong[name]["mean"] > weak[name]["mean"], name
     for name in ("identity_leak", "truth_face_delta_e"):
         assert strong[name]["mean"] < weak[name]["mean"], name
@@ -194,7 +196,8 @@ def test_every_picture_is_embedded_once_a_system() -> None:
     encoder = ColourEncoder()
     listed = pairs()
     judge("copy-target", listed, load_faces, [encoder], truth, baselines=())
-    assert encoder.pictures == len(set(listed.source_keys) | set(listed.target_keys)) + len(listed)
+    results_and_truths = 2 * len(listed)
+    assert encoder.pictures == len(set(listed.source_keys) | set(listed.target_keys)) + results_and_truths
 
 
 def test_the_training_encoder_is_kept_out_of_the_headline() -> None:

@@ -18,6 +18,7 @@ from evaluation.context import Gallery, Measured, PairContext, Pictures, grow
 from evaluation.metrics import METRIC_VERSION, background, build_metrics, expression, light, pose, seam, shape, skin
 from evaluation.metrics.consistency import identity_consistency
 from evaluation.metrics.frechet import frechet_distance
+from evaluation.metrics.identity import truth_identity
 from evaluation.metrics.kernel import kernel_distance
 from evaluation.metrics.retrieval import retrieval, source_rank
 from evaluation.metrics.truth_landmarks import nme_percent
@@ -241,6 +242,29 @@ def test_a_stand_in_for_a_missing_face_is_not_ranked() -> None:
         assert found == ranks
 
 
+def test_identity_to_the_truth_by_hand_with_truth_and_result_cropped_alike() -> None:
+    """By the target's landmarks, wherever the truth's own lie; each encoder looks at the truth once."""
+    pair, asked = context(noise(1), noise(1)), []
+    angle = np.radians(40)
+
+    class Turned:
+        name, digest, dim, licence = "turned", "turned", 2, ""
+
+        def embed(self, images: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+            asked.append(landmarks_px)
+            return np.array([[np.cos(angle), np.sin(angle)]], np.float32)
+
+    pair.result.remember("embedding.turned", np.array([[1.0, 0.0]], np.float32))
+    pair.truth = Pictures(noise(2), pair.target.landmarks_px + 5, pair.target.mask)
+    both = truth_identity([Turned(), ColourEncoder()])
+    pair.result.remember("embedding.colours", np.eye(9, dtype=np.float32)[:1])
+    pair.truth.remember("embedding by target.colours", np.eye(9, dtype=np.float32)[:1])
+    for _ in range(2):
+        assert both.compute(pair) == pytest.approx([(np.cos(angle) + 1) / 2])
+    assert len(asked) == 1
+    np.testing.assert_array_equal(asked[0], pair.target.landmarks_px)
+
+
 def test_growing_and_shrinking_a_region() -> None:
     region = disc((24, 24), 10)[None]
     assert grow(region, 0.05).sum() > region.sum() > grow(region, -0.05).sum()
@@ -278,7 +302,7 @@ def test_a_metric_says_definition_range_direction_unit_and_source(name: str) -> 
 def test_the_headlines_are_all_by_judges_that_trained_nobody() -> None:
     encoders = [ColourEncoder("own"), ColourEncoder("other")]
     metrics = {m.name: m for m in build_metrics(encoders, has_truth=True, has_fit=True, trained_with=("own",))}
-    for name in ("identity_similarity", "identity_leak", "retrieval_top1", "retrieval_top5"):
+    for name in ("identity_similarity", "identity_leak", "truth_identity", "retrieval_top1", "retrieval_top5"):
         assert "(other)" in metrics[name].about, name
         assert "(own)" in metrics[f"{name}.own"].about, name
 
