@@ -102,16 +102,21 @@ def _losses(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _nearest_to_truth(ranked: Sequence[Evaluation]) -> str:
-    """A sentence on the face's error against the true swap, empty where there is none: identity alone can mislead.
+    """A sentence on face and identity against the true swap, empty where there is none: the source's alone can mislead.
 
     Among the recipes that failed no pair, where there are any: a mean over easy pairs alone is no smaller error.
     """
     compared = [e for e in ranked if not e.failed()] or ranked
-    values = parts.means({e.name: e.summary for e in compared}, "truth_face_psnr_db")
-    if len(values) < 2:
+    summaries = {e.name: e.summary for e in compared}
+    faces, persons = (parts.means(summaries, name) for name in ("truth_face_psnr_db", "truth_identity"))
+    if len(faces) < 2:
         return ""
-    best = max(values, key=lambda name: values[name])
-    return f" Nearest to the true swap inside the face is {best} ({values[best]:.1f} dB)."
+    face = max(faces, key=lambda name: faces[name])
+    text = f" Nearest to the true swap inside the face is {face} ({faces[face]:.1f} dB)"
+    if len(persons) < 2:
+        return text + "."
+    person = max(persons, key=lambda name: persons[name])
+    return f"{text}, in identity {'too' if person == face else person} ({persons[person]:.2f})."
 
 
 def _facts(first: Evaluation, settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -186,7 +186,14 @@ def test_recipes_that_fail_pairs_stand_behind_those_that_fail_none(evaluation: E
     assert "; lost failed 20 of 20 pairs." in partial
     said = lead(some, weak, evaluation)
     assert said.startswith("fake carries the most")
-    assert "Nearest to the true swap inside the face is fake" in said
+    face, person = (evaluation.summary[name]["mean"] for name in ("truth_face_psnr_db", "truth_identity"))
+    assert f"Nearest to the true swap inside the face is fake ({face:.1f} dB), in identity too ({person:.2f})." in said
+    known = {name: info for name, info in weak.summary.items() if name != "truth_identity"}
+    assert re.search(r"inside the face is fake \(\d+\.\d dB\)\.", lead(replace(weak, summary=known), evaluation))
+    better = evaluation.summary["truth_identity"] | {"mean": 0.99}
+    turned = replace(weak, summary=weak.summary | {"truth_identity": better})
+    assert "inside the face is fake" in lead(turned, evaluation)
+    assert "in identity weak (0.99)." in lead(turned, evaluation)
 
 
 def test_an_encoder_that_trained_the_model_and_judges_it_is_said(evaluation: Evaluation, tmp_path: Path) -> None:
