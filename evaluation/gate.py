@@ -68,6 +68,7 @@ class GateSettings:
         Floor(metric="identity_leak", allowance=0.03),
         Floor(metric="pose_degrees", allowance=1.0, required=False),
         Floor(metric="gaze_degrees", allowance=2.0, required=False),
+        Floor(metric="truth_identity", allowance=0.03, required=False),
         Floor(metric="truth_face_psnr_db", allowance=0.5, required=False),
     )
     first: tuple[Beat, ...] = (
