@@ -22,7 +22,8 @@ READING = (
 )  # fmt: skip
 TRUE_SWAP_NOTE = (
     "The true swap", "is rendered by the generator: the source person in the target's scene, with the target's skin "
-    "tone. It is the ceiling.",
+    "tone. It is the ceiling, except of identity: light, hair and pose stay the target's, so results painted for "
+    "encoders pass it. Identity to the truth is their similarity to this picture, which nothing passes.",
 )  # fmt: skip
 NO_FIT_NOTE = (
     "Pose, expression, shape, light", "of results are left out: no trustworthy fit of the results was at hand, and a "
