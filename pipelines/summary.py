@@ -1,4 +1,4 @@
-"""The three figures that matter, in words: likeness to the source, closeness to the true swap, skin colour."""
+"""The figures that matter, in words: likeness to the source and to the true swap, closeness to it, skin colour."""
 
 import math
 from typing import Any
@@ -11,6 +11,7 @@ from pipelines.settings import Settings
 #: (metric, what it says, decimals, baseline to stand beside, how to name that baseline)
 FIGURES = (
     ("identity_similarity", "looks like the source (cosine, higher is better)", 3, "copy-target", "copy of the target"),
+    ("truth_identity", "looks like the true swap (cosine, 1 is perfect)", 3, "copy-target", "copy of the target"),
     (
         "truth_face_psnr_db",
         "close to the true swap in the face (PSNR in dB, higher is better)",
