@@ -45,7 +45,8 @@ def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
     read ones where they are read."""
     chosen, way, are_read = how(settings)
     count, size_px = int(settings.get("people", 96)), int(settings.get("size_px", 224))
-    head, spent, rows = load_head("builtin"), np.zeros((2, 2)), []
+    head, spent = load_head("builtin"), np.zeros((2, 2))
+    rows: list[dict[str, np.ndarray]] = []
     for truth in held_out(int(settings.get("seed", HELD_OUT_SEED)), count, size_px):
         truth |= {"given_px": truth["landmarks_px"]}
         if are_read:
