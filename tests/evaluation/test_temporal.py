@@ -37,9 +37,13 @@ def panned(speed_px: int) -> np.ndarray:
     return np.stack([wall()[30 : 30 + SIZE_PX, x : x + SIZE_PX] for x in starts]).astype(np.uint8)
 
 
-def context(target: np.ndarray, result: np.ndarray, truth: np.ndarray, keys: tuple[str, ...] = KEYS) -> PairContext:
+def context(
+    target: np.ndarray, result: np.ndarray, truth: np.ndarray, keys: tuple[str, ...] = KEYS,
+    face: np.ndarray | None = None,
+) -> PairContext:  # fmt: skip
     mask = np.zeros(target.shape[:3], np.float32)
     mask[:, 12:52, 12:52] = 1
+    mask = mask if face is None else face
     marks = np.tile(RNG.uniform(10, 50, (1, 68, 2)), (len(target), 1, 1)).astype(np.float32)
     shots = [Pictures(image, marks, mask) for image in (target, target, result, truth)]
     gallery = Gallery(keys, np.arange(len(keys)), {})
@@ -110,6 +114,58 @@ def test_identity_of_a_clip_by_hand() -> None:
     assert everywhere[0] == pytest.approx(np.mean([np.cos(np.radians(10 * k)) for k in range(1, FRAMES)]), abs=1e-6)
 
 
+def test_stability_is_told_against_the_footage_and_not_against_strangers() -> None:
+    pair, encoder = context(*[panned(0)] * 3), ColourEncoder()
+
+    def turning(degrees: float) -> np.ndarray:
+        angle = np.radians(degrees * np.arange(FRAMES))
+        return np.stack([np.cos(angle), np.sin(angle), *[np.zeros(FRAMES)] * 7], 1)
+
+    pair.result.remember("embedding.colours", turning(20))
+    pair.target.remember("embedding.colours", turning(5))
+    local, everywhere = (metric.compute(pair) for metric in temporal_identity(encoder))
+    steps_away = np.abs(np.subtract.outer(np.arange(FRAMES), np.arange(FRAMES)))
+    means = [(np.cos(np.radians(degrees * steps_away)).sum(1) - 1) / (FRAMES - 1) for degrees in (20, 5)]
+    assert local == pytest.approx([np.cos(np.radians(20)) / np.cos(np.radians(5))] * FRAMES, abs=1e-5)
+    assert everywhere == pytest.approx(means[0] / means[1], abs=1e-5)
+    pair.target.remember("embedding.colours", turning(88))  # a cosine of 0.03: the footage holds no one person
+    local, everywhere = (metric.compute(pair) for metric in temporal_identity(encoder))
+    assert np.isnan(local).all()
+    assert np.isnan(everywhere).all()
+
+
+def test_steps_count_where_the_face_is_in_either_frame() -> None:
+    truth = panned(0)
+    result = truth.copy()
+    result[3, 12:22, 12:52] = 0
+    face = np.zeros(truth.shape[:3], np.float32)
+    face[:, 22:52, 12:52] = 1
+    face[3, 12:22, 12:52] = 1  # seen in this frame alone
+    values = temporal_difference.compute(context(truth, result, truth, face=face))
+    assert values[2] > 1
+    assert values[3] > 1
+    assert values[[0, 1, 4, 5]].max() == 0
+
+
+def test_what_the_flow_says_is_hidden_makes_no_flicker() -> None:
+    """A card slides over the wall; the result draws noise where the wall is about to be hidden."""
+    target = panned(0)
+    for n in range(FRAMES):
+        target[n, 20:44, 4 + 6 * n : 16 + 6 * n] = np.random.default_rng(1).integers(0, 255, (24, 12, 1))
+    _, seen = warp_error.flow_between(target[1], target[2])
+    hidden = ~seen
+    assert hidden[20:44, 22:28].mean() > 0.5
+    assert hidden[48:].mean() < 0.1
+    here, there = np.array([1]), np.array([2])
+    flow = np.zeros((SIZE_PX, SIZE_PX, 2), np.float32)
+    whole = np.ones((FRAMES, SIZE_PX, SIZE_PX), bool)
+    noisy = np.zeros(target.shape, np.uint8)
+    noisy[1][hidden] = 200
+    assert warp_error.step_errors(noisy, here, there, [(flow, seen)], whole).tolist() == [0]
+    assert warp_error.step_errors(noisy, here, there, [(flow, whole[0])], whole)[0] > 10
+    assert np.isnan(warp_error.step_errors(noisy, here, there, [(flow, ~whole[0])], whole)).all()
+
+
 def test_landmarks_that_move_evenly_do_not_tremble() -> None:
     head, target = toy_head(), panned(1)
     pair = context(target, target, target)
@@ -126,6 +182,10 @@ def test_landmarks_that_move_evenly_do_not_tremble() -> None:
     assert jitter(known + 3 + drift) == pytest.approx([0] * FRAMES, abs=1e-3)
     wobble = np.array([1.0, -1.0] * (FRAMES // 2))[:, None, None] * np.array([1.0, 0.0])
     assert jitter(known + wobble) == pytest.approx([100 * 4 / eyes_px] * FRAMES, rel=1e-3)
+    pair.target.landmarks_px = (known + wobble).astype(np.float32)  # the footage itself trembles
+    assert jitter(known + wobble) == pytest.approx([0] * FRAMES, abs=1e-3)
+    assert jitter(known) == pytest.approx([100 * 4 / eyes_px] * FRAMES, rel=1e-3)
+    pair.target.landmarks_px = known.astype(np.float32)
     lost = known + drift
     lost[1] = 0  # nothing was found where the frame failed
     pair.ok = np.arange(FRAMES) != 1

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -113,6 +114,26 @@ def test_what_was_not_swapped_stays_exactly_and_what_was_is_drawn_once(people: P
     wanted = 0.5 * 0.8 * 255 + 0.5 * image[y, x].astype(float)
     assert np.abs(made[y, x] - wanted).max() < 3
     np.testing.assert_array_equal(made[:10], image[:10])
+
+
+@pytest.mark.parametrize("scale", [0.25, 2.0])
+def test_what_is_pasted_back_lies_where_the_crop_came_from(people: Path, scale: float) -> None:
+    """A ramp of 12 grey levels a pixel of the crop: half a pixel off in either frame would be seen."""
+    portrait = read_portrait(
+        people / "images128x128/00000/00000.png", 64, load_head("builtin"), load_encoder("builtin")
+    )
+    side = round(64 / scale)
+    target = replace(
+        portrait, image=np.zeros((side, side, 3), np.uint8), crop=np.array([[scale, 0, 0], [0, scale, 0]]),
+        face=replace(portrait.face, image=torch.zeros(1, 3, 64, 64)),
+    )  # fmt: skip
+    across = (torch.arange(64) + 0.5 - 22) * 12 / 255
+    ramp = torch.stack([across.expand(64, 64), across[:, None].expand(64, 64), torch.full((64, 64), 0.5)])
+    made = paste_back(target, SwapResult(ramp.clamp(0, 1)[None], torch.ones(1, 1, 64, 64)))
+    inside = slice(round(28 / scale), round(36 / scale))
+    wanted = (scale * (np.arange(side) + 0.5) - 22) * 12
+    np.testing.assert_allclose(made[side // 2, inside, 0], wanted[inside], atol=0.6)
+    np.testing.assert_allclose(made[inside, side // 2, 1], wanted[inside], atol=0.6)
 
 
 def test_a_picture_without_landmarks_or_file_names_the_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
