@@ -64,8 +64,8 @@ def are_generated(rows: pa.Table) -> bool:
 def fit_faces(task: tuple[str, Path, slice, np.ndarray, bool]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, which, landmarks (N, 68, 2) px, generated) -> columns of N rows. In a worker."""
     from faces.fitting import fit
-    from faces.masks import settings_of
     from faces.morphable.registry import load_head
+    from faces.treatment import settings_of
 
     head_name, aligned, part, landmarks_px, generated = task
     images = np.array(read_array(aligned, "images")[part])
@@ -174,8 +174,9 @@ def face_masks(
 def mask_faces(task: tuple[str, Path, np.ndarray, np.ndarray, bool]) -> dict[str, np.ndarray]:
     """(head, folder of aligned_faces, positions, coefficients, generated) -> {"mask", "skin"}. Runs in a worker."""
     from faces.albedo import skin_colour
-    from faces.masks import face_mask, settings_of
+    from faces.masks import face_mask
     from faces.morphable.registry import load_head
+    from faces.treatment import settings_of
 
     head_name, aligned, where, coefficients, generated = task
     images, head = read_array(aligned, "images")[where], load_head(head_name)

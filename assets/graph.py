@@ -65,15 +65,15 @@ def _head(plan: Plan, _: str) -> dict[str, Any]:
 
 
 def _fits(plan: Plan, partition: str) -> dict[str, Any]:
-    from faces.fitting import PHOTOGRAPH_FIT
+    from faces.treatment import PHOTOGRAPH_FIT
 
     return _head(plan, partition) | ({"photographs": PHOTOGRAPH_FIT.digest} if plan.raw else {})
 
 
 def _masks(plan: Plan, _: str) -> dict[str, Any]:
-    from faces.occluders import PHOTOGRAPH_OCCLUDERS
     from faces.readers.cover import WEIGHTS
     from faces.readers.weights import reader_digest
+    from faces.treatment import PHOTOGRAPH_OCCLUDERS
 
     known = {"head": head_identity(plan.head), "occluders": reader_digest(WEIGHTS)}
     return known | ({"photographs": PHOTOGRAPH_OCCLUDERS.digest} if plan.raw else {})

@@ -20,13 +20,14 @@ from evaluation.gaze import angle_degrees
 from faces.camera import rotation_matrices
 from faces.detection import load_detector
 from faces.errors import SamaeError
-from faces.fitting import PHOTOGRAPH_FIT, Fit, FitSettings, fit
+from faces.fitting import Fit, FitSettings, fit
 from faces.fitting.gaze import gaze_vectors, towards_camera
 from faces.fitting.view import skin_triangles
-from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask, silhouette
+from faces.masks import OccluderSettings, face_mask, silhouette
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.render.shading import to_srgb
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS
 
 SUMMARY = "fitting: landmark error, pose, surface, light, albedo, masks and speed on held-out generated people"
 #: What `--set` may name.

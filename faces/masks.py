@@ -13,17 +13,16 @@ import torch
 from faces.camera import Camera
 from faces.compiled import on_one_blas_thread
 from faces.errors import SamaeError
-from faces.fitting.settings import PHOTOGRAPH_FIT, FitSettings
 from faces.fitting.view import CHUNK, check_images, fill_holes
 from faces.morphable.base import MorphableHead
-from faces.occluders import PHOTOGRAPH_OCCLUDERS, OccluderSettings, find_occluders, without_islands
+from faces.occluders import OccluderSettings, find_occluders, without_islands
 from faces.perforation import REFERENCE_PX, PerforationSettings, like, numpy_masks, perforate
 from faces.render.mesh_image import check_coefficients, posed_vertices, project_landmarks
 from faces.render.rasterize import rasterize
 
 __all__ = [
-    "PHOTOGRAPH_OCCLUDERS", "MeshScaleSettings", "OccluderSettings", "PerforationSettings", "face_mask", "feather",
-    "mesh_scales", "occluder_mask", "perforate", "settings_of", "silhouette", "swap_mask",
+    "MeshScaleSettings", "OccluderSettings", "PerforationSettings", "face_mask", "feather",
+    "mesh_scales", "occluder_mask", "perforate", "silhouette", "swap_mask",
 ]  # fmt: skip
 
 #: Over which shares of the way from the ends of the jaw line to the chin the dilation of a swap's mask sets in (ours).
@@ -86,11 +85,6 @@ def face_mask(
     faces = silhouette(coefficients, head, images.shape[1])
     bare = faces * (1.0 - occluder_mask(images, coefficients, head, settings, faces))
     return np.rint(255.0 * bare).astype(np.uint8)
-
-
-def settings_of(is_generated: bool) -> tuple[FitSettings, OccluderSettings]:
-    """How faces are fitted and masked: generated people, whose landmarks are exact, or photographs."""
-    return (FitSettings(), OccluderSettings()) if is_generated else (PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,8 +72,6 @@ class OccluderSettings:
         return digest_of(asdict(self) | ({} if self.islands else {"island": ISLAND}))
 
 
-#: For photographs, whose shades and teeth no generated person has.
-PHOTOGRAPH_OCCLUDERS = OccluderSettings(islands=False)
 #: Cover (0..1) from which neighbouring pixels are one island; how near to the outline it comes from there (share of the
 #: picture's side). Glasses may be islands: above this landmark of the nose's ridge, and so large (share of the outer
 #: eyes' distance; a rim is about half of it wide).

@@ -10,9 +10,8 @@ import numpy as np
 
 from faces.camera import Camera
 from faces.files import atomic_file, make_folder
-from faces.fitting import PHOTOGRAPH_FIT, Fit, fit
+from faces.fitting import Fit, fit
 from faces.masks import (
-    PHOTOGRAPH_OCCLUDERS,
     OccluderSettings,
     PerforationSettings,
     face_mask,
@@ -27,6 +26,7 @@ from faces.morphable.registry import load_head
 from faces.pictures_photograph import astronaut
 from faces.render.mesh_image import posed_vertices, render_mesh
 from faces.render.rasterize import rasterize
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS
 
 SIZE_PX = 256
 #: Seed of the people shown, and which of its pictures: glasses, hair over the face, dark and light skin, turned heads.

@@ -23,9 +23,10 @@ from faces.fitting import fit
 from faces.identity.encoder import Encoder
 from faces.landmark_list import LANDMARKS_NAME, NOT_LISTED, LandmarkList
 from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transform_points
-from faces.masks import face_mask, settings_of
+from faces.masks import face_mask
 from faces.morphable.base import MorphableHead
 from faces.photographs import LISTING_NAME, PIXEL_CAP, read_photograph
+from faces.treatment import settings_of
 from training.batch import FaceBatch, SwapResult
 
 LANDMARKS_JSON = LANDMARKS_NAME

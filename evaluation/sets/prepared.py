@@ -19,16 +19,15 @@ from faces.camera import Camera
 from faces.detection import load_detector, reader_digest
 from faces.errors import SamaeError
 from faces.files import atomic_file, digest_of
-from faces.fitting import PHOTOGRAPH_FIT
 from faces.identity.registry import load_encoder
 from faces.landmarks import ffhq_crop, ffhq_transform, transform_points
-from faces.masks import PHOTOGRAPH_OCCLUDERS
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.morphable.tables import read_npz
 from faces.readers import cover, weights
 from faces.render.mesh_image import project_landmarks
 from faces.synthetic.posing import frame
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS
 from training.batch import FaceBatch
 from training.pictures import FIT_PX, face_of_crop, found_landmarks
 

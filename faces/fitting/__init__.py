@@ -1,6 +1,6 @@
 """Photographs and 68 landmarks -> coefficients of a morphable head, with a verdict a face. Entry point: `fit`."""
 
 from faces.fitting.fit import Fit, fit
-from faces.fitting.settings import PHOTOGRAPH_FIT, FitSettings
+from faces.fitting.settings import FitSettings
 
-__all__ = ["PHOTOGRAPH_FIT", "Fit", "FitSettings", "fit"]
+__all__ = ["Fit", "FitSettings", "fit"]

@@ -74,9 +74,3 @@ class FitSettings:
     def digest(self) -> str:
         """A digest of all settings, recorded beside every fit."""
         return digest_of(asdict(self))
-
-
-#: For photographs, whose landmarks a network or a hand set. Believed like the exact ones of generated people, for which
-#: the defaults are, their errors go into shape, pose and gaze (docs/faces.md has what this is worth). Such a fit lies
-#: further from its landmarks, and so may be further off before it is refused.
-PHOTOGRAPH_FIT = FitSettings(noise_percent=2.0, max_nme_percent=7.0)

@@ -14,12 +14,13 @@ from assets.graph import provenance
 from assets.store import Store
 from assets.tables import accepted, matrix, read_array, read_rows
 from faces.files import read_json, write_json
-from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
+from faces.fitting import FitSettings, fit
 from faces.masks import OccluderSettings, face_mask, silhouette
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.photographs import LISTING_NAME
 from faces.render.mesh_image import project_landmarks
+from faces.treatment import PHOTOGRAPH_FIT
 from tests.assets.conftest import House, make, tiny_plan
 
 PART = slice(0, 4)
@@ -111,6 +112,6 @@ def test_what_photographs_are_fitted_by_belongs_to_sets_of_photographs_alone(
 
     before = settings()
     assert all("photographs" not in one for one in before[:2])
-    monkeypatch.setattr("faces.fitting.PHOTOGRAPH_FIT", FitSettings(noise_percent=3.0))
-    monkeypatch.setattr("faces.occluders.PHOTOGRAPH_OCCLUDERS", OccluderSettings())
+    monkeypatch.setattr("faces.treatment.PHOTOGRAPH_FIT", FitSettings(noise_percent=3.0))
+    monkeypatch.setattr("faces.treatment.PHOTOGRAPH_OCCLUDERS", OccluderSettings())
     assert [one == other for one, other in zip(before, settings(), strict=True)] == [True, True, False, False]

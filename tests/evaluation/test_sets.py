@@ -21,9 +21,10 @@ from faces.errors import SamaeError
 from faces.fitting import FitSettings
 from faces.identity.registry import load_encoder
 from faces.landmarks import to_whole_pixels
-from faces.masks import OccluderSettings, settings_of
+from faces.masks import OccluderSettings
 from faces.morphable.registry import load_head
 from faces.records import encode_jpeg, encode_png
+from faces.treatment import settings_of
 from tests.evaluation import people
 from training.batch import FaceBatch, SwapResult
 

@@ -12,12 +12,13 @@ from faces import compiled
 from faces.camera import Camera, rotation_matrices
 from faces.compiled import one_blas_thread
 from faces.errors import SamaeError
-from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
+from faces.fitting import FitSettings, fit
 from faces.fitting.contour import contour_places, nearest_on_lines, outward_directions, points_at
 from faces.fitting.landmarks import _Solver, angles_of, small_rotations, solve_landmarks, start_pose
 from faces.fitting.tables import HOME, LINE_FRACTIONS, landmark_tables, ray_hits
 from faces.morphable.registry import load_head
 from faces.render.mesh_image import posed_vertices
+from faces.treatment import PHOTOGRAPH_FIT
 
 SIZE_PX = 256
 

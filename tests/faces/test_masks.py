@@ -15,7 +15,6 @@ from faces.fitting import fit
 from faces.fitting.maps import feature_map, predicted_images
 from faces.fitting.view import view_faces
 from faces.masks import (
-    PHOTOGRAPH_OCCLUDERS,
     MeshScaleSettings,
     OccluderSettings,
     face_mask,
@@ -30,6 +29,7 @@ from faces.occluders import clean_regions, deviations, without_islands
 from faces.render.mesh_image import project_landmarks, render_mesh
 from faces.render.rasterize import interpolate
 from faces.render.shading import to_linear, to_srgb
+from faces.treatment import PHOTOGRAPH_OCCLUDERS
 
 SIZE_PX = 128
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from faces.albedo import neutral_albedo, skin_colour
-from faces.fitting import PHOTOGRAPH_FIT, fit
-from faces.masks import PHOTOGRAPH_OCCLUDERS, face_mask, silhouette
+from faces.fitting import fit
+from faces.masks import face_mask, silhouette
 from faces.morphable import load_head
 from faces.pictures_photograph import astronaut
 from faces.render.shading import to_srgb
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS
 
 
 def test_a_photograph_is_fitted_from_hand_given_landmarks() -> None:

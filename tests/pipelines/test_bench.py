@@ -10,8 +10,9 @@ import pytest
 from benchmarks import demo, fit, stages
 from faces.errors import SamaeError
 from faces.files import write_json
-from faces.fitting import PHOTOGRAPH_FIT, FitSettings
-from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings
+from faces.fitting import FitSettings
+from faces.masks import OccluderSettings
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS
 from pipelines.commands import bench
 from pipelines.commands.demo import keep_time
 

@@ -12,13 +12,14 @@ import torch
 from method_fakes import tiny_batch
 
 from faces.errors import SamaeError
-from faces.fitting import PHOTOGRAPH_FIT, FitSettings, fit
+from faces.fitting import FitSettings, fit
 from faces.five_points import complete_landmarks
 from faces.identity.registry import load_encoder
 from faces.landmarks import ffhq_transform, five_points, to_whole_pixels
-from faces.masks import PHOTOGRAPH_OCCLUDERS, OccluderSettings, face_mask, settings_of
+from faces.masks import OccluderSettings, face_mask
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS, settings_of
 from training.batch import SwapResult
 from training.pictures import Portrait, landmarks_of, paste_back, read_picture, read_portrait, several_faces
 

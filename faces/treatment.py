@@ -1,0 +1,18 @@
+"""How photographs are fitted and masked. Generated people, whose landmarks are exact, have the defaults. Ours.
+
+docs/faces.md has what each choice is worth.
+"""
+
+from faces.fitting.settings import FitSettings
+from faces.occluders import OccluderSettings
+
+#: Landmarks that a network or a hand set: believed like exact ones, their errors go into shape, pose and gaze. Such a
+#: fit lies further from its landmarks, and so may be further off before it is refused.
+PHOTOGRAPH_FIT = FitSettings(noise_percent=2.0, max_nme_percent=7.0)
+#: No generated person has their shades and teeth.
+PHOTOGRAPH_OCCLUDERS = OccluderSettings(islands=False)
+
+
+def settings_of(is_generated: bool) -> tuple[FitSettings, OccluderSettings]:
+    """How faces are fitted and masked: generated people, or photographs."""
+    return (FitSettings(), OccluderSettings()) if is_generated else (PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS)
