@@ -237,7 +237,8 @@ def colour_figures(
 def mask_figures(
     found: np.ndarray, truth: dict[str, np.ndarray], masks: np.ndarray, head: MorphableHead
 ) -> dict[str, np.ndarray]:
-    """Overlap of the visible face with the truth; covered pixels of the true silhouette: true, found, both."""
+    """Overlap of the visible face with the truth; covered pixels of the true silhouette: true, within the fitted one
+    (all that can be found; the mask ends there), found, both."""
     seen, true = masks > 127, truth["mask"] > 127
     whole = silhouette(truth["coefficients"], head, truth["image"].shape[1]) > 0.5
     fitted = silhouette(found, head, whole.shape[1]) > 0.5
@@ -245,6 +246,7 @@ def mask_figures(
     return {
         "iou": (seen & true).sum((1, 2)) / (seen | true).sum((1, 2)),
         "hidden": hidden.sum((1, 2)),
+        "in_reach": (hidden & fitted).sum((1, 2)),
         "marked": marked.sum((1, 2)),
         "caught": (hidden & marked).sum((1, 2)),
         "bare": (true & fitted).sum((1, 2)),
@@ -254,13 +256,16 @@ def mask_figures(
 
 
 def occluder_figures(every: dict[str, np.ndarray]) -> dict[str, float | int | str]:
-    """Share of the truly covered pixels that the mask leaves out, by what covers the face; precision over all."""
+    """Share of the truly covered pixels that are found, and that the fitted silhouette holds at all, by what covers the
+    face; precision over all."""
     figures: dict[str, float | int | str] = {}
     for kind in ("hair", "glasses", "sunglasses", "hand", "strand"):
         rows = every["kind"] == kind
         if every["hidden"][rows].sum():
             share = every["caught"][rows].sum() / every["hidden"][rows].sum()
             figures[f"occluder_recall_percent_{kind}"] = round(100.0 * float(share), 1)
+            held = every["in_reach"][rows].sum() / every["hidden"][rows].sum()
+            figures[f"occluder_in_reach_percent_{kind}"] = round(100.0 * float(held), 1)
             figures[f"faces_{kind}"] = int(rows.sum())
     precision = every["caught"].sum() / max(every["marked"].sum(), 1)
     return figures | {"occluder_precision_percent": round(100.0 * float(precision), 1)} | lost_figures(every)

@@ -106,3 +106,21 @@ def test_figures_of_the_stages_are_sums_over_folders_per_thousand() -> None:
 def test_a_misspelt_setting_is_refused_before_anything_runs(name: str) -> None:
     with pytest.raises(SamaeError, match=f"bench {name} knows no photos; its settings are "):
         bench.measure(name, {"photos": 3})
+
+
+def test_shares_of_covered_pixels_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head of 10 x 10 px whose upper 4 rows are hidden; the fit begins 2 rows lower and finds 1 of the 2 it holds."""
+    true, fitted = np.zeros((1, 20, 20)), np.zeros((1, 20, 20))
+    true[0, 5:15, 5:15] = fitted[0, 7:15, 5:15] = 1
+    monkeypatch.setattr(fit, "silhouette", lambda coefficients, *_: coefficients)
+    bare, seen = true.copy(), fitted.copy()
+    bare[0, 5:9] = 0
+    seen[0, 7] = seen[0, 14] = 0  # a row of the cover, and a row of bare skin
+    truth = {"coefficients": true, "image": np.zeros((1, 20, 20, 3)), "mask": 255 * bare, "kind": np.array(["hair"]),
+             "lightness": np.array([30.0]), "bearded": np.array([False])}  # fmt: skip
+    figures = fit.occluder_figures(fit.mask_figures(fitted, truth, 255 * seen, None))
+    assert figures["occluder_recall_percent_hair"] == 25
+    assert figures["occluder_in_reach_percent_hair"] == 50
+    assert figures["occluder_precision_percent"] == 50
+    assert figures["bare_pixels_lost_percent"] == figures["bare_pixels_lost_percent_dark_skin"] == round(100 / 6, 2)
+    assert "bare_pixels_lost_percent_light_skin" not in figures
