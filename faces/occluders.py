@@ -1,7 +1,8 @@
-"""What lies in front of a fitted face (hair, glasses, hands): two ways, chosen by `OccluderSettings.method`.
+"""What lies in front of a fitted face (hair, glasses, hands): three ways, chosen by `OccluderSettings.method`.
 
-"network" (the default) is a small network trained on generated people (faces/readers/cover.py). "residual" needs no
-weights and is kept for comparison: pixels that the fitted render cannot explain. The head's own render, with the fitted
+"network" (the default) is a small network trained on generated people (faces/readers/cover.py), "photographs" the same
+one trained on for fits and features as photographs have them. "residual" needs no weights and is kept for comparison:
+pixels that the fitted render cannot explain. The head's own render, with the fitted
 light and albedo, predicts every pixel of bare skin. A pixel that differs by many robust standard deviations, together
 with neighbours that do too, is not skin. Brows, eyes, lips, nostrils and the mouth always differ (the albedo modes are
 smooth), so the scale grows near them. Light is forgiven where a shadow explains it: a pixel is compared with the
@@ -19,9 +20,13 @@ from faces.files import digest_of
 from faces.fitting.maps import feature_map, lower_face, own_surface, predicted_images
 from faces.fitting.view import FaceView, shrink_images, view_faces
 from faces.morphable.base import MorphableHead
-from faces.readers.cover import read_cover
+from faces.readers.cover import PHOTOGRAPH_WEIGHTS, WEIGHTS, read_cover
+from faces.readers.weights import reader_digest
 from faces.render.rasterize import interpolate
 from faces.render.shading import to_linear, to_srgb
+
+#: Method -> the weights of its network.
+NETWORKS = {"network": WEIGHTS, "photographs": PHOTOGRAPH_WEIGHTS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +34,11 @@ class OccluderSettings:
     """How occluders are found.
 
     Attributes:
-        method: "network" or "residual". All but `certain` and `islands` belong to the residual.
+        method: "network", "photographs" or "residual". All but `certain` and `islands` belong to the residual.
         certain: the network's answer (0..1) is stretched so that the first counts as bare and the second as covered.
-        islands: False drops cover that does not reach in from the face's outline, unless it can be glasses. In
-            photographs the network takes shades, irises and teeth for cover; hands, hair and cups do reach in.
+        islands: False drops cover that does not reach in from the face's outline, unless it can be glasses, and covers
+            what is cut off from the face above the brows. In photographs the network takes shades, irises and teeth for
+            cover, where hands, hair and cups do reach in, and the bright part of a fringe for forehead.
         working_px: side of the picture in which they are looked for.
         least_scale: smallest robust standard deviation of a bare pixel, sRGB 0..1.
         weak, strong: a region of pixels above `weak` standard deviations counts when it holds one above `strong`.
@@ -61,21 +67,30 @@ class OccluderSettings:
     grow_px: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.method not in ("network", "residual"):
-            raise SamaeError(f"occluders are found by 'network' or 'residual', not by {self.method!r}")
+        if self.method not in (*NETWORKS, "residual"):
+            raise SamaeError(f"occluders are found by 'network', 'photographs' or 'residual', not by {self.method!r}")
         if not 0.0 <= self.certain[0] < self.certain[1] <= 1.0:
             raise SamaeError(f"certain is {self.certain}; it must be two rising shares of 0..1")
 
     @property
     def digest(self) -> str:
-        """A digest of all settings, and of what islands are where they are dropped."""
-        return digest_of(asdict(self) | ({} if self.islands else {"island": ISLAND}))
+        """A digest of all settings, of what islands are where they are dropped, and of the photographs' network.
+
+        Who keeps masks of generated people names the digest of `cover.WEIGHTS` beside this one.
+        """
+        more: dict[str, object] = {} if self.islands else {"island": [*ISLAND, *BARE]}
+        if self.method == "photographs":
+            more |= {"network": reader_digest(NETWORKS[self.method])}
+        return digest_of(asdict(self) | more)
 
 
 #: Cover (0..1) from which neighbouring pixels are one island; how near to the outline it comes from there (share of the
 #: picture's side). Glasses may be islands: above this landmark of the nose's ridge, and so large (share of the outer
 #: eyes' distance; a rim is about half of it wide).
 ISLAND = ISLAND_COVER, OUTLINE_SHARE, GLASSES_END, GLASSES_SHARE = 0.1, 2 / 256, 29, 0.4
+#: Cover below which pixels are bare; half the width of a bridge of them that still joins an island to the face (share
+#: of the picture's side); the largest island (share of the silhouette; a forehead above glasses is larger).
+BARE = BARE_COVER, BRIDGE_SHARE, BARE_SHARE = 0.5, 2 / 256, 0.08
 
 
 def residuals(pictures: np.ndarray, predicted: np.ndarray, least: np.ndarray, most: float) -> np.ndarray:
@@ -131,11 +146,12 @@ def find_occluders(
 ) -> np.ndarray:
     """What covers the fitted face: (N, S, S, 3) uint8, (N, D) -> (N, w, w) float32 0..1, 1 where it is covered.
 
-    w is S for the network and the working size for the residual. Raises SamaeError where the weights are damaged.
+    w is S for a network and the working size for the residual. Raises SamaeError where the weights are damaged.
     """
-    if settings.method == "network":
+    if settings.method in NETWORKS:
         low, high = settings.certain
-        return np.clip((read_cover(images, coefficients, head) - low) / (high - low), 0.0, 1.0)
+        cover = read_cover(images, coefficients, head, NETWORKS[settings.method])
+        return np.clip((cover - low) / (high - low), 0.0, 1.0)
     size_px = min(settings.working_px, images.shape[1])
     view = view_faces(coefficients, head, size_px)
     deviation = deviations(shrink_images(images, size_px), coefficients, view, head, settings)
@@ -144,14 +160,19 @@ def find_occluders(
 
 
 def without_islands(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
-    """Drop cover that neither reaches in from the face's outline nor can be glasses (ours).
+    """Drop cover that neither reaches in from the face's outline nor can be glasses, and bare skin in hair (ours).
 
     Args:
         covers, silhouettes: (N, S, S) float 0..1.  landmarks_px: (N, 68, 2) of the fits.
     Returns:
         (N, S, S) like `covers`. Regions that reach neither the outline nor the picture's edge are 0, with a rim, where
-        they are small or their middle lies below the place of glasses.
+        they are small or their middle lies below the place of glasses. Then 1 where bare pixels are cut off from the
+        largest region of them, above the brows.
     """
+    return _cut_off_covered(_islands_dropped(covers, silhouettes, landmarks_px), silhouettes, landmarks_px)
+
+
+def _islands_dropped(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
     out = covers.copy()
     near_px = max(round(OUTLINE_SHARE * covers.shape[1]), 1)
     reach = np.ones((2 * near_px + 1,) * 2, np.uint8)
@@ -170,4 +191,28 @@ def without_islands(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: n
         dropped[labels[outline]] = False
         islands = cv2.dilate(dropped[labels].astype(np.uint8), reach) > 0
         out[n][islands & ~(region.astype(bool) & ~dropped[labels])] = 0.0
+    return out
+
+
+def _cut_off_covered(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+    out = covers.copy()
+    half_px = max(round(BRIDGE_SHARE * covers.shape[1]), 1)
+    bridge = np.ones((2 * half_px + 1,) * 2, np.uint8)
+    eyes = landmarks_px[:, 36:48].mean(1)
+    down = landmarks_px[:, 8] - eyes
+    brows = ((landmarks_px[:, 17:27].mean(1) - eyes) * down).sum(1)
+    for n, inside in enumerate(silhouettes > 0.5):
+        bare = inside & (covers[n] < BARE_COVER)
+        cores = cv2.erode(bare.astype(np.uint8), bridge)
+        _, labels, boxes, middles = cv2.connectedComponentsWithStats(cores, connectivity=4)
+        if len(boxes) < 3:
+            continue
+        cut_off = ((middles + 0.5 - eyes[n]) * down[n]).sum(1) < brows[n]
+        cut_off &= boxes[:, cv2.CC_STAT_AREA] < BARE_SHARE * inside.sum()
+        cut_off[[0, 1 + int(boxes[1:, cv2.CC_STAT_AREA].argmax())]] = False
+        if cut_off.any():  # a bare pixel is part of the nearest core
+            _, nearest = cv2.distanceTransformWithLabels(1 - cores, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+            core_of = np.zeros(nearest.max() + 1, np.int64)
+            core_of[nearest[cores > 0]] = labels[cores > 0]
+            out[n][bare & cut_off[core_of[nearest]]] = 1.0
     return out

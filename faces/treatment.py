@@ -9,8 +9,8 @@ from faces.occluders import OccluderSettings
 #: Landmarks that a network or a hand set: believed like exact ones, their errors go into shape, pose and gaze. Such a
 #: fit lies further from its landmarks, and so may be further off before it is refused.
 PHOTOGRAPH_FIT = FitSettings(noise_percent=2.0, max_nme_percent=7.0)
-#: No generated person has their shades and teeth.
-PHOTOGRAPH_OCCLUDERS = OccluderSettings(islands=False)
+#: Their fits are worse, and no generated person has their shades and teeth.
+PHOTOGRAPH_OCCLUDERS = OccluderSettings(method="photographs", islands=False)
 
 
 def settings_of(is_generated: bool) -> tuple[FitSettings, OccluderSettings]:

@@ -30,8 +30,9 @@ from faces.treatment import settings_of
 from training.batch import FaceBatch, SwapResult
 
 LANDMARKS_JSON = LANDMARKS_NAME
-#: Least width at which a face is fitted, px (as in the shards).
-FIT_PX = 128
+#: Least width at which a generated person (as in the shards) and a photograph are fitted, px. At 128 px a fringe of
+#: the skin's brightness and the iris of a photograph are too coarse to be told apart from it (ours).
+FIT_PX, PHOTOGRAPH_FIT_PX = 128, 256
 #: Where the mask is below this, a result says nothing about what the network drew there.
 LEAST_MASK = 0.02
 #: Detectors that have read landmarks in this process.
@@ -201,7 +202,7 @@ def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encode
     """
     image = read_picture(path)
     points, is_crop, is_generated = landmarks_of(path, image)
-    fit_px = size_px * -(-FIT_PX // size_px)
+    fit_px = fit_width_px(size_px, is_generated)
     if is_crop and image.shape[0] == image.shape[1]:
         matrix = np.array([[1.0, 0, 0], [0, 1.0, 0]]) * (fit_px / image.shape[0])
         large = cv2.resize(image, (fit_px, fit_px), interpolation=_way(image.shape[0], fit_px))
@@ -214,6 +215,11 @@ def read_portrait(path: Path, size_px: int, head: MorphableHead, encoder: Encode
 
 def _way(size_px: int, wanted_px: int) -> int:
     return cv2.INTER_AREA if wanted_px < size_px else cv2.INTER_CUBIC
+
+
+def fit_width_px(size_px: int, is_generated: bool) -> int:
+    """The width at which a face of a training's size_px is fitted: a multiple of it."""
+    return size_px * -(-(FIT_PX if is_generated else PHOTOGRAPH_FIT_PX) // size_px)
 
 
 def face_of_crop(

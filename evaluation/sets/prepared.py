@@ -24,12 +24,13 @@ from faces.landmarks import ffhq_crop, ffhq_transform, transform_points
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
 from faces.morphable.tables import read_npz
+from faces.occluders import NETWORKS
 from faces.readers import cover, weights
 from faces.render.mesh_image import project_landmarks
 from faces.synthetic.posing import frame
-from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS, settings_of
 from training.batch import FaceBatch
-from training.pictures import FIT_PX, face_of_crop, found_landmarks
+from training.pictures import PHOTOGRAPH_FIT_PX, face_of_crop, fit_width_px, found_landmarks
 
 #: Raise when faces are prepared in another way: kept ones are then made again.
 VERSION = 1
@@ -90,7 +91,8 @@ class PreparedFaces:
     def made_by(self) -> str:
         """Names all that the faces depend on, landmarks and networks that read them included: the judge's rows too."""
         readers = (self.pictures.landmarks_digest, reader_digest(), weights.reader_digest(cover.WEIGHTS))
-        photographs = () if self.pictures.has_truth else (PHOTOGRAPH_FIT.digest, PHOTOGRAPH_OCCLUDERS.digest)
+        treatment = PHOTOGRAPH_FIT.digest, PHOTOGRAPH_OCCLUDERS.digest, PHOTOGRAPH_FIT_PX
+        photographs = () if self.pictures.has_truth else treatment
         return digest_of([VERSION, self.digest, self.size_px, self.head, self.encoder, *readers, *photographs])
 
     def _path(self, key: str) -> Path:
@@ -110,7 +112,8 @@ class PreparedFaces:
         head = load_head(self.head)
         if isinstance(shot, str):
             return _nobody(head, self.size_px, load_encoder(self.encoder).dim, shot)
-        cover.load_cover()  # what is wrong with the installation ends the run; what is wrong with a picture is its row
+        # what is wrong with the installation ends the run; what is wrong with a picture is its row
+        cover.load_cover(NETWORKS[settings_of(self.pictures.has_truth)[1].method])
         if shot.landmarks_px is None:
             load_detector()
         try:
@@ -121,15 +124,16 @@ class PreparedFaces:
 
     def _face(self, key: str, shot: Shot, head: MorphableHead) -> dict[str, np.ndarray]:
         points = shot.landmarks_px if shot.landmarks_px is not None else found_landmarks(shot.image, key)
-        fit_px = self.size_px * -(-FIT_PX // self.size_px)
+        is_generated = self.pictures.has_truth
+        fit_px = fit_width_px(self.size_px, is_generated)
         if shot.is_crop:
             large = resized(shot.image, fit_px)
             marks = points * (fit_px / len(shot.image))
         else:
             large = ffhq_crop(shot.image, points, fit_px)
             marks = transform_points(ffhq_transform(points, fit_px), points)
-        encoder, is_generated = load_encoder(self.encoder), self.pictures.has_truth
-        face = face_of_crop(key, large, marks.astype(np.float32), self.size_px, head, encoder, is_generated)
+        marks, encoder = marks.astype(np.float32), load_encoder(self.encoder)
+        face = face_of_crop(key, large, marks, self.size_px, head, encoder, is_generated)
         image = (face.image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
         rest = {name: getattr(face, name)[0].numpy() for name in _FIELDS[2:]}
         mask = (face.mask[0, 0].numpy() * 255 + 0.5).astype(np.uint8)

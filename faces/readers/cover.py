@@ -2,9 +2,9 @@
 
 The network sees a square close to the face: the photograph, the fitted render (own albedo and light), the silhouette,
 and where brows, eyes, nostrils, lips, the lower face and the eyeballs are by the mesh. It was trained on generated
-people (training/reading/occluders.py), whose coverage is known exactly. One face at a time, on one thread: a
-mask is the same with any number of threads, and in any batch but for a grey level in some hundred thousand pixels (what
-goes in is made batch by batch, and the last bits of the mesh depend on its size).
+people (training/reading/occluders.py), whose coverage is known exactly; photographs have weights of their own. One face
+at a time, on one thread: a mask is the same with any number of threads, and in any batch but for a grey level in some
+hundred thousand pixels (what goes in is made batch by batch, and the last bits of the mesh depend on its size).
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from faces.render.rasterize import interpolate, rasterize
 from faces.render.shading import make_unit
 
 WEIGHTS = FOLDER / "occluders.safetensors"
+PHOTOGRAPH_WEIGHTS = FOLDER / "occluders-photographs.safetensors"
 #: Side of the square that the network is trained on, of the one it reads in (larger: frames and strands are thin; more
 #: than 176 px loses beards), and how much larger than the face the square is.
 CLOSE_PX = 144
@@ -107,16 +108,18 @@ def network_inputs(
 
 @lru_cache(maxsize=2)
 def load_cover(path: Path = WEIGHTS) -> nn.Module:
-    """The shipped network, ready to read; SamaeError when its weights are missing or damaged."""
+    """A shipped network, ready to read; SamaeError when its weights are missing or damaged."""
     return load_reader(CoverNetwork(), path)
 
 
-def read_cover(images: np.ndarray, coefficients: np.ndarray, head: MorphableHead) -> np.ndarray:
+def read_cover(
+    images: np.ndarray, coefficients: np.ndarray, head: MorphableHead, weights: Path = WEIGHTS
+) -> np.ndarray:
     """(N, S, S, 3) uint8, (N, D) -> (N, S, S) float32 0..1: how surely something covers the fitted face there.
 
     0 outside the square about the face. The same bits with any number of threads; in another batch, see the module.
     """
-    network, size_px = load_cover(), images.shape[1]
+    network, size_px = load_cover(weights), images.shape[1]
     inputs, matrices = network_inputs(images, coefficients, head, READ_PX)
     back = invert_transform(matrices)
     out = np.zeros(images.shape[:3], np.float32)

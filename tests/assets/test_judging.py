@@ -1,7 +1,6 @@
 """Sets that are no shards: rows of the judge belong to faces that were made in one way, and are kept for that alone."""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from evaluation.sets.celeba_hq import IMAGES, open_celeba_hq
 from faces.files import sha256_bytes
 from faces.landmarks import to_whole_pixels
 from faces.morphable.registry import load_head
+from faces.occluders import NETWORKS
 from faces.readers import cover
 from faces.readers.weights import save_reader
 from faces.records import encode_png
@@ -89,8 +89,7 @@ def test_rows_of_other_masks_or_landmarks_are_not_taken_for_these(
             value.normal_(0, 0.2)
     save_reader(network, tmp_path / "other.safetensors", {})
     with monkeypatch.context() as patch:
-        patch.setattr(cover, "WEIGHTS", tmp_path / "other.safetensors")
-        patch.setattr(cover, "load_cover", partial(cover.load_cover, tmp_path / "other.safetensors"))
+        patch.setitem(NETWORKS, "photographs", tmp_path / "other.safetensors")
         masked = judged(celeba, tmp_path / "home")
     assert masked.provenance["judge_digest"] != first.provenance["judge_digest"]
     assert figures(masked) != figures(first)

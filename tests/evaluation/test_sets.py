@@ -293,7 +293,7 @@ def test_kept_faces_of_photographs_belong_to_the_way_they_were_fitted(
     """So another way of fitting photographs makes them anew; generated sequences are exact and stay."""
     photographs = faces_of(open_celeba_hq(celeba), tmp_path / "kept")
     before = photographs.made_by, frames.made_by
-    for name, other in (("FIT", FitSettings()), ("OCCLUDERS", OccluderSettings())):
+    for name, other in (("FIT", FitSettings()), ("OCCLUDERS", OccluderSettings()), ("FIT_PX", 192)):
         with monkeypatch.context() as patch:
             patch.setattr(f"evaluation.sets.prepared.PHOTOGRAPH_{name}", other)
             assert photographs.made_by != before[0]

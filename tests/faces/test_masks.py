@@ -255,11 +255,11 @@ def test_mesh_scales_are_drawn_as_stated():
 
 
 def drawn_face() -> tuple[np.ndarray, np.ndarray]:
-    """A round silhouette (1, 100, 100) and landmarks in it: eyes 40 apart at the height 40, ridge's middle at 50, chin
-    at 85."""
+    """A round silhouette (1, 100, 100) and landmarks in it: brows at the height 32, eyes 40 apart at 40, ridge's middle
+    at 50, chin at 85."""
     y, x = np.mgrid[:100, :100] + 0.5
     marks = np.full((1, 68, 2), 50.0)
-    marks[0, 36:48, 1], marks[0, 29, 1], marks[0, 8, 1] = 40, 50, 85
+    marks[0, 17:27, 1], marks[0, 36:48, 1], marks[0, 29, 1], marks[0, 8, 1] = 32, 40, 50, 85
     marks[0, 36, 0], marks[0, 45, 0] = 30, 70
     return ((np.hypot(x - 50, y - 50) < 40)[None]).astype(np.float32), marks
 
@@ -309,6 +309,28 @@ def test_no_rim_of_an_island_is_left() -> None:
     left = without_islands(covers, face, marks)
     assert not left[0, 66:78].any()
     np.testing.assert_array_equal(left[0, 78:], covers[0, 78:])
+
+
+@pytest.mark.parametrize(
+    ("strip", "bridge_px", "is_covered"),
+    [
+        (slice(17, 22), 0, True),  # a fringe cuts a little off the top: hair of the skin's brightness
+        (slice(17, 22), 2, True),
+        (slice(17, 22), 4, False),  # skin that the face goes on in
+        (slice(35, 39), 0, False),  # glasses cut the whole forehead off
+        (slice(80, 84), 0, False),  # a scarf cuts the chin off
+    ],
+)
+def test_skin_cut_off_above_the_brows_is_hair(strip: slice, bridge_px: int, is_covered: bool) -> None:
+    face, marks = drawn_face()
+    covers = np.zeros((1, 100, 100), np.float32)
+    covers[0, strip] = 0.9
+    covers[0, strip, 50 : 50 + bridge_px] = 0.3
+    left = without_islands(covers, face, marks)
+    top, wanted = face[0, : strip.start] > 0.5, covers.copy()
+    wanted[0, : strip.start][top] = float(is_covered)
+    np.testing.assert_array_equal(left[0, : strip.start], wanted[0, : strip.start])
+    np.testing.assert_array_equal(left[0, strip.stop :], covers[0, strip.stop :])
 
 
 def test_every_face_has_its_own_islands_and_a_turned_one_its_own_down() -> None:

@@ -12,6 +12,7 @@ from faces.finding.packing import packed, unpacked
 from faces.fitting import fit
 from faces.masks import OccluderSettings, face_mask, occluder_mask, silhouette
 from faces.morphable import load_head
+from faces.occluders import NETWORKS
 from faces.readers import cover
 from faces.readers.blocks import each_face
 from faces.readers.weights import load_reader, reader_digest, save_reader
@@ -113,8 +114,24 @@ def test_one_byte_a_weight_is_near(people):
     torch.testing.assert_close(back["a.bias"], state["a.bias"], atol=2e-3, rtol=1e-3)
 
 
+def test_photographs_are_read_by_a_network_of_their_own(people):
+    for method, weights in NETWORKS.items():
+        assert weights.stat().st_size <= 450_000
+        assert isinstance(cover.load_cover(weights), torch.nn.Module), method
+    assert reader_digest(NETWORKS["network"]) != reader_digest(NETWORKS["photographs"])
+
+
+def test_the_digest_of_photographs_settings_names_their_network(tmp_path, monkeypatch):
+    plain, photographs = OccluderSettings(), OccluderSettings(method="photographs")
+    before = plain.digest, photographs.digest
+    path = tmp_path / "other.safetensors"
+    save_reader(cover.CoverNetwork(), path, {})
+    monkeypatch.setitem(NETWORKS, "photographs", path)
+    assert plain.digest == before[0]
+    assert photographs.digest not in before
+
+
 def test_damaged_missing_and_foreign_weights_are_refused_by_name(tmp_path):
-    assert cover.WEIGHTS.stat().st_size <= 450_000
     path, note = tmp_path / "occluders.safetensors", tmp_path / "occluders.json"
     with pytest.raises(SamaeError, match=r"occluders.safetensors is missing"):
         load_reader(cover.CoverNetwork(), path)
@@ -135,7 +152,7 @@ def test_damaged_missing_and_foreign_weights_are_refused_by_name(tmp_path):
 
 
 def test_settings_are_checked():
-    with pytest.raises(SamaeError, match="'network' or 'residual'"):
+    with pytest.raises(SamaeError, match="'network', 'photographs' or 'residual'"):
         OccluderSettings(method="magic")
     with pytest.raises(SamaeError, match="rising"):
         OccluderSettings(certain=(0.8, 0.2))

@@ -21,7 +21,15 @@ from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
 from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS, settings_of
 from training.batch import SwapResult
-from training.pictures import Portrait, landmarks_of, paste_back, read_picture, read_portrait, several_faces
+from training.pictures import (
+    Portrait,
+    fit_width_px,
+    landmarks_of,
+    paste_back,
+    read_picture,
+    read_portrait,
+    several_faces,
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ def test_landmarks_of_generated_people_are_exact_and_all_others_are_believed_les
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the entry's `synthetic`, which FFHQ's own listing does not have; of a plain picture nobody knows."""
-    asked, used = [], []
+    asked, used, sizes = [], [], []
 
     def settings(is_generated: bool) -> tuple[object, object]:
         asked.append(is_generated)
@@ -64,6 +72,7 @@ def test_landmarks_of_generated_people_are_exact_and_all_others_are_believed_les
 
     def fitted(images: np.ndarray, marks: np.ndarray, head: object, size_px: int, given: object) -> object:
         used.append(given)
+        sizes.append((images.shape[1], size_px))
         return fit(images, marks, head, size_px, given)
 
     def masked(images: np.ndarray, coefficients: np.ndarray, head: object, given: object) -> np.ndarray:
@@ -85,6 +94,12 @@ def test_landmarks_of_generated_people_are_exact_and_all_others_are_believed_les
     read_portrait(photograph(people, tmp_path)[0], 64, head, encoder)
     assert asked == [True, False, False, False]
     assert used == [FitSettings(), OccluderSettings(), *[PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS] * 3]
+    assert sizes == [(128, 128), *[(256, 256)] * 3]
+
+
+def test_faces_are_fitted_at_a_multiple_of_the_trainings_width() -> None:
+    assert [fit_width_px(size_px, True) for size_px in (64, 112, 128, 512)] == [128, 224, 128, 512]
+    assert [fit_width_px(size_px, False) for size_px in (64, 112, 128, 512)] == [256, 336, 256, 512]
 
 
 def test_a_photograph_is_cropped_by_its_landmarks_and_embeds_as_the_same_person(people: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import torch
 from faces.errors import SamaeError
 from faces.readers.cover import CHANNELS, CoverNetwork
 from faces.readers.weights import load_reader
-from training.reading import people
-from training.reading.covers import BEYOND, COVER, KNOWN, open_covers
+from training.reading import disturb, occluders, people
+from training.reading.covers import BEYOND, COVER, KNOWN, READ, Covers, open_covers, read_landmarks
+from training.reading.features import painted_features
 from training.reading.occluders import CoverRecipe, example, loss_of, main, train
 
 
@@ -45,6 +46,69 @@ def test_examples_are_a_function_of_their_generator_and_differ(covers):
     assert shares[0] > 1.1 * shares[1]
 
 
+def test_close_ups_of_photographs_are_fits_of_landmarks_that_were_read(covers):
+    root, exact = covers
+    read = open_covers(root / "people", root / "cache", lambda _: None, landmarks=READ)
+    again = open_covers(root / "people", root / "cache", lambda _: None)
+    assert 3 <= len(read) <= 10
+    np.testing.assert_array_equal(again.row(0)[0], exact.row(0)[0])  # a cache holds both kinds
+    assert (read.row(0)[0][..., :CHANNELS] != exact.row(0)[0][..., :CHANNELS]).any()
+    drawn = people.load_people(root / "people")
+    found = read_landmarks(drawn.image, drawn.landmarks_px)
+    nothing = read_landmarks(np.zeros_like(drawn.image[:2]), drawn.landmarks_px[:2])
+    seen = np.isfinite(found).all((1, 2))
+    assert seen.sum() >= 3
+    eyes_px = np.linalg.norm(drawn.landmarks_px[:, 36] - drawn.landmarks_px[:, 45], axis=-1)
+    error = np.linalg.norm(found - drawn.landmarks_px, axis=-1).mean(1) / eyes_px
+    assert 0.005 < np.median(error[seen]) < 0.12
+    assert np.isnan(nothing).all()
+    with pytest.raises(SamaeError, match="exact or read"):
+        CoverRecipe(landmarks="guessed")
+
+
+def test_bent_photographs_take_their_truth_along_and_leave_the_fit(covers, monkeypatch):
+    """With nothing else changed: the fit's planes stay bit for bit, picture and truth move alike."""
+    _, made = covers
+    for name in ("relit", "filmed"):
+        as_it_is = (lambda _, picture, *__: picture) if name == "relit" else lambda _, picture: np.rint(255 * picture)
+        monkeypatch.setattr(disturb, name, as_it_is)
+    monkeypatch.setattr(disturb, "coloured", lambda _, pictures: pictures)
+    monkeypatch.setattr(disturb, "chance", lambda _, probability: probability == 0.5)  # flip, bend, plainer
+    monkeypatch.setattr(occluders, "plainer", lambda _, render, __: render)
+    planes, points = made.row(2)
+    planes = planes.copy()
+    planes[..., 0] = planes[..., COVER] = np.where(np.indices(planes.shape[:2]).sum(0) // 12 % 2, 255, 0)
+    planes[..., KNOWN] = 255
+    one = Covers([planes[None]], [points[None]])
+    straight, bent = (
+        example(one, 0, CoverRecipe(covered_from=0, bend=bend), np.random.default_rng(4)) for bend in (0.0, 1.0)
+    )
+    np.testing.assert_array_equal(bent[0][..., 3:], straight[0][..., 3:])
+    assert (np.abs(bent[1].astype(int) - straight[1]) > 100).mean() > 0.02
+    inside = bent[0][..., 6] > 127
+    np.testing.assert_allclose(bent[0][..., 0][inside], bent[1][inside].astype(float), atol=2)
+
+
+def test_painted_features_lie_on_the_face_and_never_on_what_covers_it(covers):
+    _, made = covers
+    planes, points = made.row(3)
+    picture = planes[..., :3].astype(np.float32) / 255
+    bare = np.ones(picture.shape[:2], np.float32)
+    bare[:, :72] = 0
+    touched = np.zeros(picture.shape[:2], bool)
+    for seed in range(20):
+        painted = painted_features(np.random.default_rng(seed), picture, points, bare)
+        np.testing.assert_array_equal(painted, painted_features(np.random.default_rng(seed), picture, points, bare))
+        assert painted.dtype == np.float32
+        assert 0 <= painted.min() <= painted.max() <= 1
+        np.testing.assert_array_equal(painted[:, :72], picture[:, :72])
+        touched |= (np.abs(painted - picture) > 0.02).any(-1)
+    assert 0.01 < touched.mean() < 0.25
+    y, x = np.nonzero(touched)
+    apart = np.linalg.norm(points[:, None] - np.stack([x, y], 1), axis=-1).min(0)
+    assert apart.max() < 0.35 * np.linalg.norm(points[36] - points[45])
+
+
 def test_a_short_run_learns_and_its_file_is_read_back(covers, tmp_path):
     root, made = covers
     recipe = CoverRecipe(steps=12, batch_size=4, average=0.5)
@@ -64,6 +128,9 @@ def test_a_short_run_learns_and_its_file_is_read_back(covers, tmp_path):
     given = [str(root / "people"), "--cache", str(root / "cache"), "--steps", "2", "--batch-size", "2"]
     assert main([*given, "--out", str(tmp_path / "net.safetensors")]) == 0
     assert load_reader(CoverNetwork(), tmp_path / "net.safetensors")
+    how = ["--landmarks", "read", "--features", "1", "--bend", "0.5", "--start-from", str(tmp_path / "net.safetensors")]
+    assert main([*given, *how, "--out", str(tmp_path / "further.safetensors")]) == 0
+    assert load_reader(CoverNetwork(), tmp_path / "further.safetensors")
     assert main([str(tmp_path / "nobody"), "--cache", str(tmp_path)]) == 2
 
 

@@ -86,19 +86,23 @@ def cover(picture: np.ndarray, patch: np.ndarray, rng: np.random.Generator) -> N
     picture[:] = (picture + alpha[..., None] * (patch.astype(np.float32) - picture)).astype(np.uint8)
 
 
-def elastic(picture: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S, 3) uint8 and (K, 2) px, bent smoothly together by up to some 8 % of S.
+def elastic(
+    picture: np.ndarray, points: np.ndarray, rng: np.random.Generator, strength: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S, C) uint8 and (K, 2) px, bent smoothly together, by up to some 8 % of S at strength 1.
 
     Brows, eyes and mouths come to lie where no generated head has them, so that each is found by what it looks like.
     """
     side = len(picture)
     field = np.zeros((side, side, 2), np.float32)
     for cells, share in ((4, 0.03), (8, 0.014)):
-        knots = rng.normal(0, share * side, (cells, cells, 2)).astype(np.float32)
+        knots = rng.normal(0, strength * share * side, (cells, cells, 2)).astype(np.float32)
         field += cv2.resize(knots, (side, side), interpolation=cv2.INTER_CUBIC)
     at = np.arange(side, dtype=np.float32)
     x, y = at[None, :] + field[..., 0], at[:, None] + field[..., 1]
-    bent = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    layers = [np.ascontiguousarray(picture[..., k : k + 4]) for k in range(0, picture.shape[-1], 4)]  # remap takes 4
+    turned = [cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for layer in layers]
+    bent = np.concatenate([layer.reshape(side, side, -1) for layer in turned], -1)
     moved = points.copy()
     for _ in range(4):
         place = np.clip(moved - 0.5, 0, side - 1).astype(np.float32)

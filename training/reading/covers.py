@@ -1,7 +1,8 @@
 """What faces/readers/cover.py learns from: fits of generated people, close up, with the true cover. Kept on disk.
 
 The fits are real ones, of landmarks with the errors that detectors and hands make, so that the small misfits of a fit
-are part of what the network sees and are no cover. One .npy file of planes and one of landmarks a part.
+are part of what the network sees and are no cover. For photographs (`READ`) the landmarks are those that our reader
+finds, with larger errors, and the fits are those of photographs. One .npy file of planes and one of landmarks a part.
 """
 
 import time
@@ -15,13 +16,18 @@ import numpy as np
 from faces.camera import Camera
 from faces.errors import SamaeError
 from faces.files import atomic_file, make_folder, read_json
+from faces.finding.detector import load_detector
+from faces.finding.finder import Proposal
+from faces.finding.reader import read_face, square_of
 from faces.fitting import fit
 from faces.landmarks import transform_points
 from faces.morphable.base import MorphableHead
 from faces.morphable.registry import load_head
+from faces.readers.blocks import each_face
 from faces.readers.cover import CHANNELS, CLOSE_PX, closely, network_inputs
 from faces.render.mesh_image import posed_vertices
 from faces.render.rasterize import covered
+from faces.treatment import settings_of
 from training.progress import duration
 from training.reading.people import PART, load_people, part_path
 
@@ -33,6 +39,12 @@ COVER, KNOWN, BEYOND = CHANNELS, CHANNELS + 1, CHANNELS + 2
 PLANES = CHANNELS + 3
 #: Standard deviation of the landmarks' errors, percent of the distance of the outer eye corners; one is drawn a face.
 NOISE_PERCENT = (0.0, 0.3, 0.7, 1.4, 2.2)
+#: What the landmarks of a fit start from: the true ones, or those that our reader finds in the picture.
+EXACT, READ = "exact", "read"
+#: The same for landmarks that were read, which have errors of their own. Our reader errs more on photographs.
+READ_NOISE_PERCENT = (0.0, 0.0, 1.0, 2.0, 3.5)
+#: Readings that score less are left out (0..1).
+LEAST_SCORE = 0.5
 #: Landmarks that err together: jaw, brows, nose, eyes, mouth.
 GROUPS = ((0, 17), (17, 22), (22, 27), (27, 36), (36, 42), (42, 48), (48, 68))
 
@@ -60,10 +72,12 @@ class Covers:
         raise IndexError(index)
 
 
-def open_covers(people: Path, cache: Path, report: Callable[[str], None] = print, first: int | None = None) -> Covers:
+def open_covers(
+    people: Path, cache: Path, report: Callable[[str], None] = print, first: int | None = None, landmarks: str = EXACT
+) -> Covers:
     """The close-ups of a folder of people (or of its first parts), made where `cache` lacks them.
 
-    Parts of a set that is still being drawn may be used.
+    Parts of a set that is still being drawn may be used. `landmarks` is EXACT or READ; a cache may hold both.
 
     Raises:
         SamaeError: the people are not there.
@@ -77,21 +91,26 @@ def open_covers(people: Path, cache: Path, report: Callable[[str], None] = print
     head, started_s = load_head("builtin"), time.monotonic()
     for done, start in enumerate(starts, 1):
         stop = min(start + PART, count)
-        if not (cache / f"{start:07d}-points.npy").is_file():
-            _write(cache, start, *close_up(read_part(people, start, stop), head, start))
+        if not _path(cache, start, landmarks, "points").is_file():
+            made = close_up(read_part(people, start, stop), head, start, landmarks)
+            for name, array in zip(("planes", "points"), made, strict=True):
+                _write(_path(cache, start, landmarks, name), array)
             left_s = (time.monotonic() - started_s) / done * (len(starts) - done)
             report(f"close-ups {stop}/{count}, {duration(left_s)} left")
     parts = [
-        [np.load(cache / f"{start:07d}-{name}.npy", mmap_mode="r", allow_pickle=False) for start in starts]
+        [np.load(_path(cache, start, landmarks, name), mmap_mode="r", allow_pickle=False) for start in starts]
         for name in ("planes", "points")
     ]
     return Covers(parts[0], parts[1])
 
 
-def _write(cache: Path, start: int, planes: np.ndarray, points: np.ndarray) -> None:
-    for name, array in (("planes", planes), ("points", points)):
-        with atomic_file(cache / f"{start:07d}-{name}.npy") as scratch, scratch.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
+def _path(cache: Path, start: int, landmarks: str, name: str) -> Path:
+    return cache / f"{start:07d}-{landmarks}-{name}.npy"
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    with atomic_file(path) as scratch, scratch.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
 
 
 def read_part(people: Path, start: int, stop: int) -> dict[str, np.ndarray]:
@@ -107,14 +126,23 @@ def read_part(people: Path, start: int, stop: int) -> dict[str, np.ndarray]:
         return {name: part[name] for name in names}
 
 
-def close_up(people: dict[str, np.ndarray], head: MorphableHead, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def close_up(
+    people: dict[str, np.ndarray], head: MorphableHead, seed: int, landmarks: str = EXACT
+) -> tuple[np.ndarray, np.ndarray]:
     """Planes (n, CLOSE_PX, CLOSE_PX, PLANES) uint8 and landmarks (n, 68, 2) float32 of the people whose fit is ok."""
     rng = np.random.Generator(np.random.Philox(key=[0xC0FE, seed]))
     planes, points = [], []
     for start in range(0, len(people["image"]), BATCH):
         part = {name: array[start : start + BATCH] for name, array in people.items()}
         size_px = part["image"].shape[1]
-        found = fit(part["image"], disturbed(part["landmarks_px"], rng), head, size_px)
+        given, noise = part["landmarks_px"], NOISE_PERCENT
+        if landmarks == READ:
+            given, noise = read_landmarks(part["image"], given), READ_NOISE_PERCENT
+            are_read = np.isfinite(given).all((1, 2))
+            part, given = {name: array[are_read] for name, array in part.items()}, given[are_read]
+        if not len(given):
+            continue
+        found = fit(part["image"], disturbed(given, rng, noise), head, size_px, settings_of(landmarks == EXACT)[0])
         part = {name: array[found.ok] for name, array in part.items()}
         inputs, matrices = network_inputs(part["image"], found.coefficients[found.ok], head)
         truths = [true_planes(part, n, matrices[n]) for n in range(len(inputs))]
@@ -126,10 +154,26 @@ def close_up(people: dict[str, np.ndarray], head: MorphableHead, seed: int) -> t
     return np.concatenate(planes), np.concatenate(points)
 
 
-def disturbed(landmarks_px: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N, 68, 2) true landmarks with errors of points and of groups of points."""
+def read_landmarks(images: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
+    """(N, S, S, 3) uint8, true (N, 68, 2) -> (N, 68, 2) as our reader reads them there; NaN where it sees no face."""
+    network, out = load_detector().points, np.full(landmarks_px.shape, np.nan)
+
+    def read(n: int) -> None:
+        """One face."""
+        face = read_face(network, images[n], Proposal(*square_of(landmarks_px[n]), 1.0), LEAST_SCORE)
+        if face is not None:
+            out[n] = face.landmarks_px
+
+    each_face(read, len(images))
+    return out
+
+
+def disturbed(
+    landmarks_px: np.ndarray, rng: np.random.Generator, noise_percent: tuple[float, ...] = NOISE_PERCENT
+) -> np.ndarray:
+    """(N, 68, 2) landmarks with errors of points and of groups of points; one of these deviations is drawn a face."""
     eyes = np.linalg.norm(landmarks_px[:, 36] - landmarks_px[:, 45], axis=-1)
-    sigma = (eyes * rng.choice(NOISE_PERCENT, len(eyes)) / 100)[:, None, None]
+    sigma = (eyes * rng.choice(noise_percent, len(eyes)) / 100)[:, None, None]
     moved = landmarks_px + 0.7 * sigma * rng.standard_normal(landmarks_px.shape)
     for a, b in GROUPS:
         moved[:, a:b] += 0.7 * sigma * rng.standard_normal((len(eyes), 1, 2))

@@ -6,8 +6,14 @@
     python -m training.reading.occluders people --cache covers --parts 34 --steps 1200 --seed 12 \
         --learning-rate 1.2e-3 --start-from first.safetensors
 
-made the weights that are shipped (people-5). Short (three quarters of an hour of one core in all), so a run that was
-interrupted starts again; its data stay.
+made the weights that are shipped for generated people (people-5), and
+
+    python -m training.reading.people more --count 8000 --size-px 192 --seed 7300
+    python -m training.reading.occluders more --cache covers-read --landmarks read --features 0.5 --bend 0.4 \
+        --steps 2600 --seed 13 --learning-rate 2e-3 --start-from faces/readers/weights/occluders.safetensors \
+        --out faces/readers/weights/occluders-photographs.safetensors
+
+those for photographs. Short (an hour of one core in all), so a run that was interrupted starts again; its data stay.
 """
 
 import argparse
@@ -33,7 +39,9 @@ from faces.readers.weights import load_reader, save_reader
 from training.precision import half_precision
 from training.progress import duration
 from training.reading import disturb
-from training.reading.covers import BEYOND, COVER, KNOWN, Covers, open_covers
+from training.reading.augment import elastic
+from training.reading.covers import BEYOND, COVER, EXACT, KNOWN, READ, Covers, open_covers
+from training.reading.features import painted_features
 from training.reading.things import with_thing
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -51,6 +59,9 @@ class CoverRecipe:
         covered_from: share of a pixel from which it counts as covered; 0 learns the share itself.
         dice: weight of the soft Dice loss beside the binary cross entropy.
         average: decay of the weights' running mean, which is what is kept.
+        landmarks: "exact" or "read", for fits of generated people or as photographs have them (covers.py).
+        features: how often brows, lids, lips and teeth are painted anew (features.py).
+        bend: strength with which the photograph is bent off its fit (`elastic`), in half of the examples.
         start_from: weights file to go on from, its batch norms folded away; "" starts at random.
     """
 
@@ -65,7 +76,14 @@ class CoverRecipe:
     covered_from: float = 0.56
     dice: float = 0.5
     average: float = 0.998
+    landmarks: str = EXACT
+    features: float = 0.0
+    bend: float = 0.0
     start_from: str = ""
+
+    def __post_init__(self) -> None:
+        if self.landmarks not in (EXACT, READ):
+            raise SamaeError(f"landmarks is {self.landmarks!r}; it must be {EXACT} or {READ}")
 
 
 def example(covers: Covers, index: int, recipe: CoverRecipe, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -78,7 +96,12 @@ def example(covers: Covers, index: int, recipe: CoverRecipe, rng: np.random.Gene
     if disturb.chance(rng, 0.4):  # the fit lies beside the face
         slip = (rng.normal(0, 0.01), float(np.exp(rng.normal(0, 0.012))), rng.normal(0, 0.9, 2), False)
         planes[..., 3:CHANNELS] = disturb.moved(planes[..., 3:CHANNELS], *slip)
+    if recipe.bend and disturb.chance(rng, 0.5):
+        seen = [0, 1, 2, COVER, KNOWN, BEYOND]  # the photograph and its truth, not the fit
+        planes[..., seen], face = elastic(planes[..., seen], face, rng, recipe.bend * rng.uniform())
     picture, cover = planes[..., :3].astype(np.float32) / 255, planes[..., COVER].astype(np.float32) / 255
+    if recipe.features and disturb.chance(rng, recipe.features):
+        picture = painted_features(rng, picture, face, 1 - cover)
     picture = disturb.relit(rng, picture, face)
     if disturb.chance(rng, recipe.things):
         picture, cover = with_thing(rng, picture, cover, face, planes, other, other_face)
@@ -195,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     recipe = CoverRecipe(**{field.name: options[field.name] for field in fields(CoverRecipe)})
     try:
-        covers = open_covers(options["people"], options["cache"], _say, options["parts"])
+        covers = open_covers(options["people"], options["cache"], _say, options["parts"], recipe.landmarks)
         network = train(covers, recipe, _say)
     except SamaeError as error:
         print(f"samae: {error}", file=sys.stderr)
