@@ -31,7 +31,12 @@ class Plan(BaseModel):
     most_yaw_degrees: float = Field(75.0, gt=0, le=180, description="profiles further round than this are left out")
     most_pitch_degrees: float = Field(45.0, gt=0, le=180, description="heads bowed or raised further are left out")
     seed: int = Field(0, ge=0, description="seed of the generated people, of the pairs and of training")
-    aligned_px: int = Field(128, ge=32, le=1024, description="least width at which faces are fitted, px")
+    aligned_px: int = Field(
+        128,
+        ge=32,
+        le=1024,
+        description="least width at which faces are fitted, px; photographs are masked better at 256",
+    )
     picture_px: int = Field(64, ge=32, le=1024, description="width of the pictures in the shards, px")
     head: str = Field("builtin", description="morphable head: builtin, ict, bfm or flame; NAME:PATH says where")
     encoder: str = Field("builtin", description="identity encoder that training uses: a name or a path")

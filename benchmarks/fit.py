@@ -3,8 +3,8 @@
 People come from faces/synthetic with a seed of their own, so their shape, pose, gaze, light and skin are known
 exactly. The landmark solve is timed without pictures, the full fit with them, batch by batch, both on all the cores
 that the process may use. Issue-sized: `--set people=500`. `--set landmarks=read` fits what the landmark reader finds,
-as in photographs, instead of the exact points; `noise_percent` and `islands` then say otherwise than PHOTOGRAPH_FIT and
-PHOTOGRAPH_OCCLUDERS.
+as in photographs, instead of the exact points; `noise_percent`, `occluders` and `islands` then say otherwise than
+PHOTOGRAPH_FIT and PHOTOGRAPH_OCCLUDERS.
 """
 
 import time
@@ -41,9 +41,9 @@ BATCH = 32
 
 
 def run(settings: dict[str, Any]) -> dict[str, float | int | str]:
-    """Figures of this machine. Settings, all optional: people 96, size_px 224, seed, occluders network or residual,
-    landmarks exact or read, noise_percent, islands (true or false). nme_percent is the distance from the given points,
-    read ones where they are read."""
+    """Figures of this machine. Settings, all optional: people 96, size_px 224, seed, landmarks exact or read, occluders
+    network, photographs or residual, noise_percent, islands (true or false). nme_percent is the distance from the given
+    points, read ones where they are read."""
     chosen, way, are_read = how(settings)
     count, size_px = int(settings.get("people", 96)), int(settings.get("size_px", 224))
     head, spent = load_head("builtin"), np.zeros((2, 2))

@@ -36,9 +36,9 @@ class OccluderSettings:
     Attributes:
         method: "network", "photographs" or "residual". All but `certain` and `islands` belong to the residual.
         certain: the network's answer (0..1) is stretched so that the first counts as bare and the second as covered.
-        islands: False drops cover that does not reach in from the face's outline, unless it can be glasses, and covers
-            what is cut off from the face above the brows. In photographs the network takes shades, irises and teeth for
-            cover, where hands, hair and cups do reach in, and the bright part of a fringe for forehead.
+        islands: False drops cover that does not reach in from the face's outline, unless it can be glasses: in
+            photographs a network takes shades, irises and teeth for cover, and hands, hair and cups do reach in. And it
+            covers skin that is cut off from the face above the brows: the bright part of a fringe, taken for forehead.
         working_px: side of the picture in which they are looked for.
         least_scale: smallest robust standard deviation of a bare pixel, sRGB 0..1.
         weak, strong: a region of pixels above `weak` standard deviations counts when it holds one above `strong`.
@@ -172,12 +172,22 @@ def without_islands(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: n
     return _cut_off_covered(_islands_dropped(covers, silhouettes, landmarks_px), silhouettes, landmarks_px)
 
 
+def _down(landmarks_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 68, 2) -> (N, 2) middles of the eyes, and (N, 2) the way from there to the chin."""
+    eyes = landmarks_px[:, 36:48].mean(1)
+    return eyes, landmarks_px[:, 8] - eyes
+
+
+def _square(share: float, size_px: int) -> tuple[int, np.ndarray]:
+    """A share of the picture's side in pixels, 1 at least, and a square that reaches so far to all sides."""
+    reach_px = max(round(share * size_px), 1)
+    return reach_px, np.ones((2 * reach_px + 1,) * 2, np.uint8)
+
+
 def _islands_dropped(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
     out = covers.copy()
-    near_px = max(round(OUTLINE_SHARE * covers.shape[1]), 1)
-    reach = np.ones((2 * near_px + 1,) * 2, np.uint8)
-    eyes = landmarks_px[:, 36:48].mean(1)
-    down = landmarks_px[:, 8] - eyes
+    near_px, reach = _square(OUTLINE_SHARE, covers.shape[1])
+    eyes, down = _down(landmarks_px)
     lowest = ((landmarks_px[:, GLASSES_END] - eyes) * down).sum(1)
     least_px = GLASSES_SHARE * np.linalg.norm(landmarks_px[:, 36] - landmarks_px[:, 45], axis=1)
     for n, inside in enumerate(silhouettes > 0.5):
@@ -196,23 +206,24 @@ def _islands_dropped(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: 
 
 def _cut_off_covered(covers: np.ndarray, silhouettes: np.ndarray, landmarks_px: np.ndarray) -> np.ndarray:
     out = covers.copy()
-    half_px = max(round(BRIDGE_SHARE * covers.shape[1]), 1)
-    bridge = np.ones((2 * half_px + 1,) * 2, np.uint8)
-    eyes = landmarks_px[:, 36:48].mean(1)
-    down = landmarks_px[:, 8] - eyes
+    _, bridge = _square(BRIDGE_SHARE, covers.shape[1])
+    eyes, down = _down(landmarks_px)
     brows = ((landmarks_px[:, 17:27].mean(1) - eyes) * down).sum(1)
     for n, inside in enumerate(silhouettes > 0.5):
         bare = inside & (covers[n] < BARE_COVER)
         cores = cv2.erode(bare.astype(np.uint8), bridge)
-        _, labels, boxes, middles = cv2.connectedComponentsWithStats(cores, connectivity=4)
-        if len(boxes) < 3:
+        count, labels, _, middles = cv2.connectedComponentsWithStats(cores, connectivity=4)
+        if count < 3:
             continue
+        _, nearest = cv2.distanceTransformWithLabels(1 - cores, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+        core_of = np.zeros(nearest.max() + 1, np.int64)
+        core_of[nearest[cores > 0]] = labels[cores > 0]
+        regions = core_of[nearest] * bare  # a bare pixel is part of the nearest core's region
+        areas = np.bincount(regions.ravel(), minlength=count)
         cut_off = ((middles + 0.5 - eyes[n]) * down[n]).sum(1) < brows[n]
-        cut_off &= boxes[:, cv2.CC_STAT_AREA] < BARE_SHARE * inside.sum()
-        cut_off[[0, 1 + int(boxes[1:, cv2.CC_STAT_AREA].argmax())]] = False
-        if cut_off.any():  # a bare pixel is part of the nearest core
-            _, nearest = cv2.distanceTransformWithLabels(1 - cores, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-            core_of = np.zeros(nearest.max() + 1, np.int64)
-            core_of[nearest[cores > 0]] = labels[cores > 0]
-            out[n][bare & cut_off[core_of[nearest]]] = 1.0
+        cut_off &= areas < BARE_SHARE * inside.sum()
+        cut_off[[0, 1 + int(areas[1:].argmax())]] = False
+        island = cut_off[regions]
+        rim = cv2.dilate(island.astype(np.uint8), bridge) > 0  # with the soft edges of cover and silhouette about it
+        out[n][rim & (island | ~bare)] = 1.0
     return out

@@ -186,7 +186,12 @@ class SelfTest:
         _require(error_px < WORST_READING * PHOTO_PX, f"landmarks are read {error_px:.1f} px off")
 
     def masks(self) -> None:
-        """Photographs and coefficients -> visible faces, by the network that sees what covers them."""
+        """Photographs and coefficients -> visible faces; all weights of the network that sees what covers them."""
+        from faces.occluders import NETWORKS
+        from faces.readers.cover import load_cover
+
+        for weights in NETWORKS.values():
+            load_cover(weights)
         _require(self.visible.dtype == np.uint8, "masks are not bytes")
 
     def identity_encoder(self) -> None:

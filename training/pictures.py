@@ -26,13 +26,10 @@ from faces.landmarks import ffhq_crop, ffhq_transform, from_whole_pixels, transf
 from faces.masks import face_mask
 from faces.morphable.base import MorphableHead
 from faces.photographs import LISTING_NAME, PIXEL_CAP, read_photograph
-from faces.treatment import settings_of
+from faces.treatment import fit_width_px, settings_of
 from training.batch import FaceBatch, SwapResult
 
 LANDMARKS_JSON = LANDMARKS_NAME
-#: Least width at which a generated person (as in the shards) and a photograph are fitted, px. At 128 px a fringe of
-#: the skin's brightness and the iris of a photograph are too coarse to be told apart from it (ours).
-FIT_PX, PHOTOGRAPH_FIT_PX = 128, 256
 #: Where the mask is below this, a result says nothing about what the network drew there.
 LEAST_MASK = 0.02
 #: Detectors that have read landmarks in this process.
@@ -217,11 +214,6 @@ def _way(size_px: int, wanted_px: int) -> int:
     return cv2.INTER_AREA if wanted_px < size_px else cv2.INTER_CUBIC
 
 
-def fit_width_px(size_px: int, is_generated: bool) -> int:
-    """The width at which a face of a training's size_px is fitted: a multiple of it."""
-    return size_px * -(-(FIT_PX if is_generated else PHOTOGRAPH_FIT_PX) // size_px)
-
-
 def face_of_crop(
     name: str,
     large: np.ndarray,
@@ -234,7 +226,7 @@ def face_of_crop(
     """The face of FFHQ's crop (L, L, 3) uint8 with landmarks (68, 2) px in it, as training sees faces: a batch of one.
 
     Args:
-        is_generated: the landmarks are exact; those of photographs are believed less (PHOTOGRAPH_FIT).
+        is_generated: the landmarks are exact; photographs are fitted and masked otherwise (faces/treatment.py).
     Raises:
         SamaeError: the face cannot be fitted.
     """

@@ -28,9 +28,9 @@ from faces.occluders import NETWORKS
 from faces.readers import cover, weights
 from faces.render.mesh_image import project_landmarks
 from faces.synthetic.posing import frame
-from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS, settings_of
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_FIT_PX, PHOTOGRAPH_OCCLUDERS, fit_width_px, settings_of
 from training.batch import FaceBatch
-from training.pictures import PHOTOGRAPH_FIT_PX, face_of_crop, fit_width_px, found_landmarks
+from training.pictures import face_of_crop, found_landmarks
 
 #: Raise when faces are prepared in another way: kept ones are then made again.
 VERSION = 1
@@ -113,7 +113,9 @@ class PreparedFaces:
         if isinstance(shot, str):
             return _nobody(head, self.size_px, load_encoder(self.encoder).dim, shot)
         # what is wrong with the installation ends the run; what is wrong with a picture is its row
-        cover.load_cover(NETWORKS[settings_of(self.pictures.has_truth)[1].method])
+        method = settings_of(self.pictures.has_truth)[1].method
+        if method in NETWORKS:
+            cover.load_cover(NETWORKS[method])
         if shot.landmarks_px is None:
             load_detector()
         try:

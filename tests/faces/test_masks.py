@@ -327,10 +327,36 @@ def test_skin_cut_off_above_the_brows_is_hair(strip: slice, bridge_px: int, is_c
     covers[0, strip] = 0.9
     covers[0, strip, 50 : 50 + bridge_px] = 0.3
     left = without_islands(covers, face, marks)
-    top, wanted = face[0, : strip.start] > 0.5, covers.copy()
-    wanted[0, : strip.start][top] = float(is_covered)
-    np.testing.assert_array_equal(left[0, : strip.start], wanted[0, : strip.start])
+    assert (left[0, : strip.start][face[0, : strip.start] > 0.5] == float(is_covered)).all()
     np.testing.assert_array_equal(left[0, strip.stop :], covers[0, strip.stop :])
+
+
+def test_no_rim_of_cut_off_skin_is_left() -> None:
+    """Cover and silhouette fade: what is between the island and its edges goes with it, the face below does not."""
+    face, marks = drawn_face()
+    face = cv2.GaussianBlur(face[0], (0, 0), 0.7)[None]
+    covers = np.zeros((1, 100, 100), np.float32)
+    covers[0, 17:22] = 0.9
+    covers = cv2.GaussianBlur(covers[0], (0, 0), 0.7)[None]
+    left = without_islands(covers, face, marks)
+    assert left[0, :16][face[0, :16] > 0.02].min() == 1
+    assert covers[0, :16].max() < 0.1
+    np.testing.assert_array_equal(left[0, 24:], covers[0, 24:])
+
+
+@pytest.mark.parametrize("size_px", [50, 100, 200])
+def test_how_much_may_be_cut_off_does_not_depend_on_the_size(size_px: int) -> None:
+    """A cap of 6 % of the face is covered, one of 11 % is not."""
+    unit = size_px / 100
+    y, x = (np.mgrid[:size_px, :size_px] + 0.5) / unit
+    face = (np.hypot(x - 50, y - 50) < 40)[None].astype(np.float32)
+    for height, is_covered in ((9, True), (13.5, False)):
+        covers = np.zeros((1, size_px, size_px), np.float32)
+        start = round((10 + height) * unit)
+        covers[0, start : start + round(5 * unit)] = 0.9
+        left = without_islands(covers, face, drawn_face()[1] * unit)
+        top = face[0, :start] > 0.5
+        assert abs(left[0, :start][top].mean() - is_covered) < 0.03
 
 
 def test_every_face_has_its_own_islands_and_a_turned_one_its_own_down() -> None:

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from faces.errors import SamaeError
 from faces.finding.packing import packed, unpacked
@@ -49,24 +50,27 @@ def people():
     return made
 
 
+@pytest.mark.parametrize("method", NETWORKS)
 @pytest.mark.parametrize(("name", "least"), [("hair", 0.7), ("glasses", 0.6), ("sunglasses", 0.9), ("hand", 0.5)])
-def test_what_covers_a_face_is_taken_out(people, name, least):
+def test_what_covers_a_face_is_taken_out(people, name, least, method):
     images, coefficients, truth = people[name]
     head = load_head("builtin")
     inside = silhouette(coefficients, head, SIZE_PX) > 0.9
-    covered, found = inside & (truth < 64), face_mask(images, coefficients, head) < 128
+    covered = inside & (truth < 64)
+    found = face_mask(images, coefficients, head, OccluderSettings(method=method)) < 128
     assert covered.sum() > 200
     assert found[covered].mean() > least
     bare = inside & (truth > 250)
     assert found[bare].mean() < 0.03
 
 
+@pytest.mark.parametrize("method", NETWORKS)
 @pytest.mark.parametrize("name", ["beard", "dark"])
-def test_beards_and_dark_skin_stay(people, name):
+def test_beards_and_dark_skin_stay(people, name, method):
     images, coefficients, truth = people[name]
     head = load_head("builtin")
     bare = (silhouette(coefficients, head, SIZE_PX) > 0.9) & (truth > 250)
-    assert (face_mask(images, coefficients, head) < 128)[bare].mean() < 0.02
+    assert (face_mask(images, coefficients, head, OccluderSettings(method=method)) < 128)[bare].mean() < 0.02
 
 
 def test_masks_do_not_depend_on_batch_or_threads(people, monkeypatch):
@@ -114,11 +118,38 @@ def test_one_byte_a_weight_is_near(people):
     torch.testing.assert_close(back["a.bias"], state["a.bias"], atol=2e-3, rtol=1e-3)
 
 
-def test_photographs_are_read_by_a_network_of_their_own(people):
-    for method, weights in NETWORKS.items():
-        assert weights.stat().st_size <= 450_000
-        assert isinstance(cover.load_cover(weights), torch.nn.Module), method
+def test_photographs_are_read_by_weights_of_their_own(people):
+    head, (images, coefficients, _) = load_head("builtin"), people["glasses"]
+    ways = [OccluderSettings(method=method) for method in NETWORKS]
+    plain, photographs = (occluder_mask(images, coefficients, head, way) for way in ways)
+    assert np.abs(plain - photographs).max() > 0.2
     assert reader_digest(NETWORKS["network"]) != reader_digest(NETWORKS["photographs"])
+
+
+def test_weights_that_go_on_from_others_are_read_beside_them_alone(tmp_path):
+    base, path = tmp_path / "base.safetensors", tmp_path / "other.safetensors"
+    torch.manual_seed(0)
+    network = cover.CoverNetwork()
+    save_reader(network, base, {})
+    start = load_reader(cover.CoverNetwork(), base)
+    further = load_reader(cover.CoverNetwork(), base)
+    with torch.no_grad():
+        further.middle.first[0].weight *= torch.linspace(0.5, 2, 64)[:, None, None, None]
+        further.middle.first[0].bias += 0.5
+        further.stem[0].weight += 0.05 * torch.randn_like(further.stem[0].weight)
+    save_reader(further, path, {}, base)
+    assert path.stat().st_size < 30_000 < base.stat().st_size
+    assert len(load_file(path).keys() - load_file(base).keys()) == 0
+    found = load_reader(cover.CoverNetwork(), path)
+    for name, value in further.state_dict().items():
+        torch.testing.assert_close(found.state_dict()[name], value, rtol=0.02, atol=0.004)
+    assert (found.middle.first[0].weight - start.middle.first[0].weight).abs().max() > 0.02
+    save_reader(cover.CoverNetwork(), base, {})
+    with pytest.raises(SamaeError, match=r"other\.safetensors belongs to another base\.safetensors"):
+        load_reader(cover.CoverNetwork(), path)
+    base.unlink()
+    with pytest.raises(SamaeError, match=r"other\.safetensors belongs to another base\.safetensors"):
+        load_reader(cover.CoverNetwork(), path)
 
 
 def test_the_digest_of_photographs_settings_names_their_network(tmp_path, monkeypatch):

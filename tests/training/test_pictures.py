@@ -19,11 +19,10 @@ from faces.landmarks import ffhq_transform, five_points, to_whole_pixels
 from faces.masks import OccluderSettings, face_mask
 from faces.morphable.registry import load_head
 from faces.synthetic.dataset import write_dataset
-from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS, settings_of
+from faces.treatment import PHOTOGRAPH_FIT, PHOTOGRAPH_OCCLUDERS, fit_width_px, settings_of
 from training.batch import SwapResult
 from training.pictures import (
     Portrait,
-    fit_width_px,
     landmarks_of,
     paste_back,
     read_picture,

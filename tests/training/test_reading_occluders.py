@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from faces.errors import SamaeError
-from faces.readers.cover import CHANNELS, CoverNetwork
+from faces.morphable.registry import load_head
+from faces.readers.cover import CHANNELS, CLOSE_PX, CoverNetwork
 from faces.readers.weights import load_reader
+from training.reading import covers as covers_module
 from training.reading import disturb, occluders, people
 from training.reading.covers import BEYOND, COVER, KNOWN, READ, Covers, open_covers, read_landmarks
 from training.reading.features import painted_features
@@ -132,6 +135,36 @@ def test_a_short_run_learns_and_its_file_is_read_back(covers, tmp_path):
     assert main([*given, *how, "--out", str(tmp_path / "further.safetensors")]) == 0
     assert load_reader(CoverNetwork(), tmp_path / "further.safetensors")
     assert main([str(tmp_path / "nobody"), "--cache", str(tmp_path)]) == 2
+
+
+def test_a_part_of_other_weights_is_trained_and_the_rest_keeps_its_bytes(covers, tmp_path):
+    root, _ = covers
+    base, path = tmp_path / "base.safetensors", tmp_path / "part.safetensors"
+    given = [str(root / "people"), "--cache", str(root / "cache"), "--batch-size", "2", "--steps"]
+    assert main([*given, "2", "--out", str(base)]) == 0
+    how = ["--only", "stem,out", "--start-from", str(base), "--learning-rate", "0.05", "--average", "0"]
+    assert main([*given, "6", *how, "--out", str(path)]) == 0
+    kept = set(load_file(path))
+    assert {"stem.0.weight.bits", "out.weight.bits"} == {name for name in kept if name.endswith(".bits")}
+    before, after = (load_reader(CoverNetwork(), one).state_dict() for one in (base, path))
+    for name in ("stem.0.weight", "out.weight", "middle.first.0.weight", "middle.first.0.bias"):
+        assert (before[name] - after[name]).abs().max() > 1e-3, name
+    factor = after["middle.first.0.weight"] / before["middle.first.0.weight"].clamp_min(1e-9)
+    whole = before["middle.first.0.weight"] > 1e-4
+    for channel in range(8):
+        assert factor[channel][whole[channel]].std() < 1e-3 * factor[channel][whole[channel]].mean().abs() + 1e-5
+    with pytest.raises(SamaeError, match="--start-from"):
+        CoverRecipe(only="stem")
+
+
+def test_people_in_whom_no_face_is_seen_are_left_out(covers, monkeypatch, tmp_path):
+    root, _ = covers
+    monkeypatch.setattr(covers_module, "read_landmarks", lambda _, marks: np.full(marks.shape, np.nan))
+    part = covers_module.read_part(root / "people", 0, 10)
+    planes, points = covers_module.close_up(part, load_head("builtin"), 0, READ)
+    assert (planes.shape, points.shape) == ((0, CLOSE_PX, CLOSE_PX, covers_module.PLANES), (0, 68, 2))
+    with pytest.raises(SamaeError, match=r"no face of .*people could be read and fitted"):
+        open_covers(root / "people", tmp_path / "cache", lambda _: None, landmarks=READ)
 
 
 def test_missing_people_are_named(tmp_path):

@@ -39,10 +39,10 @@ COVER, KNOWN, BEYOND = CHANNELS, CHANNELS + 1, CHANNELS + 2
 PLANES = CHANNELS + 3
 #: Standard deviation of the landmarks' errors, percent of the distance of the outer eye corners; one is drawn a face.
 NOISE_PERCENT = (0.0, 0.3, 0.7, 1.4, 2.2)
-#: What the landmarks of a fit start from: the true ones, or those that our reader finds in the picture.
-EXACT, READ = "exact", "read"
 #: The same for landmarks that were read, which have errors of their own. Our reader errs more on photographs.
 READ_NOISE_PERCENT = (0.0, 0.0, 1.0, 2.0, 3.5)
+#: What the landmarks of a fit start from: the true ones, or those that our reader finds in the picture.
+EXACT, READ = "exact", "read"
 #: Readings that score less are left out (0..1).
 LEAST_SCORE = 0.5
 #: Landmarks that err together: jaw, brows, nose, eyes, mouth.
@@ -101,7 +101,10 @@ def open_covers(
         [np.load(_path(cache, start, landmarks, name), mmap_mode="r", allow_pickle=False) for start in starts]
         for name in ("planes", "points")
     ]
-    return Covers(parts[0], parts[1])
+    covers = Covers(parts[0], parts[1])
+    if not len(covers):
+        raise SamaeError(f"no face of {people} could be read and fitted: draw larger or more people")
+    return covers
 
 
 def _path(cache: Path, start: int, landmarks: str, name: str) -> Path:
@@ -129,9 +132,13 @@ def read_part(people: Path, start: int, stop: int) -> dict[str, np.ndarray]:
 def close_up(
     people: dict[str, np.ndarray], head: MorphableHead, seed: int, landmarks: str = EXACT
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Planes (n, CLOSE_PX, CLOSE_PX, PLANES) uint8 and landmarks (n, 68, 2) float32 of the people whose fit is ok."""
+    """Planes (n, CLOSE_PX, CLOSE_PX, PLANES) uint8 and landmarks (n, 68, 2) float32 of the people whose fit is ok.
+
+    landmarks: EXACT, or READ: then only of those in whom our reader sees a face.
+    """
     rng = np.random.Generator(np.random.Philox(key=[0xC0FE, seed]))
-    planes, points = [], []
+    planes = [np.zeros((0, CLOSE_PX, CLOSE_PX, PLANES), np.uint8)]
+    points = [np.zeros((0, 68, 2), np.float32)]
     for start in range(0, len(people["image"]), BATCH):
         part = {name: array[start : start + BATCH] for name, array in people.items()}
         size_px = part["image"].shape[1]
@@ -143,6 +150,8 @@ def close_up(
         if not len(given):
             continue
         found = fit(part["image"], disturbed(given, rng, noise), head, size_px, settings_of(landmarks == EXACT)[0])
+        if not found.ok.any():
+            continue
         part = {name: array[found.ok] for name, array in part.items()}
         inputs, matrices = network_inputs(part["image"], found.coefficients[found.ok], head)
         truths = [true_planes(part, n, matrices[n]) for n in range(len(inputs))]

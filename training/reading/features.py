@@ -76,7 +76,7 @@ def _lips(
     alpha = draw([("polygon", wider)]) * (1 - draw([("polygon", face[MOUTH_INNER])]))
     alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.4, 1.0))
     colour = np.array([rng.uniform(0.3, 0.9), rng.uniform(0.05, 0.5), rng.uniform(0.1, 0.5)])
-    return alpha * np.float32(rng.uniform(0.2, 0.9)), picture * (1 - 0.6) + 0.6 * colour
+    return alpha * np.float32(rng.uniform(0.2, 0.9)), 0.4 * picture + 0.6 * colour
 
 
 def _teeth(
