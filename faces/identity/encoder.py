@@ -1,21 +1,25 @@
 """An identity encoder: our own IResNets (torch, differentiable) and recognisers in ONNX files behind one contract."""
 
+import json
+import lzma
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch.nn import functional
 
 from faces.errors import SamaeError
-from faces.files import sha256_file
+from faces.files import sha256_bytes
 from faces.identity.crops import identity_crops
 from faces.identity.iresnet import IResNet, IResNetConfig, folded
 
 #: Faces embedded in one pass when a caller hands over more.
 CHUNK = 64
+#: More than any encoder holds, bytes: packed weights that grow beyond it are refused.
+LARGEST = 2**30
 
 
 class Encoder(Protocol):
@@ -91,13 +95,35 @@ def save_encoder(network: IResNet, path: Path, metadata: dict[str, Any]) -> None
     save_file({key: value.contiguous() for key, value in state.items()}, path, metadata=header)
 
 
+def weights_bytes(path: Path) -> bytes:
+    """A safetensors file's bytes; those of NAME.safetensors.xz are unpacked: the same weights with the same digest.
+
+    Raises:
+        OSError, lzma.LZMAError: it cannot be read or unpacked, is cut short, or holds more than LARGEST bytes.
+    """
+    data = path.read_bytes()
+    if path.suffix != ".xz":
+        return data
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2**28)
+    held = unpacker.decompress(data, max_length=LARGEST)
+    if not unpacker.eof:
+        raise lzma.LZMAError("it is cut short or too large")
+    return held
+
+
+def encoder_header(data: bytes) -> dict[str, str]:
+    """What `save_encoder` put into the header of a safetensors file of these bytes."""
+    length = int.from_bytes(data[:8], "little")
+    return dict(json.loads(data[8 : 8 + length]).get("__metadata__") or {})
+
+
 def read_encoder(path: Path, name: str | None = None, device: torch.device | str = "cpu") -> TorchEncoder:
-    """Read what `save_encoder` wrote; anything else is a SamaeError that says what is wrong with the file."""
+    """Read what `save_encoder` wrote, packed as .xz or not; anything else is a SamaeError that says what is wrong."""
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
+        data = weights_bytes(path)
+        state = load(data)
+        header = encoder_header(data)
+    except (SafetensorError, OSError, lzma.LZMAError) as error:
         raise SamaeError(f"{path} is not a readable safetensors file ({error}); restore it") from None
     if header.get("architecture") != "iresnet":
         raise SamaeError(f"{path} does not hold an identity encoder (architecture {header.get('architecture')!r})")
@@ -109,4 +135,4 @@ def read_encoder(path: Path, name: str | None = None, device: torch.device | str
     except RuntimeError as error:
         raise SamaeError(f"{path} does not fit its own header: {str(error).splitlines()[-1].strip()}") from None
     licence = header.get("licence", "unknown")
-    return TorchEncoder(network.to(device), name or path.stem, sha256_file(path)[:16], licence)
+    return TorchEncoder(network.to(device), name or path.stem, sha256_bytes(data)[:16], licence)

@@ -32,7 +32,7 @@ KNOWN_ENCODERS: dict[str, KnownEncoder] = {
         KnownEncoder("builtin", ("builtin.safetensors",), "Apache-2.0", "shipped; trained on generated people"),
         KnownEncoder(
             "blendface",
-            ("blendface.safetensors",),
+            ("blendface.safetensors.xz", "blendface.safetensors"),
             "Apache-2.0",
             "shipped; builtin trained on with blended faces (samae train --recipe blendface-from-builtin)",
         ),
@@ -117,7 +117,7 @@ def _load(name_or_path: str, device: str) -> Encoder:
     known = KNOWN_ENCODERS.get(name_or_path)
     if known is None:
         path = Path(name_or_path)
-        if path.suffix not in {".onnx", ".safetensors"}:
+        if path.suffix not in {".onnx", ".safetensors", ".xz"}:
             raise SamaeError(
                 f"no identity encoder is called {name_or_path!r}: use one of {sorted(KNOWN_ENCODERS)} "
                 "or the path of a .safetensors or .onnx file"

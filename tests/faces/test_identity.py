@@ -1,5 +1,6 @@
 """faces/identity: networks, crops, files and the registry."""
 
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from faces.errors import SamaeError
+from faces.files import sha256_bytes
 from faces.identity import KNOWN_ENCODERS, encoder_status, load_encoder
 from faces.identity.crops import crop_matrices, identity_crops, shrink_factors
 from faces.identity.encoder import read_encoder, save_encoder
@@ -138,6 +140,29 @@ def test_embeddings_are_unit_vectors_and_both_ways_agree(tmp_path: Path) -> None
     again = encoder.embed_tensor(tensor, torch.from_numpy(marks)).numpy()
     np.testing.assert_allclose(vectors, again, atol=1e-6)
     assert (encoder.dim, encoder.crop_px, encoder.licence, len(encoder.digest)) == (32, 64, "Apache-2.0", 16)
+
+
+def test_packed_weights_are_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = make_encoder(tmp_path)
+    data = (tmp_path / "small.safetensors").read_bytes()
+    packed = tmp_path / "small.safetensors.xz"
+    packed.write_bytes(lzma.compress(data))
+    encoder = load_encoder(str(packed))
+    assert encoder.digest == plain.digest == sha256_bytes(data)[:16]
+    for name, value in plain.trained.state_dict().items():
+        assert torch.equal(value, encoder.trained.state_dict()[name]), name
+    refused = {
+        "cut": lzma.compress(data)[:-40], "plain": data, "empty": b"", "holds": lzma.compress(b"no weights"),
+        "alone": lzma.compress(data, format=lzma.FORMAT_ALONE),
+    }  # fmt: skip
+    for name, damaged in refused.items():
+        path = tmp_path / f"{name}.safetensors.xz"
+        path.write_bytes(damaged)
+        with pytest.raises(SamaeError, match=rf"{name}\.safetensors\.xz is not a readable safetensors file"):
+            read_encoder(path)
+    monkeypatch.setattr("faces.identity.encoder.LARGEST", len(data) - 1)
+    with pytest.raises(SamaeError, match="too large"):
+        read_encoder(packed)
 
 
 def test_damaged_or_foreign_files_are_refused_by_name(tmp_path: Path) -> None:

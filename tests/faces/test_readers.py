@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from faces.errors import SamaeError
 from faces.finding.packing import packed, unpacked
@@ -124,32 +123,6 @@ def test_photographs_are_read_by_weights_of_their_own(people):
     plain, photographs = (occluder_mask(images, coefficients, head, way) for way in ways)
     assert np.abs(plain - photographs).max() > 0.2
     assert reader_digest(NETWORKS["network"]) != reader_digest(NETWORKS["photographs"])
-
-
-def test_weights_that_go_on_from_others_are_read_beside_them_alone(tmp_path):
-    base, path = tmp_path / "base.safetensors", tmp_path / "other.safetensors"
-    torch.manual_seed(0)
-    network = cover.CoverNetwork()
-    save_reader(network, base, {})
-    start = load_reader(cover.CoverNetwork(), base)
-    further = load_reader(cover.CoverNetwork(), base)
-    with torch.no_grad():
-        further.middle.first[0].weight *= torch.linspace(0.5, 2, 64)[:, None, None, None]
-        further.middle.first[0].bias += 0.5
-        further.stem[0].weight += 0.05 * torch.randn_like(further.stem[0].weight)
-    save_reader(further, path, {}, base)
-    assert path.stat().st_size < 30_000 < base.stat().st_size
-    assert len(load_file(path).keys() - load_file(base).keys()) == 0
-    found = load_reader(cover.CoverNetwork(), path)
-    for name, value in further.state_dict().items():
-        torch.testing.assert_close(found.state_dict()[name], value, rtol=0.02, atol=0.004)
-    assert (found.middle.first[0].weight - start.middle.first[0].weight).abs().max() > 0.02
-    save_reader(cover.CoverNetwork(), base, {})
-    with pytest.raises(SamaeError, match=r"other\.safetensors belongs to another base\.safetensors"):
-        load_reader(cover.CoverNetwork(), path)
-    base.unlink()
-    with pytest.raises(SamaeError, match=r"other\.safetensors belongs to another base\.safetensors"):
-        load_reader(cover.CoverNetwork(), path)
 
 
 def test_the_digest_of_photographs_settings_names_their_network(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from faces.errors import SamaeError
 from faces.morphable.registry import load_head
@@ -135,26 +134,6 @@ def test_a_short_run_learns_and_its_file_is_read_back(covers, tmp_path):
     assert main([*given, *how, "--out", str(tmp_path / "further.safetensors")]) == 0
     assert load_reader(CoverNetwork(), tmp_path / "further.safetensors")
     assert main([str(tmp_path / "nobody"), "--cache", str(tmp_path)]) == 2
-
-
-def test_a_part_of_other_weights_is_trained_and_the_rest_keeps_its_bytes(covers, tmp_path):
-    root, _ = covers
-    base, path = tmp_path / "base.safetensors", tmp_path / "part.safetensors"
-    given = [str(root / "people"), "--cache", str(root / "cache"), "--batch-size", "2", "--steps"]
-    assert main([*given, "2", "--out", str(base)]) == 0
-    how = ["--only", "stem,out", "--start-from", str(base), "--learning-rate", "0.05", "--average", "0"]
-    assert main([*given, "6", *how, "--out", str(path)]) == 0
-    kept = set(load_file(path))
-    assert {"stem.0.weight.bits", "out.weight.bits"} == {name for name in kept if name.endswith(".bits")}
-    before, after = (load_reader(CoverNetwork(), one).state_dict() for one in (base, path))
-    for name in ("stem.0.weight", "out.weight", "middle.first.0.weight", "middle.first.0.bias"):
-        assert (before[name] - after[name]).abs().max() > 1e-3, name
-    factor = after["middle.first.0.weight"] / before["middle.first.0.weight"].clamp_min(1e-9)
-    whole = before["middle.first.0.weight"] > 1e-4
-    for channel in range(8):
-        assert factor[channel][whole[channel]].std() < 1e-3 * factor[channel][whole[channel]].mean().abs() + 1e-5
-    with pytest.raises(SamaeError, match="--start-from"):
-        CoverRecipe(only="stem")
 
 
 def test_people_in_whom_no_face_is_seen_are_left_out(covers, monkeypatch, tmp_path):

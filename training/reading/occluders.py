@@ -10,7 +10,7 @@ made the weights that are shipped for generated people (people-5), and
 
     python -m training.reading.people more --count 8000 --size-px 192 --seed 7300
     python -m training.reading.occluders more --cache covers-read --landmarks read --features 0.5 --bend 0.4 \
-        --steps 3000 --seed 13 --learning-rate 4e-3 --only stem,up.0,out \
+        --steps 2600 --seed 13 --learning-rate 2e-3 \
         --start-from faces/readers/weights/occluders.safetensors
 
 those for photographs. Short (an hour and a half of one core in all), so a run that was interrupted starts
@@ -31,7 +31,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faces.errors import SamaeError
@@ -63,8 +62,6 @@ class CoverRecipe:
         average: decay of the weights' running mean, which is what is kept.
         landmarks: "exact" or "read", for fits of generated people or as photographs have them (covers.py).
         features: how often brows, lids, lips and teeth are painted anew (features.py).
-        only: layers that are trained, "stem,out" for example, with the biases and a factor a channel of all others; ""
-            trains everything. Such weights are some kilobytes beside those they start from (faces/readers/weights.py).
         bend: largest strength with which the photograph is bent off its fit (`elastic`), in half of the examples.
         start_from: weights file to go on from, its batch norms folded away; "" starts at random.
     """
@@ -83,14 +80,11 @@ class CoverRecipe:
     landmarks: str = EXACT
     features: float = 0.0
     bend: float = 0.0
-    only: str = ""
     start_from: str = ""
 
     def __post_init__(self) -> None:
         if self.landmarks not in (EXACT, READ):
             raise SamaeError(f"landmarks is {self.landmarks!r}; it must be {EXACT} or {READ}")
-        if self.only and not self.start_from:
-            raise SamaeError("'only' trains a part of other weights: name them with --start-from")
 
 
 def example(covers: Covers, index: int, recipe: CoverRecipe, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -187,8 +181,6 @@ def train(covers: Covers, recipe: CoverRecipe, report: Callable[[str], None]) ->
     network: nn.Module = CoverNetwork()
     if recipe.start_from:
         network = load_reader(network, Path(recipe.start_from)).requires_grad_(True)
-    if recipe.only:
-        scale_the_rest(network, tuple(recipe.only.split(",")))
     network = network.to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
     optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -212,30 +204,7 @@ def train(covers: Covers, recipe: CoverRecipe, report: Callable[[str], None]) ->
             report(f"step {step + 1}/{recipe.steps} loss {np.mean(losses[-50:]):.4f}, {duration(left_s)} left")
     kept = average.module
     assert isinstance(kept, CoverNetwork)
-    for module in kept.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
     return kept.eval()
-
-
-class ChannelFactor(nn.Module):
-    """Frozen weights (C, ...) times a factor a channel that is trained."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.ones(channels, 1, 1, 1))
-
-    def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """(C, ...) -> the same shape."""
-        return weight * self.factor
-
-
-def scale_the_rest(network: nn.Module, trained: tuple[str, ...]) -> None:
-    """Train these layers, and of all other convolutions the bias and a factor a channel."""
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and not any(f"{name}.".startswith(f"{layer}.") for layer in trained):
-            module.weight.requires_grad_(False)
-            parametrize.register_parametrization(module, "weight", ChannelFactor(len(module.weight)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -260,8 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
         before = read_json(Path(recipe.start_from).with_suffix(".json"))
         made_from["after"] = {key: before[key] for key in ("recipe", "sha256", "after") if key in before}
     shipped = WEIGHTS if recipe.landmarks == EXACT else PHOTOGRAPH_WEIGHTS
-    base = Path(recipe.start_from) if recipe.only else None
-    save_reader(network, options["out"] or shipped, made_from, base)
+    save_reader(network, options["out"] or shipped, made_from)
     return 0
 
 
