@@ -7,6 +7,7 @@ import pytest
 from faces.albedo import neutral_albedo, skin_colour
 from faces.finding.detector import load_detector
 from faces.fitting import fit
+from faces.landmarks import ffhq_crop, ffhq_transform, transform_points
 from faces.masks import OccluderSettings, face_mask, silhouette
 from faces.morphable import load_head
 from faces.pictures_photograph import astronaut
@@ -43,9 +44,10 @@ def test_a_photograph_is_fitted_from_hand_given_landmarks() -> None:
 
 def test_a_fringe_of_the_skins_brightness_stays_in_front_where_landmarks_are_read() -> None:
     """The weights for generated people leave three quarters of it in the mask."""
-    pytest.importorskip("skimage", reason="scikit-image (extra `dev`) brings the photograph")
-    head, image = load_head(), astronaut(256)[0]
-    landmarks = load_detector().faces(image)[0]
+    skimage_data = pytest.importorskip("skimage.data", reason="scikit-image (extra `dev`) brings the photograph")
+    head, whole = load_head(), skimage_data.astronaut()
+    read = load_detector().faces(whole)[0]
+    image, landmarks = ffhq_crop(whole, read, 256), transform_points(ffhq_transform(read, 256), read)
     found = fit(image[None], landmarks[None], head, 256, PHOTOGRAPH_FIT)
     above = slice(0, int(landmarks[17:27, 1].min()) - 4)
     fringe = silhouette(found.coefficients, head, 256)[0, above] > 0.5
