@@ -32,8 +32,6 @@ IMPATIENT = {
     "RAY_health_check_failure_threshold": "3",
 }
 RAY = str(Path(sys.executable).parent / "ray")
-#: What the pool says when it does not wait for a node any longer.
-GIVEN_AGAIN = "a node of the Ray cluster is lost: "
 PREPARE = [sys.executable, "-m", "tests.integration.prepare_shards"]
 JUDGE = [sys.executable, "-m", "tests.integration.judge_weights"]
 ROOT = Path(__file__).parent.parent.parent
@@ -94,7 +92,10 @@ def reference(cluster: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_preparing_and_judging_go_on_when_a_host_is_cut_off(cluster: Hosts, reference: Path, tmp_path: Path) -> None:
-    """The host that stays does the rest: the same bytes, the same figures, and nothing that was finished twice."""
+    """The host that stays does the rest: the same bytes, the same figures.
+
+    Whether Ray or the pool notices first is luck; tests/pipelines/test_ray_pool.py has the pool's part.
+    """
     raw = {"SAMAE_RAW": str(next((reference / "raw").iterdir())), "SAMAE_RAY": f"{cluster.one}:6379"}
     running = begin(tmp_path, "prepare", cluster.on(cluster.one, *PREPARE), **raw)
     parts = tmp_path / "parts" / "face_coefficients"
@@ -112,8 +113,6 @@ def test_preparing_and_judging_go_on_when_a_host_is_cut_off(cluster: Hosts, refe
     cluster.cut_off()
     found = json.loads(ended_well(tmp_path, "judge", running)[-1])
     shutil.rmtree(tmp_path / "cache" / "judged")
-    # In one of the two at least: where Ray itself was quicker, nothing was out any longer.
-    assert any(GIVEN_AGAIN in (tmp_path / name).read_text() for name in ("prepare.log", "judge.log"))
     # On one thread, as each worker: torch sums on two threads otherwise, by 6e-5 of some figures on some processors.
     serial = raw | {"SAMAE_RAY": "serial", "OMP_NUM_THREADS": "1"}
     alone = ended_well(tmp_path, "judge", begin(tmp_path, "judge", JUDGE, **serial))[-1]
