@@ -2,12 +2,12 @@
 
 "network" (the default) is a small network trained on generated people (faces/readers/cover.py), "photographs" the same
 one trained on for fits and features as photographs have them. "residual" needs no weights and is kept for comparison:
-pixels that the fitted render cannot explain. The head's own render, with the fitted
-light and albedo, predicts every pixel of bare skin. A pixel that differs by many robust standard deviations, together
-with neighbours that do too, is not skin. Brows, eyes, lips, nostrils and the mouth always differ (the albedo modes are
-smooth), so the scale grows near them. Light is forgiven where a shadow explains it: a pixel is compared with the
-prediction times its own best factor within `shadow`. A dark lower face may be a beard, which is the face's own, if its
-hue is the skin's; an open mouth and the eyeballs never count. All numbers are ours.
+pixels that the fitted render cannot explain. The head's own render, with the fitted light and albedo, predicts every
+pixel of bare skin. A pixel that differs by many robust standard deviations, together with neighbours that do too, is
+not skin. Brows, eyes, lips, nostrils and the mouth always differ (the albedo modes are smooth), so the scale grows near
+them. Light is forgiven where a shadow explains it: a pixel is compared with the prediction times its own best factor
+within `shadow`. A dark lower face may be a beard, which is the face's own, if its hue is the skin's; an open mouth and
+the eyeballs never count. All numbers are ours.
 """
 
 from dataclasses import asdict, dataclass

@@ -7,7 +7,7 @@ from faces.fitting.settings import FitSettings
 from faces.occluders import OccluderSettings
 
 #: Least width at which they are fitted where nothing else is asked for, px, and that of generated people (as in the
-#: shards): of a real fringe twice as much is found as at 128 px, of generated people's the same.
+#: shards). At 128 px half of a real fringe was taken for forehead; what covers generated people is found alike at both.
 PHOTOGRAPH_FIT_PX, FIT_PX = 256, 128
 #: Landmarks that a network or a hand set: believed like exact ones, their errors go into shape, pose and gaze. Such a
 #: fit lies further from its landmarks, and so may be further off before it is refused.

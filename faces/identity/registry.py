@@ -104,7 +104,7 @@ def encoder_status() -> list[dict[str, str]]:
 
 
 def load_encoder(name_or_path: str = "builtin", device: torch.device | str = "cpu") -> Encoder:
-    """The encoder of that name, or of a .safetensors or .onnx file. Loaded once a process.
+    """The encoder of that name, or of a .safetensors (or .safetensors.xz) or .onnx file. Loaded once a process.
 
     Raises:
         SamaeError: unknown name, or weights that are missing (the sentence says where they are looked for).
@@ -120,7 +120,7 @@ def _load(name_or_path: str, device: str) -> Encoder:
         if path.suffix not in {".onnx", ".safetensors", ".xz"}:
             raise SamaeError(
                 f"no identity encoder is called {name_or_path!r}: use one of {sorted(KNOWN_ENCODERS)} "
-                "or the path of a .safetensors or .onnx file"
+                "or the path of a .safetensors, .safetensors.xz or .onnx file"
             )
         if not path.is_file():
             raise SamaeError(f"the encoder file {path} does not exist")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from faces.errors import SamaeError
+from faces.occluders import NETWORKS
 from pipelines import selftest
 from pipelines.commands import doctor
 from pipelines.selftest import COMPONENTS, Outcome, SelfTest, outcome_of, self_test
@@ -35,6 +36,15 @@ def test_a_failure_is_one_line_and_takes_no_other_with_it(monkeypatch: pytest.Mo
     assert [one.error for one in outcomes] == ["the weights are gone", "ZeroDivisionError: first line", ""]
     assert outcomes[0].line.endswith("failed: the weights are gone; mend swap")
     assert outcomes[2].line.endswith("ok")
+
+
+@pytest.mark.parametrize("method", NETWORKS)
+def test_damaged_weights_of_either_occluder_network_are_named(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NETWORKS, method, tmp_path / "lost.safetensors")
+    with pytest.raises(SamaeError, match=r"lost\.safetensors is missing"):
+        SelfTest(tmp_path).masks()
 
 
 def test_a_broken_component_ends_the_doctor_with_2(

@@ -134,6 +134,7 @@ def test_a_short_run_learns_and_its_file_is_read_back(covers, tmp_path):
     assert main([*given, *how, "--out", str(tmp_path / "further.safetensors")]) == 0
     assert load_reader(CoverNetwork(), tmp_path / "further.safetensors")
     assert main([str(tmp_path / "nobody"), "--cache", str(tmp_path)]) == 2
+    assert main([*given, "--landmarks", "guessed", "--out", str(tmp_path / "none.safetensors")]) == 2
 
 
 def test_people_in_whom_no_face_is_seen_are_left_out(covers, monkeypatch, tmp_path):

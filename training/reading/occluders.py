@@ -13,8 +13,8 @@ made the weights that are shipped for generated people (people-5), and
         --steps 2600 --seed 13 --learning-rate 2e-3 \
         --start-from faces/readers/weights/occluders.safetensors
 
-those for photographs. Short (an hour and a half of one core in all), so a run that was interrupted starts
-again; its data stay.
+those for photographs. Short (about an hour and a half of one core in all), so a run that was interrupted starts again;
+its data stay.
 """
 
 import argparse
@@ -217,8 +217,8 @@ def main(arguments: list[str] | None = None) -> int:
     for field in fields(CoverRecipe):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     options = vars(parser.parse_args(arguments))
-    recipe = CoverRecipe(**{field.name: options[field.name] for field in fields(CoverRecipe)})
     try:
+        recipe = CoverRecipe(**{field.name: options[field.name] for field in fields(CoverRecipe)})
         covers = open_covers(options["people"], options["cache"], _say, options["parts"], recipe.landmarks)
         network = train(covers, recipe, _say)
     except SamaeError as error:
